@@ -1,0 +1,1 @@
+"""Kafka's wire protocol and record format for Python callers: messages, headers, batches, compression."""

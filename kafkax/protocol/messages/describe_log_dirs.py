@@ -1,0 +1,41 @@
+"""The log directories of a broker, with the replicas in them and their sizes."""
+
+from __future__ import annotations
+
+from kafkax.protocol.schema import Request, Response, Struct, array, boolean, int16, int32, int64, string
+
+
+class DescribableLogDirTopic(Struct):
+    topic: str = string("0+")
+    partitions: list[int] = array(int32, "0+")
+
+
+class DescribeLogDirsRequest(Request, key=35, versions="0-5", flexible="2+"):
+    topics: list[DescribableLogDirTopic] | None = array(DescribableLogDirTopic, "0+", nullable="0+")
+
+
+class DescribeLogDirsPartition(Struct):
+    partition_index: int = int32("0+")
+    partition_size: int = int64("0+")
+    offset_lag: int = int64("0+")
+    is_future_key: bool = boolean("0+")
+
+
+class DescribeLogDirsTopic(Struct):
+    name: str = string("0+")
+    partitions: list[DescribeLogDirsPartition] = array(DescribeLogDirsPartition, "0+")
+
+
+class DescribeLogDirsResult(Struct):
+    error_code: int = int16("0+")
+    log_dir: str = string("0+")
+    topics: list[DescribeLogDirsTopic] = array(DescribeLogDirsTopic, "0+")
+    total_bytes: int = int64("4+", default=-1, ignorable=True)
+    usable_bytes: int = int64("4+", default=-1, ignorable=True)
+    is_cordoned: bool = boolean("5+", ignorable=True)
+
+
+class DescribeLogDirsResponse(Response, key=35, versions="0-5", flexible="2+"):
+    throttle_time_ms: int = int32("0+")
+    error_code: int = int16("3+", ignorable=True)
+    results: list[DescribeLogDirsResult] = array(DescribeLogDirsResult, "0+")
