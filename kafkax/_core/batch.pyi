@@ -1,0 +1,31 @@
+"""Record batches of magic 2, for tests and tools: what the core's validation says about bytes."""
+
+from typing import NamedTuple
+
+from typing_extensions import Buffer
+
+class BatchHeader(NamedTuple):
+    """Header of a record batch; ``size`` is the whole batch's in bytes, timestamps are milliseconds since the epoch."""
+
+    base_offset: int
+    last_offset: int
+    base_timestamp: int
+    max_timestamp: int
+    producer_id: int
+    size: int
+    leader_epoch: int
+    base_sequence: int
+    count: int
+    crc: int
+    attributes: int
+    producer_epoch: int
+
+def read_header(data: Buffer) -> BatchHeader:
+    """Header of the batch at the start of ``data``. Raises KafkaError CORRUPT_MESSAGE when its size or checksum is wrong."""
+
+def validate_records(data: Buffer, *, need_key: bool = False, min_timestamp: int | None = None, max_timestamp: int | None = None) -> list[tuple[int, str]]:
+    """Walk the records of one uncompressed batch.
+
+    Returns (index of the record in the batch, ``"key"`` or ``"timestamp"``) for each record that breaks a rule: no key although
+    ``need_key``, a timestamp outside the bounds. Raises KafkaError INVALID_RECORD when the records do not parse.
+    """

@@ -1,0 +1,34 @@
+"""One flush thread per log directory: group commit outside the append locks.
+
+Knows nothing of logs: an item says how to begin and how to finish its flush. Items of one round first all begin their
+write-back, then are synced one after the other, so that the disk works on all of them at once."""
+
+from libc.stdint cimport int32_t, int64_t
+from kafkax._core.files cimport disk_t
+
+cdef struct flush_item_t:
+    flush_item_t *next
+    int32_t state
+    """0 idle, 1 queued, 2 being flushed, 3 being flushed and asked for again."""
+    int64_t due_ms
+    """Monotonic time from which it may be flushed; 0 at once."""
+    void (*begin)(flush_item_t *item) noexcept nogil
+    int32_t (*run)(flush_item_t *item) noexcept nogil
+    """Sync; 0 or errno, which takes the disk offline."""
+    void (*retain)(flush_item_t *item) noexcept nogil
+    void (*release)(flush_item_t *item) noexcept nogil
+
+cdef struct flusher_t
+
+cdef void flusher_retain(flusher_t *flusher) noexcept nogil
+cdef void flusher_release(flusher_t *flusher) noexcept nogil
+cdef void flusher_submit(flusher_t *flusher, flush_item_t *item, int64_t due_ms) noexcept nogil
+"""Ask for a flush at ``due_ms`` (0: now); joins one that is already asked for, keeping the earlier time."""
+cdef disk_t *flusher_disk(flusher_t *flusher) noexcept nogil
+
+
+cdef class Flusher:
+    cdef flusher_t *flusher
+    cdef object _queue
+    cdef int64_t _token
+    cdef readonly str directory

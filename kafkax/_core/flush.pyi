@@ -1,0 +1,34 @@
+"""One flush thread per log directory: group commit outside the append locks."""
+
+from collections.abc import Callable
+
+from kafkax._core.notify import NotifyQueue
+
+class Flusher:
+    """Flush thread of one log directory (an entry of ``log.dirs``), and the mark whether that directory still works.
+
+    Args:
+        directory: its path, for messages.
+        queue: where a failure is told; ``None``: only ``failed`` tells.
+        on_failure: called with errno, once, from ``queue.dispatch()``, when a write or an ``fdatasync`` failed: from then on
+            every log opened with this flusher answers KAFKA_STORAGE_ERROR and nothing more is acknowledged.
+    """
+
+    def __init__(self, directory: str, queue: NotifyQueue | None = None, on_failure: Callable[[int], object] | None = None) -> None: ...
+    @property
+    def failed(self) -> int:
+        """errno that took the directory offline, 0 while it works."""
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of group commit so far."""
+
+    @property
+    def flushes(self) -> int:
+        """Logs flushed so far."""
+
+    def fail(self, error: int) -> None:
+        """Take the directory offline with ``error`` (an errno), as a failed write does."""
+
+    def stop(self) -> None:
+        """Flush what is asked for, then end the thread; idempotent. Logs fall back to flushing when told."""

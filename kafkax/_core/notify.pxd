@@ -1,0 +1,22 @@
+"""Events from threads without the GIL to the Python loop: a queue behind an eventfd."""
+
+from libc.stdint cimport int32_t, int64_t
+
+cdef struct notify_t
+
+cdef notify_t *notify_new() noexcept nogil
+"""A queue with one reference; NULL when memory or file descriptors ran out."""
+
+cdef void notify_retain(notify_t *queue) noexcept nogil
+cdef void notify_release(notify_t *queue) noexcept nogil
+
+cdef int32_t notify_push(notify_t *queue, int64_t token, int64_t value) noexcept nogil
+"""Put an event for the callback that Python registered under ``token``; 0, or CORE_NO_MEMORY."""
+
+
+cdef class NotifyQueue:
+    cdef notify_t *queue
+    cdef dict _callbacks
+    cdef int64_t _next
+    cdef int64_t add(self, object callback, bint once)
+    cdef void drop(self, int64_t token)

@@ -1,0 +1,102 @@
+"""A partition as the data plane sees it: a log plus leadership."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+from uuid import UUID
+
+from typing_extensions import Buffer
+
+from kafkax._core.log import AbortedTransaction, AppendResult, Log
+from kafkax._core.notify import NotifyQueue
+from kafkax._core.segment import FileSlice
+
+class ReadResult(NamedTuple):
+    """What Fetch answers for a partition; ``records`` is ``None`` when there is nothing yet."""
+
+    records: FileSlice | None
+    high_watermark: int
+    last_stable_offset: int
+    log_start_offset: int
+    log_end_offset: int
+    aborted: list[AbortedTransaction] | None
+
+class Wait:
+    """A registration made by ``Partition.wait``."""
+
+    def cancel(self) -> bool:
+        """Withdraw; whether it had not been woken yet (the callback does not run then)."""
+
+class Partition:
+    """A partition: one log plus leadership. Thread-safe.
+
+    Args:
+        topic: name; index: number of the partition; topic_id: id of the topic; log: its log.
+
+    Begins as neither leader nor follower: ``append`` and ``read`` raise KafkaError NOT_LEADER_OR_FOLLOWER.
+    """
+
+    def __init__(self, topic: str, index: int, topic_id: UUID, log: Log) -> None: ...
+    log: Log
+    topic: str
+    @property
+    def index(self) -> int: ...
+    @property
+    def topic_id(self) -> UUID: ...
+    @property
+    def is_leader(self) -> bool: ...
+    @property
+    def leader_epoch(self) -> int: ...
+    @property
+    def high_watermark(self) -> int: ...
+    @high_watermark.setter
+    def high_watermark(self, offset: int) -> None:
+        """Set by the replica manager for replicated partitions (``external`` mark); never above the log end."""
+
+    def become_leader(self, epoch: int, *, in_sync: int = 1, min_in_sync: int = 1, mark: str = "auto") -> None:
+        """Lead from ``epoch`` on; the epoch's start is on disk when this returns.
+
+        ``mark``: who moves the high watermark: ``auto`` (one replica: follows what is flushed, or the log end with durability
+        ``replicated``) or ``external`` (the replica manager sets ``high_watermark``). Raises KafkaError FENCED_LEADER_EPOCH for an older epoch.
+        """
+
+    def become_follower(self, epoch: int) -> None:
+        """Follow from ``epoch`` on; everyone who waits is woken."""
+
+    def set_in_sync(self, in_sync: int, min_in_sync: int) -> None:
+        """Size of the in-sync replica set (leader included) and min.insync.replicas."""
+
+    def append(
+        self, records: Buffer, *, acks: int = -1, api_version: int = 13, origin: str = "client", validated: bool = False, now_ms: int = -1
+    ) -> AppendResult:
+        """As ``Log.append`` with the partition's epoch; also NOT_LEADER_OR_FOLLOWER, NOT_ENOUGH_REPLICAS, INVALID_REQUIRED_ACKS."""
+
+    def committed(self, required_offset: int, leader_epoch: int) -> bool:
+        """Whether an acks=all append is acknowledged. Raises NOT_LEADER_OR_FOLLOWER or NOT_ENOUGH_REPLICAS_AFTER_APPEND."""
+
+    def read(
+        self,
+        offset: int,
+        max_bytes: int,
+        *,
+        current_leader_epoch: int = -1,
+        isolation: str = "read_uncommitted",
+        min_one_batch: bool = True,
+        any_replica: bool = False,
+    ) -> ReadResult:
+        """What a Fetch gets; ``isolation``: ``read_uncommitted``, ``read_committed`` or ``log_end`` (a follower's fetch).
+
+        ``any_replica``: serve although not the leader (KIP-392). Raises OFFSET_OUT_OF_RANGE, NOT_LEADER_OR_FOLLOWER,
+        FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH, KAFKA_STORAGE_ERROR.
+        """
+
+    def check_epoch(self, current_leader_epoch: int, *, any_replica: bool = False) -> None:
+        """Raise what a request with that leader epoch (-1: none) deserves."""
+
+    def wait(self, kind: str, offset: int, queue: NotifyQueue, callback: Callable[[int], object]) -> Wait | None:
+        """Have ``queue.dispatch()`` call ``callback(mark)`` once ``kind`` (``high_watermark``, ``last_stable``, ``log_end``) reaches ``offset``.
+
+        ``None``: it already has. Called early when leadership, log or disk go away.
+        """
+
+    def on_flushed(self, queue: NotifyQueue, callback: Callable[[int], object] | None) -> None:
+        """Have ``queue.dispatch()`` call ``callback(flushed_offset)`` after each flush (``external`` mark); ``None`` ends it."""

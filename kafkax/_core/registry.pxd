@@ -1,0 +1,20 @@
+"""The partitions that this broker hosts, by topic name and by topic id; lookups take no GIL."""
+
+from libc.stdint cimport int32_t, uint8_t
+from kafkax._core.partition cimport partition_t
+
+cdef struct registry_t
+
+cdef void registry_retain(registry_t *registry) noexcept nogil
+cdef void registry_release(registry_t *registry) noexcept nogil
+
+cdef partition_t *registry_get(registry_t *registry, const char *topic, size_t size, int32_t index) noexcept nogil
+"""The partition with a new reference (``partition_release`` it), or NULL."""
+
+cdef partition_t *registry_get_by_id(registry_t *registry, const uint8_t *topic_id, int32_t index) noexcept nogil
+"""The same by the 16 bytes of the topic's id."""
+
+
+cdef class Registry:
+    cdef registry_t *registry
+    cdef dict _partitions
