@@ -32,8 +32,8 @@ cdef struct segment_t:
     int32_t directory_synced
     int32_t has_aborted
     """Entries in the aborted-transaction index; -1 when the file was not looked at yet."""
-    index_t *offsets
-    index_t *times
+    index_t offsets
+    index_t times
     directory_t *directory
     char suffix[16]
     """What deletion or compaction put behind the file names; empty in service."""
