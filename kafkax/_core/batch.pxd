@@ -5,8 +5,8 @@ Nothing is allocated and nothing is copied; a batch is a pointer and a size, and
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint32_t
 
 cdef enum:
+    # Base offset and length, which the length does not count.
     BATCH_OVERHEAD = 12
-    """Base offset and length, which the length does not count."""
     BATCH_HEADER = 61
     MAGIC_END = 17
     AT_LENGTH = 8
@@ -24,10 +24,10 @@ cdef enum:
     ATTRIBUTE_DELETE_HORIZON = 64
 
     RECORD_ERROR_NONE = 0
+    # A record without a key on a compacted topic.
     RECORD_ERROR_NO_KEY = 1
-    """A record without a key on a compacted topic."""
+    # A timestamp outside message.timestamp.before/after.max.ms.
     RECORD_ERROR_TIMESTAMP = 2
-    """A timestamp outside message.timestamp.before/after.max.ms."""
 
 cdef struct batch_t:
     int64_t base_offset
@@ -35,8 +35,8 @@ cdef struct batch_t:
     int64_t base_timestamp
     int64_t max_timestamp
     int64_t producer_id
+    # Bytes of the whole batch.
     int32_t size
-    """Bytes of the whole batch."""
     int32_t leader_epoch
     int32_t last_offset_delta
     int32_t base_sequence
@@ -46,28 +46,28 @@ cdef struct batch_t:
     int16_t producer_epoch
 
 cdef struct record_rules_t:
+    # The topic is compacted.
     bint need_key
-    """The topic is compacted."""
+    # CreateTime with bounds.
     bint check_timestamp
-    """CreateTime with bounds."""
     int64_t min_timestamp
     int64_t max_timestamp
 
+    # What a walk over a batch's records found.
 cdef struct walk_t:
-    """What a walk over a batch's records found."""
     int64_t max_timestamp
     int64_t max_timestamp_offset_delta
+    # Records that break ``record_rules_t``; the first one is told by index and kind.
     int32_t error_count
-    """Records that break ``record_rules_t``; the first one is told by index and kind."""
     int32_t error_index
     int32_t error_kind
 
+    # A record in place.
 cdef struct record_t:
-    """A record in place."""
     int64_t timestamp_delta
     int32_t offset_delta
+    # -1: null
     int32_t key_size
-    """-1: null"""
     int32_t value_size
     int32_t header_count
     const uint8_t *key
@@ -75,25 +75,25 @@ cdef struct record_t:
     const uint8_t *headers
     const uint8_t *end
 
+# Size of the batch that starts here, from its first 17 bytes: CORE_END when ``size`` does not hold the whole batch,
+# ERR_CORRUPT_MESSAGE as a negative number when the length is too small or the magic unknown. Any magic 0 to 2.
 cdef int64_t batch_size_at(const uint8_t *data, size_t size) noexcept nogil
-"""Size of the batch that starts here, from its first 17 bytes: CORE_END when ``size`` does not hold the whole batch,
-ERR_CORRUPT_MESSAGE as a negative number when the length is too small or the magic unknown. Any magic 0 to 2."""
 
+# Header of a batch of magic 2 of at least 61 bytes.
 cdef void batch_read(const uint8_t *data, batch_t *out) noexcept nogil
-"""Header of a batch of magic 2 of at least 61 bytes."""
 
+# A whole batch of magic 2 as any log must hold it: size, checksum; 0 or ERR_CORRUPT_MESSAGE.
 cdef int32_t batch_check(const uint8_t *data, int64_t size, batch_t *out) noexcept nogil
-"""A whole batch of magic 2 as any log must hold it: size, checksum; 0 or ERR_CORRUPT_MESSAGE."""
 
+# Walk the records of an uncompressed batch; 0 or ERR_INVALID_RECORD when they do not fill the batch exactly as Kafka
+# demands (lengths, varints, header counts, offset deltas 0..n-1). Broken rules are counted in ``out``, not returned.
 cdef int32_t batch_walk(const uint8_t *data, const batch_t *batch, const record_rules_t *rules, walk_t *out) noexcept nogil
-"""Walk the records of an uncompressed batch; 0 or ERR_INVALID_RECORD when they do not fill the batch exactly as Kafka
-demands (lengths, varints, header counts, offset deltas 0..n-1). Broken rules are counted in ``out``, not returned."""
 
+# The same over the records alone, as they stand after decompression.
 cdef int32_t records_walk(const uint8_t *at, const uint8_t *end, const batch_t *batch, const record_rules_t *rules, walk_t *out) noexcept nogil
-"""The same over the records alone, as they stand after decompression."""
 
+# Read one record and move ``at`` behind it; 0 or ERR_INVALID_RECORD.
 cdef int32_t record_next(const uint8_t **at, const uint8_t *end, record_t *out) noexcept nogil
-"""Read one record and move ``at`` behind it; 0 or ERR_INVALID_RECORD."""
 
 cdef inline bint batch_compressed(const batch_t *batch) noexcept nogil:
     return batch.attributes & CODEC_MASK != 0

@@ -23,7 +23,9 @@ class BatchHeader(NamedTuple):
 def read_header(data: Buffer) -> BatchHeader:
     """Header of the batch at the start of ``data``. Raises KafkaError CORRUPT_MESSAGE when its size or checksum is wrong."""
 
-def validate_records(data: Buffer, *, need_key: bool = False, min_timestamp: int | None = None, max_timestamp: int | None = None) -> list[tuple[int, str]]:
+def validate_records(
+    data: Buffer, *, need_key: bool = False, min_timestamp: int | None = None, max_timestamp: int | None = None
+) -> list[tuple[int, str]]:
     """Walk the records of one uncompressed batch.
 
     Returns (index of the record in the batch, ``"key"`` or ``"timestamp"``) for each record that breaks a rule: no key although

@@ -2,15 +2,15 @@
 
 cdef enum:
     OK = 0
+    # The control plane has to do it: nothing was changed.
     CORE_HANDOFF = -1001
-    """The control plane has to do it: nothing was changed."""
+    # Not yet: wait and ask again.
     CORE_PENDING = -1002
-    """Not yet: wait and ask again."""
     CORE_NO_MEMORY = -1003
+    # A system call failed; ``errno`` tells which way.
     CORE_IO_ERROR = -1004
-    """A system call failed; ``errno`` tells which way."""
+    # Nothing (more) there.
     CORE_END = -1005
-    """Nothing (more) there."""
 
     ERR_UNKNOWN_SERVER_ERROR = -1
     ERR_OFFSET_OUT_OF_RANGE = 1

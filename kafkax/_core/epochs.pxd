@@ -14,18 +14,18 @@ cdef struct epochs_t:
 
 cdef epochs_t *epochs_new() noexcept nogil
 cdef void epochs_free(epochs_t *epochs) noexcept nogil
+# Read the checkpoint; a missing or unreadable one leaves the cache empty. 0, errno, or ERR_CORRUPT_MESSAGE.
 cdef int32_t epochs_load(epochs_t *epochs, directory_t *directory) noexcept nogil
-"""Read the checkpoint; a missing or unreadable one leaves the cache empty. 0, errno, or ERR_CORRUPT_MESSAGE."""
 cdef int32_t epochs_store(epochs_t *epochs, directory_t *directory) noexcept nogil
+# -1 when empty.
 cdef int32_t epochs_latest(epochs_t *epochs) noexcept nogil
-"""-1 when empty."""
+# 1 when the cache changed (store it), 0 when not, CORE_NO_MEMORY.
 cdef int32_t epochs_assign(epochs_t *epochs, int32_t epoch, int64_t start_offset) noexcept nogil
-"""1 when the cache changed (store it), 0 when not, CORE_NO_MEMORY."""
+# Largest epoch at or below ``epoch`` and where it ends; -1, -1 when not known.
 cdef void epochs_end(epochs_t *epochs, int32_t epoch, int64_t log_end, int32_t *found, int64_t *end_offset) noexcept nogil
-"""Largest epoch at or below ``epoch`` and where it ends; -1, -1 when not known."""
+# Drop epochs that begin at or above ``offset``; whether any did.
 cdef bint epochs_truncate_end(epochs_t *epochs, int64_t offset) noexcept nogil
-"""Drop epochs that begin at or above ``offset``; whether any did."""
+# Let the epoch in force at ``offset`` begin there and drop earlier ones; whether anything changed.
 cdef bint epochs_truncate_start(epochs_t *epochs, int64_t offset) noexcept nogil
-"""Let the epoch in force at ``offset`` begin there and drop earlier ones; whether anything changed."""
+# Epoch in force at ``offset``; -1 when not known.
 cdef int32_t epochs_at(epochs_t *epochs, int64_t offset) noexcept nogil
-"""Epoch in force at ``offset``; -1 when not known."""

@@ -6,8 +6,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 
 cdef struct disk_t:
     int32_t refs
+    # errno of the failure that took the log directory offline; 0 while it works.
     int32_t failed
-    """errno of the failure that took the log directory offline; 0 while it works."""
     void (*on_failure)(void *context, int32_t error) noexcept nogil
     void *context
 
@@ -16,32 +16,32 @@ cdef struct directory_t
 cdef disk_t *disk_new() noexcept nogil
 cdef void disk_retain(disk_t *disk) noexcept nogil
 cdef void disk_release(disk_t *disk) noexcept nogil
+# Take the log directory offline, once: nothing on it is served or acknowledged from here on.
 cdef void disk_fail(disk_t *disk, int32_t error) noexcept nogil
-"""Take the log directory offline, once: nothing on it is served or acknowledged from here on."""
 
 cdef directory_t *directory_new(const char *path) noexcept nogil
 cdef void directory_retain(directory_t *directory) noexcept nogil
 cdef void directory_release(directory_t *directory) noexcept nogil
+# Move the folder; 0 or errno.
 cdef int32_t directory_rename(directory_t *directory, const char *path) noexcept nogil
-"""Move the folder; 0 or errno."""
+# Path of ``name`` in the folder (of the folder for NULL); 0 or ENAMETOOLONG.
 cdef int32_t directory_path(directory_t *directory, const char *name, char *out, size_t size) noexcept nogil
-"""Path of ``name`` in the folder (of the folder for NULL); 0 or ENAMETOOLONG."""
 
+# File descriptor, or -errno.
 cdef int32_t open_in(directory_t *directory, const char *name, int32_t flags) noexcept nogil
-"""File descriptor, or -errno."""
+# Both ranges one after the other at a position, by one ``pwritev`` in the ordinary case; 0 or errno.
 cdef int32_t write_all(int32_t fd, const void *head, size_t head_size, const void *body, size_t body_size, int64_t at) noexcept nogil
-"""Both ranges one after the other at a position, by one ``pwritev`` in the ordinary case; 0 or errno."""
+# Bytes read, fewer than ``size`` only at the end of the file; -errno.
 cdef int64_t read_up_to(int32_t fd, void *out, size_t size, int64_t at) noexcept nogil
-"""Bytes read, fewer than ``size`` only at the end of the file; -errno."""
+# Write under a temporary name, sync, rename, sync the directory; 0 or errno.
 cdef int32_t replace_file(directory_t *directory, const char *name, const void *data, size_t size) noexcept nogil
-"""Write under a temporary name, sync, rename, sync the directory; 0 or errno."""
+# 0 (also when there is no such file) or errno.
 cdef int32_t unlink_in(directory_t *directory, const char *name) noexcept nogil
-"""0 (also when there is no such file) or errno."""
 cdef int32_t rename_in(directory_t *directory, const char *name, const char *to) noexcept nogil
 cdef int32_t sync_directory(directory_t *directory) noexcept nogil
+# Bytes, or -errno.
 cdef int64_t file_size(directory_t *directory, const char *name) noexcept nogil
-"""Bytes, or -errno."""
+# Kafka's file name: 20 digits and the suffix, into ``out`` (at least 64 bytes).
 cdef void offset_name(int64_t offset, const char *suffix, char *out) noexcept nogil
-"""Kafka's file name: 20 digits and the suffix, into ``out`` (at least 64 bytes)."""
 cdef int64_t wall_ms() noexcept nogil
 cdef int64_t monotonic_ms() noexcept nogil

@@ -8,13 +8,13 @@ from kafkax._core.files cimport disk_t
 
 cdef struct flush_item_t:
     flush_item_t *next
+    # 0 idle, 1 queued, 2 being flushed, 3 being flushed and asked for again.
     int32_t state
-    """0 idle, 1 queued, 2 being flushed, 3 being flushed and asked for again."""
+    # Monotonic time from which it may be flushed; 0 at once.
     int64_t due_ms
-    """Monotonic time from which it may be flushed; 0 at once."""
     void (*begin)(flush_item_t *item) noexcept nogil
+    # Sync; 0 or errno, which takes the disk offline.
     int32_t (*run)(flush_item_t *item) noexcept nogil
-    """Sync; 0 or errno, which takes the disk offline."""
     void (*retain)(flush_item_t *item) noexcept nogil
     void (*release)(flush_item_t *item) noexcept nogil
 
@@ -22,8 +22,8 @@ cdef struct flusher_t
 
 cdef void flusher_retain(flusher_t *flusher) noexcept nogil
 cdef void flusher_release(flusher_t *flusher) noexcept nogil
+# Ask for a flush at ``due_ms`` (0: now); joins one that is already asked for, keeping the earlier time.
 cdef void flusher_submit(flusher_t *flusher, flush_item_t *item, int64_t due_ms) noexcept nogil
-"""Ask for a flush at ``due_ms`` (0: now); joins one that is already asked for, keeping the earlier time."""
 cdef disk_t *flusher_disk(flusher_t *flusher) noexcept nogil
 
 

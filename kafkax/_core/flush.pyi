@@ -14,7 +14,9 @@ class Flusher:
             every log opened with this flusher answers KAFKA_STORAGE_ERROR and nothing more is acknowledged.
     """
 
-    def __init__(self, directory: str, queue: NotifyQueue | None = None, on_failure: Callable[[int], object] | None = None) -> None: ...
+    def __init__(
+        self, directory: str, queue: NotifyQueue | None = None, on_failure: Callable[[int], object] | None = None
+    ) -> None: ...
     @property
     def failed(self) -> int:
         """errno that took the directory offline, 0 while it works."""

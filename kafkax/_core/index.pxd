@@ -7,10 +7,7 @@ published. The lock only keeps the map in place, so that adding never waits for 
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from kafkax._core.files cimport directory_t
-
-cdef extern from "<pthread.h>" nogil:
-    ctypedef struct pthread_rwlock_t:
-        pass
+from kafkax._core.pthreads cimport pthread_rwlock_t
 
 cdef enum:
     OFFSET_ENTRY = 8
@@ -18,55 +15,55 @@ cdef enum:
 
 cdef struct index_t:
     int64_t base_offset
+    # NULL until the first use.
     uint8_t *map
-    """NULL until the first use."""
     int64_t map_size
+    # Bytes of the file whose blocks are reserved: a store into them cannot fail for want of space.
     int64_t allocated
-    """Bytes of the file whose blocks are reserved: a store into them cannot fail for want of space."""
     int32_t entry_size
     int32_t entries
+    # Entries that fit; 0 for a map that is only read.
     int32_t capacity
-    """Entries that fit; 0 for a map that is only read."""
     int32_t writable
+    # Relative offset or timestamp of the last entry; -1 when there is none.
     int64_t last_key
-    """Relative offset or timestamp of the last entry; -1 when there is none."""
     int32_t last_offset
     pthread_rwlock_t lock
 
 cdef void index_init(index_t *index, int64_t base_offset, int32_t entry_size) noexcept nogil
 cdef void index_free(index_t *index) noexcept nogil
 
+# Map the file, for adding when ``max_bytes`` > 0 (the file is then made that long), else to read. 0, errno, or
+# CORE_END when the file is missing or its content cannot be right for a log of ``log_size`` bytes.
 cdef int32_t index_open(index_t *index, directory_t *directory, const char *name, int64_t max_bytes, int64_t log_size) noexcept nogil
-"""Map the file, for adding when ``max_bytes`` > 0 (the file is then made that long), else to read. 0, errno, or
-CORE_END when the file is missing or its content cannot be right for a log of ``log_size`` bytes."""
 
+# Begin anew with an empty file, open for adding; 0 or errno.
 cdef int32_t index_reset(index_t *index, directory_t *directory, const char *name, int64_t max_bytes) noexcept nogil
-"""Begin anew with an empty file, open for adding; 0 or errno."""
 
+# Unmap and cut the file to its entries; 0 or errno. ``index_open`` may map it again.
 cdef int32_t index_close(index_t *index, directory_t *directory, const char *name) noexcept nogil
-"""Unmap and cut the file to its entries; 0 or errno. ``index_open`` may map it again."""
 
+# Cut the file to its entries, nothing will be added; readers go on. 0 or errno.
 cdef int32_t index_seal(index_t *index, directory_t *directory, const char *name) noexcept nogil
-"""Cut the file to its entries, nothing will be added; readers go on. 0 or errno."""
 
+# Add (last offset of a batch, its position); ignored unless it follows the last entry. 0 or errno.
 cdef int32_t offset_index_add(index_t *index, directory_t *directory, const char *name, int64_t offset, int64_t position) noexcept nogil
-"""Add (last offset of a batch, its position); ignored unless it follows the last entry. 0 or errno."""
 
+# Add (largest timestamp so far, offset of its batch); ignored unless the timestamp is above the last entry's. 0 or errno.
 cdef int32_t time_index_add(index_t *index, directory_t *directory, const char *name, int64_t timestamp, int64_t offset) noexcept nogil
-"""Add (largest timestamp so far, offset of its batch); ignored unless the timestamp is above the last entry's. 0 or errno."""
 
 cdef bint index_full(index_t *index) noexcept nogil
 
+# Position of the last entry at or below ``offset``; 0 (and the base offset) when there is none.
 cdef int64_t offset_index_floor(index_t *index, int64_t offset, int64_t *entry_offset) noexcept nogil
-"""Position of the last entry at or below ``offset``; 0 (and the base offset) when there is none."""
 
+# Position of the first entry behind ``position``; -1 when there is none.
 cdef int64_t offset_index_ceiling(index_t *index, int64_t position) noexcept nogil
-"""Position of the first entry behind ``position``; -1 when there is none."""
 
+# Offset of the last entry whose timestamp is at or below ``timestamp``; the base offset (and -1) when there is none.
 cdef int64_t time_index_floor(index_t *index, int64_t timestamp, int64_t *entry_timestamp) noexcept nogil
-"""Offset of the last entry whose timestamp is at or below ``timestamp``; the base offset (and -1) when there is none."""
 
+# Drop entries at or above ``offset``.
 cdef void offset_index_truncate(index_t *index, int64_t offset) noexcept nogil
-"""Drop entries at or above ``offset``."""
 
 cdef void time_index_truncate(index_t *index, int64_t offset) noexcept nogil

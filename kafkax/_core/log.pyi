@@ -130,17 +130,24 @@ class Log:
         """
 
     def append(
-        self, records: Buffer, *, leader_epoch: int = 0, origin: str = "client", validated: bool = False, api_version: int = 13, now_ms: int = -1
+        self,
+        records: Buffer,
+        *,
+        leader_epoch: int = 0,
+        origin: str = "client",
+        validated: bool = False,
+        api_version: int = 13,
+        now_ms: int = -1,
     ) -> AppendResult:
         """Append one batch as the leader: offsets and epoch are assigned, the producer's sequence is checked.
 
-        ``origin``: ``client`` or ``coordinator`` (may write control batches, several batches). ``validated``: the caller looked
-        into the records already. ``now_ms``: wall clock (-1: the machine's). Raises KafkaError with the code that Produce answers;
-        ``RecordErrors`` when records are refused; ``Handoff`` when the batch must be validated or recompressed by the caller first.
+        ``origin``: ``client`` or ``coordinator`` (may write control batches). ``validated``: the caller looked into the records
+        already. ``now_ms``: wall clock (-1: the machine's). Raises KafkaError with the code that Produce answers;
+        ``RecordErrors`` when records are refused; ``Handoff`` when the caller must validate or recompress the batch first.
         """
 
     def append_follower(self, records: Buffer) -> int:
-        """Append batches byte for byte as the leader sent them; returns the new log end offset. An incomplete last batch is left out.
+        """Append batches byte for byte as the leader sent them; the new log end offset. An incomplete last batch is left out.
 
         Raises KafkaError CORRUPT_MESSAGE, or OFFSET_OUT_OF_RANGE when the first batch does not begin at or after the log end.
         """
@@ -171,8 +178,11 @@ class Log:
         """Raise the log start (DeleteRecords); lower values are ignored. Raises OFFSET_OUT_OF_RANGE above the high watermark."""
 
     def replace_segments(self, new_bases: list[int], old_bases: list[int]) -> list[str]:
-        """Put compacted segments (``<base>.log.cleaned`` and ``.index.cleaned`` ... in the folder, synced) in place of old ones, crash-safe
-        by ``.swap`` names; returns the paths of ``*.deleted`` files. Never the active segment."""
+        """Put compacted segments in place of old ones, never of the active one; the paths of the ``*.deleted`` files.
+
+        The new ones stand in the folder, synced, as ``<base>.log.cleaned``, ``.index.cleaned``, ``.timeindex.cleaned`` and, where
+        there is one, ``.txnindex.cleaned``; they go through ``.swap`` names, so that a crash at any point is repaired by ``open``.
+        """
 
     def flush(self) -> int:
         """Sync everything appended before the call and return up to which offset."""
@@ -238,7 +248,10 @@ class Log:
         """Where the earliest transaction begins that is open or whose end is above the high watermark; -1 when there is none."""
 
 class RecordErrors(Exception):
-    """Records of a batch were refused: ``errors`` holds (index in the batch, ``"key"`` or ``"timestamp"``). ``code``: the wire code."""
+    """Records of a batch were refused.
+
+    ``code``: the wire code; ``errors``: (index of the record in the batch, ``"key"`` or ``"timestamp"``).
+    """
 
     code: int
     errors: list[tuple[int, str]]

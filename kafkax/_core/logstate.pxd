@@ -8,9 +8,10 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t
 from kafkax._core.files cimport directory_t, disk_t
 from kafkax._core.flush cimport flush_item_t, flusher_t
 from kafkax._core.notify cimport notify_t
-from kafkax._core.segment cimport pthread_mutex_t, segment_t, slice_t
 from kafkax._core.producer_state cimport producers_t
 from kafkax._core.epochs cimport epochs_t
+from kafkax._core.pthreads cimport pthread_mutex_t
+from kafkax._core.segment cimport segment_t, slice_t
 
 cdef enum:
     WAIT_HIGH_WATERMARK = 0
@@ -20,21 +21,21 @@ cdef enum:
 
     READ_UNCOMMITTED = 0
     READ_COMMITTED = 1
+    # As a follower: up to the log end.
     READ_LOG_END = 2
-    """As a follower: up to the log end."""
 
+    # One replica, durability ``flushed``: the high watermark is what is flushed.
     MARK_AUTO_FLUSHED = 0
-    """One replica, durability ``flushed``: the high watermark is what is flushed."""
+    # One replica, durability ``replicated``: the high watermark is the log end.
     MARK_AUTO_LOG_END = 1
-    """One replica, durability ``replicated``: the high watermark is the log end."""
+    # The replica manager sets the high watermark.
     MARK_EXTERNAL = 2
-    """The replica manager sets the high watermark."""
 
     ORIGIN_CLIENT = 0
+    # A coordinator of this broker: control batches are allowed.
     ORIGIN_COORDINATOR = 1
-    """A coordinator of this broker: control batches are allowed."""
+    # A client's batch that the control plane validated (and rewrote where it had to): records are not looked at again.
     ORIGIN_VALIDATED = 2
-    """A client's batch that the control plane validated (and rewrote where it had to): records are not looked at again."""
 
 cdef struct log_settings_t:
     int64_t segment_bytes
@@ -49,31 +50,31 @@ cdef struct log_settings_t:
     int64_t flush_ms
     int64_t producer_id_expiration_ms
     int64_t decompressed_max_bytes
+    # Codec that every batch must have; -1: the producer's.
     int32_t compression
-    """Codec that every batch must have; -1: the producer's."""
     bint compacted
     bint log_append_time
+    # kafkax.durability is ``flushed``: what is appended is flushed at once, unless flush.messages or flush.ms make it rarer.
     bint flushed
-    """kafkax.durability is ``flushed``: what is appended is flushed at once, unless flush.messages or flush.ms make it rarer."""
     bint preallocate
+    # Compressed records need no look inside.
     bint trust_compressed
-    """Compressed records need no look inside."""
+    # A client's batch that opens a transaction goes through the control plane first.
     bint verify_transactions
-    """A client's batch that opens a transaction goes through the control plane first."""
 
 cdef struct append_result_t:
+    # First offset given out; of the original batch for a duplicate; -1 on errors.
     int64_t base_offset
-    """First offset given out; of the original batch for a duplicate; -1 on errors."""
     int64_t last_offset
+    # What the high watermark has to reach for acks=all.
     int64_t required_offset
-    """What the high watermark has to reach for acks=all."""
+    # -1 with CreateTime.
     int64_t log_append_time_ms
-    """-1 with CreateTime."""
     int64_t log_start_offset
     int32_t leader_epoch
     int32_t duplicate
+    # Records refused, of which the first one is told; see ``RECORD_ERROR_*``.
     int32_t record_error_count
-    """Records refused, of which the first one is told; see ``RECORD_ERROR_*``."""
     int32_t record_error_index
     int32_t record_error_kind
 
@@ -87,8 +88,8 @@ cdef struct read_result_t:
     int64_t last_stable_offset
     int64_t log_start_offset
     int64_t log_end_offset
+    # Owned; ordered by first offset. With READ_COMMITTED only.
     aborted_t *aborted
-    """Owned; ordered by first offset. With READ_COMMITTED only."""
     int32_t aborted_count
 
 cdef struct log_t
@@ -96,23 +97,23 @@ cdef struct log_t
 cdef struct waiter_t:
     waiter_t *next
     waiter_t *prev
+    # Where it is registered; NULL while it is not.
     log_t *log
-    """Where it is registered; NULL while it is not."""
     int32_t kind
     int64_t offset
     void (*wake)(waiter_t *waiter) noexcept nogil
     void *owner
 
 cdef struct log_t:
+    # First, so that an item is its log.
     flush_item_t flush_item
-    """First, so that an item is its log."""
     int32_t refs
     int32_t closed
     int32_t mark_mode
     int32_t segment_count
     int32_t segment_room
+    # Ordered by base offset; the last one is active. Never empty while the log is open.
     segment_t **segments
-    """Ordered by base offset; the last one is active. Never empty while the log is open."""
     int64_t log_start_offset
     int64_t log_end_offset
     int64_t high_watermark
@@ -138,26 +139,26 @@ cdef log_t *log_new(const char *path, const log_settings_t *settings, flusher_t 
 cdef void log_retain(log_t *log) noexcept nogil
 cdef void log_release(log_t *log) noexcept nogil
 
+# Segment with the largest base offset <= ``offset``, with a new reference; NULL when there is none.
 cdef segment_t *log_segment_for(log_t *log, int64_t offset) noexcept nogil
-"""Segment with the largest base offset <= ``offset``, with a new reference; NULL when there is none."""
+# The active segment, borrowed: hold the append lock.
 cdef segment_t *log_active(log_t *log) noexcept nogil
-"""The active segment, borrowed: hold the append lock."""
+# Put a segment, reference and all, into its place; 0 or CORE_NO_MEMORY.
 cdef int32_t log_add_segment(log_t *log, segment_t *segment) noexcept nogil
-"""Put a segment, reference and all, into its place; 0 or CORE_NO_MEMORY."""
+# Take the log's disk offline; returns ERR_KAFKA_STORAGE_ERROR.
 cdef int32_t log_fail(log_t *log, int32_t error) noexcept nogil
-"""Take the log's disk offline; returns ERR_KAFKA_STORAGE_ERROR."""
 cdef inline bint log_failed(log_t *log) noexcept nogil:
     return log.disk.failed != 0 or log.closed != 0
 
+# Publish a new log end, let the high watermark follow where it may, wake who waited, ask for a flush.
 cdef void log_move_end(log_t *log, int64_t offset) noexcept nogil
-"""Publish a new log end, let the high watermark follow where it may, wake who waited, ask for a flush."""
 cdef void log_set_flushed(log_t *log, int64_t offset) noexcept nogil
+# Never above the log end; wakes who waited.
 cdef void log_set_high_watermark(log_t *log, int64_t offset) noexcept nogil
-"""Never above the log end; wakes who waited."""
+# Compute high watermark and last stable offset anew from what they follow.
 cdef void log_settle(log_t *log) noexcept nogil
-"""Compute high watermark and last stable offset anew from what they follow."""
 cdef bint log_wait(log_t *log, waiter_t *waiter) noexcept nogil
 cdef bint log_unwait(log_t *log, waiter_t *waiter) noexcept nogil
 cdef void log_wake_all(log_t *log) noexcept nogil
+# Give slice and aborted transactions back.
 cdef void read_result_release(read_result_t *result) noexcept nogil
-"""Give slice and aborted transactions back."""

@@ -4,14 +4,14 @@ from libc.stdint cimport int32_t, int64_t
 
 cdef struct notify_t
 
+# A queue with one reference; NULL when memory or file descriptors ran out.
 cdef notify_t *notify_new() noexcept nogil
-"""A queue with one reference; NULL when memory or file descriptors ran out."""
 
 cdef void notify_retain(notify_t *queue) noexcept nogil
 cdef void notify_release(notify_t *queue) noexcept nogil
 
+# Put an event for the callback that Python registered under ``token``; 0, or CORE_NO_MEMORY.
 cdef int32_t notify_push(notify_t *queue, int64_t token, int64_t value) noexcept nogil
-"""Put an event for the callback that Python registered under ``token``; 0, or CORE_NO_MEMORY."""
 
 
 cdef class NotifyQueue:

@@ -22,4 +22,4 @@ class NotifyQueue:
         """Take all events as (token, value) without calling anyone, and reset the eventfd."""
 
     def dispatch(self) -> int:
-        """Take all events and call their callbacks; the number called. An exception of a callback is raised after the others ran."""
+        """Take all events and call their callbacks; the number called. A callback's exception is raised after the others ran."""

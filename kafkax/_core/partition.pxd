@@ -7,12 +7,12 @@ cdef struct partition_t:
     int32_t refs
     int32_t index
     int32_t is_leader
+    # Epoch of the leadership in force, as leader or follower; -1 before the first.
     int32_t leader_epoch
-    """Epoch of the leadership in force, as leader or follower; -1 before the first."""
+    # Size of the in-sync replica set, the leader included.
     int32_t in_sync
-    """Size of the in-sync replica set, the leader included."""
+    # min.insync.replicas
     int32_t min_in_sync
-    """min.insync.replicas"""
     int32_t removed
     int16_t topic_size
     uint8_t topic_id[16]
@@ -22,34 +22,34 @@ cdef struct partition_t:
 cdef void partition_retain(partition_t *partition) noexcept nogil
 cdef void partition_release(partition_t *partition) noexcept nogil
 
+# Append what a Produce request carries for the partition, as its leader.
+#
+# ``records`` is only read. 0, a wire error code, or CORE_HANDOFF when the control plane has to look at the batch first
+# (nothing was appended then): a compressed batch whose records must be validated, another ``compression.type``, a
+# transactional batch that opens a transaction, an old magic. ``out`` is filled also on an error as far as ProduceResponse
+# tells it. acks=-1 was only checked against min.insync.replicas: wait for ``out.required_offset`` by ``partition_wait`` and
+# answer what ``partition_committed`` says.
 cdef int32_t partition_append(partition_t *partition, const uint8_t *records, size_t size, int16_t acks,
                               int16_t api_version, append_result_t *out) noexcept nogil
-"""Append what a Produce request carries for the partition, as its leader.
 
-``records`` is only read. 0, a wire error code, or CORE_HANDOFF when the control plane has to look at the batch first
-(nothing was appended then): a compressed batch whose records must be validated, another ``compression.type``, a
-transactional batch that opens a transaction, an old magic. ``out`` is filled also on an error as far as ProduceResponse
-tells it. acks=-1 was only checked against min.insync.replicas: wait for ``out.required_offset`` by ``partition_wait`` and
-answer what ``partition_committed`` says."""
-
+# What became of an acks=all append: 0 acknowledged, CORE_PENDING, or a wire error code (leadership lost, too few in sync).
 cdef int32_t partition_committed(partition_t *partition, int64_t required_offset, int32_t leader_epoch) noexcept nogil
-"""What became of an acks=all append: 0 acknowledged, CORE_PENDING, or a wire error code (leadership lost, too few in sync)."""
 
+# What a consumer's Fetch gets: 0 or a wire error code.
+#
+# ``isolation``: READ_UNCOMMITTED up to the high watermark, READ_COMMITTED up to the last stable offset. An empty slice with 0
+# means there is nothing yet. Watermarks in ``out`` are filled on errors too. Give everything back by ``read_result_release``.
 cdef int32_t partition_read(partition_t *partition, int64_t offset, int32_t current_leader_epoch, int64_t max_bytes,
                             bint min_one_batch, int8_t isolation, read_result_t *out) noexcept nogil
-"""What a consumer's Fetch gets: 0 or a wire error code.
 
-``isolation``: READ_UNCOMMITTED up to the high watermark, READ_COMMITTED up to the last stable offset. An empty slice with 0
-means there is nothing yet. Watermarks in ``out`` are filled on errors too. Give everything back by ``read_result_release``."""
-
+# Register until the mark named by ``waiter.kind`` reaches ``waiter.offset``; 1 when it already has (not registered then).
+#
+# Woken once, and early when leadership, log or disk go away: look again and register anew. The caller holds a reference to
+# the partition while registered. ``wake`` runs under the log's waiter lock and may only queue the waiter and signal.
 cdef bint partition_wait(partition_t *partition, waiter_t *waiter) noexcept nogil
-"""Register until the mark named by ``waiter.kind`` reaches ``waiter.offset``; 1 when it already has (not registered then).
 
-Woken once, and early when leadership, log or disk go away: look again and register anew. The caller holds a reference to
-the partition while registered. ``wake`` runs under the log's waiter lock and may only queue the waiter and signal."""
-
+# Withdraw; 1 when the waiter was still registered, 0 when it was woken (``wake`` has then returned).
 cdef bint partition_unwait(partition_t *partition, waiter_t *waiter) noexcept nogil
-"""Withdraw; 1 when the waiter was still registered, 0 when it was woken (``wake`` has then returned)."""
 
 
 cdef class Partition:

@@ -55,8 +55,8 @@ class Partition:
     def become_leader(self, epoch: int, *, in_sync: int = 1, min_in_sync: int = 1, mark: str = "auto") -> None:
         """Lead from ``epoch`` on; the epoch's start is on disk when this returns.
 
-        ``mark``: who moves the high watermark: ``auto`` (one replica: follows what is flushed, or the log end with durability
-        ``replicated``) or ``external`` (the replica manager sets ``high_watermark``). Raises KafkaError FENCED_LEADER_EPOCH for an older epoch.
+        ``mark``: who moves the high watermark: ``auto`` (one replica: it follows what is flushed, or the log end with durability
+        ``replicated``) or ``external`` (the replica manager sets it). Raises KafkaError FENCED_LEADER_EPOCH for an older epoch.
         """
 
     def become_follower(self, epoch: int) -> None:
@@ -66,9 +66,19 @@ class Partition:
         """Size of the in-sync replica set (leader included) and min.insync.replicas."""
 
     def append(
-        self, records: Buffer, *, acks: int = -1, api_version: int = 13, origin: str = "client", validated: bool = False, now_ms: int = -1
+        self,
+        records: Buffer,
+        *,
+        acks: int = -1,
+        api_version: int = 13,
+        origin: str = "client",
+        validated: bool = False,
+        now_ms: int = -1,
     ) -> AppendResult:
-        """As ``Log.append`` with the partition's epoch; also NOT_LEADER_OR_FOLLOWER, NOT_ENOUGH_REPLICAS, INVALID_REQUIRED_ACKS."""
+        """As ``Log.append`` with the partition's epoch.
+
+        Also raises NOT_LEADER_OR_FOLLOWER, NOT_ENOUGH_REPLICAS, INVALID_REQUIRED_ACKS.
+        """
 
     def committed(self, required_offset: int, leader_epoch: int) -> bool:
         """Whether an acks=all append is acknowledged. Raises NOT_LEADER_OR_FOLLOWER or NOT_ENOUGH_REPLICAS_AFTER_APPEND."""
@@ -93,9 +103,10 @@ class Partition:
         """Raise what a request with that leader epoch (-1: none) deserves."""
 
     def wait(self, kind: str, offset: int, queue: NotifyQueue, callback: Callable[[int], object]) -> Wait | None:
-        """Have ``queue.dispatch()`` call ``callback(mark)`` once ``kind`` (``high_watermark``, ``last_stable``, ``log_end``) reaches ``offset``.
+        """Have ``queue.dispatch()`` call ``callback(mark)`` once the mark ``kind`` reaches ``offset``.
 
-        ``None``: it already has. Called early when leadership, log or disk go away.
+        ``kind``: ``high_watermark``, ``last_stable`` or ``log_end``. ``None``: it is there already. Called early when leadership,
+        log or disk go away.
         """
 
     def on_flushed(self, queue: NotifyQueue, callback: Callable[[int], object] | None) -> None:

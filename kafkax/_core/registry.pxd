@@ -8,11 +8,11 @@ cdef struct registry_t
 cdef void registry_retain(registry_t *registry) noexcept nogil
 cdef void registry_release(registry_t *registry) noexcept nogil
 
+# The partition with a new reference (``partition_release`` it), or NULL.
 cdef partition_t *registry_get(registry_t *registry, const char *topic, size_t size, int32_t index) noexcept nogil
-"""The partition with a new reference (``partition_release`` it), or NULL."""
 
+# The same by the 16 bytes of the topic's id.
 cdef partition_t *registry_get_by_id(registry_t *registry, const uint8_t *topic_id, int32_t index) noexcept nogil
-"""The same by the 16 bytes of the topic's id."""
 
 
 cdef class Registry:

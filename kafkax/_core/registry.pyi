@@ -6,7 +6,7 @@ from uuid import UUID
 from kafkax._core.partition import Partition
 
 class Registry:
-    """Partitions by (topic, index) and by (topic id, index). Look-ups by the core's threads take no GIL; changes are made from Python."""
+    """Partitions by (topic, index) and by (topic id, index). The core's threads look up without the GIL; Python makes the changes."""
 
     def __init__(self) -> None: ...
     def add(self, partition: Partition) -> None:

@@ -1,7 +1,7 @@
 """A byte range of a segment's log file."""
 
 class FileSlice:
-    """Byte range of a log file; keeps the file readable though retention deletes it. Made by ``Log.read`` and ``Partition.read``."""
+    """Byte range of a log file, made by ``Log.read`` and ``Partition.read``; keeps the file readable though retention deletes it."""
 
     @property
     def position(self) -> int:
