@@ -181,7 +181,7 @@ class Log:
         """Put compacted segments in place of old ones, never of the active one; the paths of the ``*.deleted`` files.
 
         The new ones stand in the folder, synced, as ``<base>.log.cleaned``, ``.index.cleaned``, ``.timeindex.cleaned`` and, where
-        there is one, ``.txnindex.cleaned``; they go through ``.swap`` names, so that a crash at any point is repaired by ``open``.
+        there is one, ``.txnindex.cleaned``; they go through ``.swap`` names, so that ``open`` repairs a crash at any point.
         """
 
     def flush(self) -> int:

@@ -6,7 +6,7 @@ from uuid import UUID
 from kafkax._core.partition import Partition
 
 class Registry:
-    """Partitions by (topic, index) and by (topic id, index). The core's threads look up without the GIL; Python makes the changes."""
+    """Partitions by (topic, index) and by (topic id, index). Core threads look up without the GIL; Python changes it."""
 
     def __init__(self) -> None: ...
     def add(self, partition: Partition) -> None:

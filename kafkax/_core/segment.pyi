@@ -1,7 +1,7 @@
 """A byte range of a segment's log file."""
 
 class FileSlice:
-    """Byte range of a log file, made by ``Log.read`` and ``Partition.read``; keeps the file readable though retention deletes it."""
+    """Byte range of a log file, made by ``Log.read`` and ``Partition.read``; it keeps the file readable after deletion."""
 
     @property
     def position(self) -> int:
