@@ -1,0 +1,71 @@
+"""The ``kafkax`` command: finds the sub-command, runs it, turns errors into one line and an exit status.
+
+Sub-commands are imported when they are run, so that ``kafkax broker`` starts without what only the others need.
+Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from kafkax import __version__
+from kafkax.cli.lazy import LazyGroup
+from kafkax.errors import KafkaError
+
+__all__ = ["COMMANDS", "cli", "main"]
+
+COMMANDS = {
+    "broker": ("kafkax.cli.broker.run", "Run a broker."),
+}
+"""Sub-command to its module, which has it as ``command``, and the line that ``kafkax --help`` shows."""
+
+FAILED, INTERRUPTED = 1, 130
+
+
+@click.group(cls=LazyGroup, commands=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="kafkax", message="%(prog)s %(version)s")
+def cli() -> None:
+    """A Kafka broker, and tools for Kafka brokers."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its status.
+
+    Args:
+        arguments: what follows the program's name; the process's own when None.
+    """
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns:
+        The exit status.
+    """
+    try:
+        cli.main(args=None if arguments is None else list(arguments), prog_name="kafkax", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        import_module("kafkax.cli.output").close_stdout()
+        return FAILED
+    except KafkaError as error:
+        return _fail(f"{error}" if type(error) is not KafkaError else f"{error.code.name}: {error}")
+    except OSError as error:
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    return 0
+
+
+def _fail(message: str) -> int:
+    click.echo(f"kafkax: {message}", err=True)
+    return FAILED
