@@ -24,18 +24,20 @@ def compile_flags() -> tuple[list[str], list[str]]:
         sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
         return [*common, "-O1", "-g", "-UNDEBUG", "-DKAFKAX_DEBUG=1", *sanitize], ["-pthread", *sanitize]
     if os.environ.get("KAFKAX_TSAN") == "1":
-        return [*common, "-O1", "-g", "-fsanitize=thread"], ["-pthread", "-fsanitize=thread"]
-    return [*common, "-O3", "-g1"], ["-pthread"]
+        return [*common, "-O1", "-g", "-UNDEBUG", "-fsanitize=thread"], ["-pthread", "-fsanitize=thread"]
+    return [*common, "-O3", "-g1", "-DCYTHON_WITHOUT_ASSERTIONS=1"], ["-pthread"]
 
 
 def extensions() -> list[Extension]:
     """One extension per core module."""
     compile_args, link_args = compile_flags()
+    headers = [str(header) for header in sorted((CORE / "c").glob("*.h"))]
     return [
         Extension(
             f"kafkax._core.{pyx.stem}",
             [str(pyx), *(str(CORE / "c" / name) for name in C_SOURCES.get(pyx.stem, []))],
             include_dirs=[str(CORE / "c")],
+            depends=headers,
             extra_compile_args=compile_args,
             extra_link_args=link_args,
         )
@@ -43,17 +45,19 @@ def extensions() -> list[Extension]:
     ]
 
 
-setup(
-    ext_modules=cythonize(
-        extensions(),
-        build_dir="build/cython",
-        compiler_directives={
-            "language_level": 3,
-            "boundscheck": False,
-            "wraparound": False,
-            "cdivision": True,
-            "initializedcheck": False,
-            "freethreading_compatible": True,
-        },
+if __name__ == "__main__":
+    setup(
+        ext_modules=cythonize(
+            extensions(),
+            build_dir="build/cython",
+            nthreads=os.cpu_count() or 1,
+            compiler_directives={
+                "language_level": 3,
+                "boundscheck": False,
+                "wraparound": False,
+                "cdivision": True,
+                "initializedcheck": False,
+                "freethreading_compatible": True,
+            },
+        )
     )
-)
