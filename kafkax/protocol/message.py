@@ -37,7 +37,10 @@ class Message(Struct):
             KafkaError: UNSUPPORTED_VERSION when the version doesn't exist, or can't carry a value that was set.
             TypeError, ValueError: a value doesn't fit its field.
         """
-        return b"".join(self.encode_parts(version))
+        try:
+            return b"".join(self.encode_parts(version))
+        except TypeError:
+            return oracle.encode(self, version)
 
     def encode_parts(self, version: int) -> list[Any]:
         """Like :meth:`encode`, as pieces to be sent one after the other.

@@ -15,12 +15,7 @@ class ConfigResource(Struct):
     resource_type: int = int8("1+", default=16, ignorable=True)
 
 
-class ClientMetricsResource(Struct):
-    name: str = string("0")
-
-
 class ListConfigResourcesResponse(Response, key=74, versions="0-1", flexible="0+"):
     throttle_time_ms: int = int32("0+")
     error_code: int = int16("0+")
     config_resources: list[ConfigResource] = array(ConfigResource, "0+")
-    client_metrics_resources: list[ClientMetricsResource] = array(ClientMetricsResource, "0")
