@@ -3,8 +3,9 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
-from kafkax._core.linux cimport AF_INET6, pthread_mutex_lock, pthread_mutex_unlock, sockaddr_in, sockaddr_in6
+from kafkax._core.linux cimport AF_INET6, sockaddr_in, sockaddr_in6
 from kafkax._core.network cimport reactor_t
+from kafkax._core.pthreads cimport pthread_mutex_lock, pthread_mutex_unlock
 
 cdef enum:
     BUCKETS = 4096

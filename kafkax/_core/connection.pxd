@@ -14,9 +14,11 @@ cdef void connection_work(connection_t *connection) noexcept nogil
 """Have the thread look at it in this turn of its loop."""
 cdef void connection_touch(connection_t *connection) noexcept nogil
 """Count it as active now."""
-cdef void connection_starve(connection_t *connection) noexcept nogil
-"""It waits for room in the queue to the control plane."""
+cdef void connection_starve(connection_t *connection, int32_t starved) noexcept nogil
+"""It reads no further until there is room for what ``starved`` names."""
+cdef bint may_feed(network_thread_t *thread) noexcept nogil
+"""Whether there is room for some that starve."""
 cdef void feed(network_thread_t *thread) noexcept nogil
-"""Have all starved connections looked at again."""
+"""Have the starved connections that there is room for looked at again."""
 cdef void bury(network_thread_t *thread) noexcept nogil
 """Free connections that were closed in this turn."""

@@ -10,17 +10,17 @@ from posix.unistd cimport close
 from kafkax._core.addresses cimport address_leave
 from kafkax._core.answers cimport answer_pop
 from kafkax._core.atomics cimport kx_add32, kx_add64
-from kafkax._core.handoff cimport answered, hold_bytes, tell_closed
+from kafkax._core.handoff cimport answered, charge_kept, has_room, tell_closed
 from kafkax._core.linux cimport (
-    EPOLL_CTL_ADD,
     EPOLLET,
     EPOLLIN,
     EPOLLOUT,
     EPOLLRDHUP,
+    EPOLL_CTL_ADD,
     IPPROTO_TCP,
+    SOL_SOCKET,
     SO_RCVBUF,
     SO_SNDBUF,
-    SOL_SOCKET,
     TCP_NODELAY,
     epoll_ctl,
     epoll_event,
@@ -28,7 +28,16 @@ from kafkax._core.linux cimport (
     sockaddr_in6,
 )
 from kafkax._core.mailbox cimport wake_thread
-from kafkax._core.network cimport CLOSE_MEMORY, connection_t, listener_t, network_thread_t, reactor_t, settings_t
+from kafkax._core.network cimport (
+    CLOSE_MEMORY,
+    STARVED_MEMORY,
+    STARVED_QUEUE,
+    connection_t,
+    listener_t,
+    network_thread_t,
+    reactor_t,
+    settings_t,
+)
 from kafkax._core.park cimport drop_parked
 
 
@@ -160,36 +169,49 @@ cdef void connection_work(connection_t *connection) noexcept nogil:
         connection.thread.work = connection
 
 
-cdef void connection_starve(connection_t *connection) noexcept nogil:
+cdef void connection_starve(connection_t *connection, int32_t starved) noexcept nogil:
     cdef network_thread_t *thread = connection.thread
     if connection.starved:
         return
-    connection.starved = 1
+    connection.starved = starved
+    thread.starved_count[starved] += 1
     connection.starved_next = thread.starved
     thread.starved = connection
     kx_add64(&thread.reactor.starved, 1)
 
 
-cdef void feed(network_thread_t *thread) noexcept nogil:
-    cdef connection_t *connection = thread.starved
-    thread.starved = NULL
-    while connection != NULL:
-        connection.starved = 0
-        kx_add64(&thread.reactor.starved, -1)
-        connection_work(connection)
-        connection = connection.starved_next
-
-
-cdef void unstarve(connection_t *connection) noexcept nogil:
-    """Take a connection that goes away out of the starved ones."""
-    cdef connection_t **link = &connection.thread.starved
-    if not connection.starved:
-        return
-    while link[0] != connection:
-        link = &link[0].starved_next
+cdef void unstarve(connection_t **link) noexcept nogil:
+    """Take the connection that ``link`` leads to out of the starved ones."""
+    cdef connection_t *connection = link[0]
     link[0] = connection.starved_next
+    connection.thread.starved_count[connection.starved] -= 1
     connection.starved = 0
     kx_add64(&connection.thread.reactor.starved, -1)
+
+
+cdef bint may_feed(network_thread_t *thread) noexcept nogil:
+    return ((thread.starved_count[STARVED_QUEUE] and has_room(thread.reactor, STARVED_QUEUE))
+            or (thread.starved_count[STARVED_MEMORY] and has_room(thread.reactor, STARVED_MEMORY)))
+
+
+cdef void feed(network_thread_t *thread) noexcept nogil:
+    cdef connection_t **link = &thread.starved
+    cdef connection_t *connection
+    while link[0] != NULL:
+        connection = link[0]
+        if has_room(thread.reactor, connection.starved):
+            unstarve(link)
+            connection_work(connection)
+        else:
+            link = &connection.starved_next
+
+
+cdef void forget_starved(connection_t *connection) noexcept nogil:
+    cdef connection_t **link = &connection.thread.starved
+    while connection.starved and link[0] != connection:
+        link = &link[0].starved_next
+    if connection.starved:
+        unstarve(link)
 
 
 cdef void connection_close(connection_t *connection, int32_t reason) noexcept nogil:
@@ -209,11 +231,11 @@ cdef void connection_close(connection_t *connection, int32_t reason) noexcept no
     thread.free_next[slot] = thread.free_slot
     thread.free_slot = slot
     unlink_idle(connection)
-    unstarve(connection)
+    forget_starved(connection)
     if connection.handed:
         answered(reactor, connection.handed)
     if connection.frame_room:
-        hold_bytes(reactor, -<long>connection.frame_room)
+        charge_kept(reactor, -<long>connection.frame_room)
     forget_socket(thread, connection.fd, &connection.address)
     connection.starved_next = thread.graveyard
     thread.graveyard = connection

@@ -11,7 +11,7 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memmove
 from kafkax._core.connection cimport connection_close, connection_starve, connection_touch
 from kafkax._core.cursor cimport kx_be16, kx_be32
-from kafkax._core.handoff cimport hand_over, handoff_full, hold_bytes
+from kafkax._core.handoff cimport charge_kept, hand_over, handoff_full, memory_full
 from kafkax._core.linux cimport iovec, readv
 from kafkax._core.network cimport (
     API_COUNTED,
@@ -20,6 +20,8 @@ from kafkax._core.network cimport (
     CLOSE_PEER,
     MAX_ANSWERS,
     SCRATCH_SIZE,
+    STARVED_MEMORY,
+    STARVED_QUEUE,
     connection_t,
     network_thread_t,
 )
@@ -65,7 +67,7 @@ cdef bint serve(connection_t *connection, const uint8_t *frame, size_t size) noe
     """Serve one frame. False when it has to wait, untouched, for room in the queue to the control plane."""
     cdef uint16_t api_key = kx_be16(frame)
     if handoff_full(connection.thread.reactor):
-        connection_starve(connection)
+        connection_starve(connection, STARVED_QUEUE)
         return False
     if hand_over(connection, frame, size) != 0:
         connection_close(connection, CLOSE_MEMORY)
@@ -91,7 +93,7 @@ cdef size_t consume(connection_t *connection, const uint8_t *data, size_t size) 
 
 
 cdef void drop_kept(connection_t *connection) noexcept nogil:
-    hold_bytes(connection.thread.reactor, -<long>connection.frame_room)
+    charge_kept(connection.thread.reactor, -<long>connection.frame_room)
     free(connection.frame)
     connection.frame = NULL
     connection.frame_room = 0
@@ -111,7 +113,7 @@ cdef bint make_room(connection_t *connection, size_t room) noexcept nogil:
         if frame == NULL:
             connection_close(connection, CLOSE_MEMORY)
             return False
-        hold_bytes(connection.thread.reactor, <long>(room - connection.frame_room))
+        charge_kept(connection.thread.reactor, <long>(room - connection.frame_room))
         connection.frame = frame
         connection.frame_room = room
     return True
@@ -226,6 +228,8 @@ cdef void receive(connection_t *connection) noexcept nogil:
     while may_read(connection):
         if whole_frame_kept(connection):
             consume_kept(connection)
+        elif connection.frame == NULL and memory_full(connection.thread.reactor):
+            connection_starve(connection, STARVED_MEMORY)
         elif rounds and connection.readable:
             rounds -= 1
             if kept(connection) < 4:

@@ -11,7 +11,13 @@ cdef handed_t *take_handed(reactor_t *reactor) noexcept nogil
 """Everything queued, oldest first; the caller frees each."""
 cdef bint handoff_full(reactor_t *reactor) noexcept nogil
 """``queued.max.requests`` or ``queued.max.request.bytes`` is reached."""
-cdef void hold_bytes(reactor_t *reactor, long size) noexcept nogil
-"""Charge (or, below 0, give back) memory for requests."""
+cdef bint memory_full(reactor_t *reactor) noexcept nogil
+"""``queued.max.request.bytes`` is reached by requests that are kept."""
+cdef bint has_room(reactor_t *reactor, int32_t starved) noexcept nogil
+"""Whether there is what a connection starves for."""
+cdef void charge_kept(reactor_t *reactor, long size) noexcept nogil
+"""Charge (or, below 0, give back) memory of requests that are kept."""
+cdef void taken_bytes(reactor_t *reactor, long size) noexcept nogil
+"""So many bytes of frames went to Python."""
 cdef void answered(reactor_t *reactor, int32_t count) noexcept nogil
 """So many frames that were handed over are over."""

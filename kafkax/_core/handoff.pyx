@@ -11,7 +11,6 @@ from kafkax._core.answers cimport answer_slot
 from kafkax._core.atomics cimport kx_add64, kx_load64
 from kafkax._core.codes cimport CORE_NO_MEMORY
 from kafkax._core.cursor cimport kx_be16
-from kafkax._core.linux cimport pthread_mutex_lock, pthread_mutex_unlock
 from kafkax._core.mailbox cimport wake_thread
 from kafkax._core.network cimport (
     API_PRODUCE,
@@ -19,11 +18,14 @@ from kafkax._core.network cimport (
     CLOSE_IDLE,
     CLOSE_PEER,
     CLOSE_STOPPING,
+    STARVED_MEMORY,
+    STARVED_QUEUE,
     answer_t,
     connection_t,
     handed_t,
     reactor_t,
 )
+from kafkax._core.pthreads cimport pthread_mutex_lock, pthread_mutex_unlock
 
 
 cdef void enqueue(reactor_t *reactor, handed_t *handed) noexcept nogil:
@@ -69,7 +71,7 @@ cdef int32_t hand_over(connection_t *connection, const uint8_t *frame, size_t si
     if slot.handed == API_PRODUCE + 1:
         connection.handed_produces += 1
     kx_add64(&reactor.handed_requests, 1)
-    hold_bytes(reactor, <long>size)
+    kx_add64(&reactor.handed_bytes, <int64_t>size)
     connection.thread.counters.handed += 1
     enqueue(reactor, handed)
     return 0
@@ -100,22 +102,37 @@ cdef handed_t *take_handed(reactor_t *reactor) noexcept nogil:
 cdef bint handoff_full(reactor_t *reactor) noexcept nogil:
     cdef int64_t limit = reactor.settings.queued_bytes
     return (kx_load64(&reactor.handed_requests) >= reactor.settings.queued_requests
-            or (limit > 0 and kx_load64(&reactor.held_bytes) >= limit))
+            or (limit > 0 and kx_load64(&reactor.handed_bytes) >= limit))
 
 
-cdef void feed_starved(reactor_t *reactor) noexcept nogil:
+cdef bint memory_full(reactor_t *reactor) noexcept nogil:
+    cdef int64_t limit = reactor.settings.queued_bytes
+    return limit > 0 and kx_load64(&reactor.kept_bytes) >= limit
+
+
+cdef bint has_room(reactor_t *reactor, int32_t starved) noexcept nogil:
+    return not (handoff_full(reactor) if starved == STARVED_QUEUE else memory_full(reactor))
+
+
+cdef void feed_starved(reactor_t *reactor, int32_t starved) noexcept nogil:
+    """Wake the threads when connections starve for what there is room for now."""
     cdef int32_t at
-    if kx_load64(&reactor.starved) > 0 and not handoff_full(reactor):
+    if kx_load64(&reactor.starved) > 0 and has_room(reactor, starved):
         for at in range(reactor.thread_count):
             wake_thread(&reactor.threads[at])
 
 
-cdef void hold_bytes(reactor_t *reactor, long size) noexcept nogil:
-    kx_add64(&reactor.held_bytes, size)
+cdef void charge_kept(reactor_t *reactor, long size) noexcept nogil:
+    kx_add64(&reactor.kept_bytes, size)
     if size < 0:
-        feed_starved(reactor)
+        feed_starved(reactor, STARVED_MEMORY)
+
+
+cdef void taken_bytes(reactor_t *reactor, long size) noexcept nogil:
+    kx_add64(&reactor.handed_bytes, -size)
+    feed_starved(reactor, STARVED_QUEUE)
 
 
 cdef void answered(reactor_t *reactor, int32_t count) noexcept nogil:
     kx_add64(&reactor.handed_requests, -count)
-    feed_starved(reactor)
+    feed_starved(reactor, STARVED_QUEUE)

@@ -1,28 +1,11 @@
 """Linux calls of the network threads that Cython does not declare itself."""
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uint8_t
+from kafkax._core.pthreads cimport pthread_t
 from posix.types cimport off_t
 
 
 cdef extern from "<pthread.h>" nogil:
-    ctypedef struct pthread_mutex_t:
-        pass
-    ctypedef struct pthread_cond_t:
-        pass
-    ctypedef struct pthread_attr_t:
-        pass
-    ctypedef unsigned long pthread_t
-    int pthread_mutex_init(pthread_mutex_t*, void*)
-    int pthread_mutex_destroy(pthread_mutex_t*)
-    int pthread_mutex_lock(pthread_mutex_t*)
-    int pthread_mutex_unlock(pthread_mutex_t*)
-    int pthread_cond_init(pthread_cond_t*, void*)
-    int pthread_cond_destroy(pthread_cond_t*)
-    int pthread_cond_wait(pthread_cond_t*, pthread_mutex_t*)
-    int pthread_cond_signal(pthread_cond_t*)
-    int pthread_cond_broadcast(pthread_cond_t*)
-    int pthread_create(pthread_t*, const pthread_attr_t*, void* (*)(void*) noexcept nogil, void*)
-    int pthread_join(pthread_t, void**)
     pthread_t pthread_self()
     int pthread_equal(pthread_t, pthread_t)
 

@@ -4,8 +4,9 @@ from libc.stdint cimport int32_t, uint64_t
 from libc.stdlib cimport malloc
 from posix.unistd cimport write
 from kafkax._core.codes cimport CORE_NO_MEMORY
-from kafkax._core.linux cimport pthread_equal, pthread_mutex_lock, pthread_mutex_unlock, pthread_self
+from kafkax._core.linux cimport pthread_equal, pthread_self
 from kafkax._core.network cimport letter_t, network_thread_t, parked_t
+from kafkax._core.pthreads cimport pthread_mutex_lock, pthread_mutex_unlock
 
 
 cdef bint claim_signal(network_thread_t *thread) noexcept nogil:

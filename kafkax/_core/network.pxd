@@ -6,7 +6,8 @@ parked requests hang on.  A ``handed_t`` (a frame for the control plane) belongs
 """
 
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from kafkax._core.linux cimport pthread_mutex_t, pthread_t, sockaddr_in6
+from kafkax._core.linux cimport sockaddr_in6
+from kafkax._core.pthreads cimport pthread_mutex_t, pthread_t
 
 cdef struct registry_t
 cdef struct segment_t
@@ -42,6 +43,10 @@ cdef enum:
     EXPIRED = 2
     DROPPED = 3
     # Why a parked request is looked at: something happened, its time is over, its connection is gone.
+
+    STARVED_QUEUE = 1
+    STARVED_MEMORY = 2
+    # Waits for room in the queue to the control plane; in the memory for requests that are kept.
 
     REQUEST_DONE = 0
     REQUEST_HANDOFF = 1
@@ -135,7 +140,7 @@ cdef struct connection_t:
     int32_t handed_ever
     # The control plane knows it, so it is told of its end.
     int32_t starved
-    # Reads no further since the queue to the control plane or the memory for requests is full.
+    # Reads no further until there is room: STARVED_ for what.
     connection_t *starved_next
     int32_t warming
     # A helper reads the next slice from disk into the page cache.
@@ -234,6 +239,8 @@ cdef struct network_thread_t:
     connection_t *idle_last
     connection_t *work
     connection_t *starved
+    int32_t starved_count[3]
+    # By what they wait for.
     connection_t *graveyard
     parked_t **heap
     int32_t heap_size
@@ -262,6 +269,8 @@ cdef struct reactor_t:
     # eventfd of the control plane
     int64_t handed_requests
     # Handed over and not answered yet.
-    int64_t held_bytes
-    # Bytes of requests that are kept: incomplete ones and those handed over and not taken yet.
+    int64_t handed_bytes
+    # Of the frames that were handed over and not taken yet.
+    int64_t kept_bytes
+    # Of requests that are incomplete or wait for room.
     int64_t starved

@@ -19,20 +19,21 @@ from kafkax._core.connection cimport (
     connection_touch,
     connection_work,
     feed,
+    may_feed,
 )
 from kafkax._core.frame cimport has_input, receive
-from kafkax._core.handoff cimport answered, handoff_full
+from kafkax._core.handoff cimport answered
 from kafkax._core.linux cimport (
     EFD_CLOEXEC,
     EFD_NONBLOCK,
-    EPOLL_CLOEXEC,
-    EPOLL_CTL_ADD,
     EPOLLERR,
     EPOLLET,
     EPOLLHUP,
     EPOLLIN,
     EPOLLOUT,
     EPOLLRDHUP,
+    EPOLL_CLOEXEC,
+    EPOLL_CTL_ADD,
     SIG_SETMASK,
     SOCK_CLOEXEC,
     SOCK_NONBLOCK,
@@ -43,11 +44,6 @@ from kafkax._core.linux cimport (
     epoll_wait,
     eventfd,
     monotonic_ms,
-    pthread_create,
-    pthread_mutex_destroy,
-    pthread_mutex_init,
-    pthread_mutex_lock,
-    pthread_mutex_unlock,
     pthread_self,
     pthread_sigmask,
     sigfillset,
@@ -79,6 +75,13 @@ from kafkax._core.network cimport (
     reactor_t,
 )
 from kafkax._core.park cimport expire_impatient, look_at_expired, look_at_woken, next_deadline
+from kafkax._core.pthreads cimport (
+    pthread_create,
+    pthread_mutex_destroy,
+    pthread_mutex_init,
+    pthread_mutex_lock,
+    pthread_mutex_unlock,
+)
 from kafkax._core.transfer cimport send_answers
 
 cdef enum:
@@ -270,7 +273,7 @@ cdef int32_t wait_time(network_thread_t *thread) noexcept nogil:
     """Milliseconds that the loop may sleep; -1 for as long as nothing happens."""
     cdef int64_t due = next_deadline(thread)
     cdef int64_t idle
-    if thread.work != NULL or kx_load32(&thread.signalled) or (thread.starved != NULL and not handoff_full(thread.reactor)):
+    if thread.work != NULL or kx_load32(&thread.signalled) or may_feed(thread):
         return 0
     if thread.reactor.settings.idle_ms > 0 and thread.idle_first != NULL:
         idle = thread.idle_first.active_ms + thread.reactor.settings.idle_ms
@@ -310,7 +313,7 @@ cdef void turn(network_thread_t *thread, epoll_event *events) noexcept nogil:
     for at in range(count):
         note_event(thread, &events[at])
     read_mailbox(thread)
-    if thread.starved != NULL and not handoff_full(thread.reactor):
+    if may_feed(thread):
         feed(thread)
     look_at_expired(thread)
     work_through(thread)

@@ -15,19 +15,8 @@ from kafkax._core.addresses cimport addresses_free
 from kafkax._core.answers cimport answer_free, answer_new
 from kafkax._core.atomics cimport kx_load32, kx_load64, kx_store32, kx_store64
 from kafkax._core.cursor cimport kx_put32
-from kafkax._core.handoff cimport hold_bytes, take_handed
-from kafkax._core.linux cimport (
-    AF_INET6,
-    EFD_CLOEXEC,
-    EFD_NONBLOCK,
-    eventfd,
-    monotonic_ms,
-    pthread_join,
-    pthread_mutex_destroy,
-    pthread_mutex_init,
-    sockaddr_in,
-    sockaddr_in6,
-)
+from kafkax._core.handoff cimport take_handed, taken_bytes
+from kafkax._core.linux cimport AF_INET6, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, monotonic_ms, sockaddr_in, sockaddr_in6
 from kafkax._core.mailbox cimport post, wake_thread
 from kafkax._core.network cimport (
     API_COUNTED,
@@ -45,6 +34,7 @@ from kafkax._core.network cimport (
     settings_t,
 )
 from kafkax._core.network_thread cimport thread_free, thread_init, thread_start, watch_listener
+from kafkax._core.pthreads cimport pthread_join, pthread_mutex_destroy, pthread_mutex_init
 
 __all__ = ["ClosedConnection", "HandedRequest", "Reactor"]
 
@@ -227,12 +217,12 @@ cdef class Reactor:
     def stop(self, double timeout):
         cdef int32_t at
         cdef listener_t *listener
-        if not self._started:
+        if not self._started or kx_load32(&self.reactor.stopping):
             return
-        self._started = False
         kx_store64(&self.reactor.stop_at_ms, monotonic_ms() + <int64_t>(timeout * 1000))
         kx_store32(&self.reactor.stopping, 1)
         self.join(self.reactor.thread_count)
+        self._started = False
         for at in range(self.reactor.listener_count):
             listener = &self.reactor.listeners[at]
             close(listener.fd)
@@ -266,7 +256,7 @@ cdef class Reactor:
             if handed.closed:
                 taken.append(ClosedConnection.of(handed, self._listeners))
             else:
-                hold_bytes(self.reactor, -<long>handed.size)
+                taken_bytes(self.reactor, <long>handed.size)
                 taken.append(HandedRequest.of(handed, self._listeners))
             free(handed)
             handed = following
@@ -323,5 +313,5 @@ cdef class Reactor:
                 closed[CLOSE_NAMES[key]] += kx_load64(&of.closed[key])
         totals["connections"] = kx_load32(&self.reactor.connections)
         totals["waiting_for_control_plane"] = kx_load64(&self.reactor.handed_requests)
-        totals["held_bytes"] = kx_load64(&self.reactor.held_bytes)
+        totals["held_bytes"] = kx_load64(&self.reactor.kept_bytes) + kx_load64(&self.reactor.handed_bytes)
         return {**totals, "requests": requests, "closed": closed}
