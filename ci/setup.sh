@@ -10,6 +10,7 @@ unset PYTHONDONTWRITEBYTECODE # without bytecode every start compiles every modu
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 root=$PWD
 venv=$root/.venv
+PATH=$venv/bin:$PATH # tools of the environment call each other by name
 
 say() { printf '\n== %s\n' "$*"; }
 die() { printf '%s\n' "$*" >&2; exit 1; }
