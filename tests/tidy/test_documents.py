@@ -9,17 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.tidy.protocol_table import parts, table
 from tests.tidy.sources import ROOT, files, name
 
 DOCUMENTS = [path for path in files() if path.suffix == ".md"]
 _SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
-
-
-def test_the_table_of_apis_is_what_is_registered() -> None:
-    assert parts()[1] == table(), "run python -m tests.tidy.protocol_table"
 
 
 def snippets() -> list[tuple[str, str]]:
@@ -63,8 +58,8 @@ def test_configs_that_documents_name_exist() -> None:
     from kafkax.config import broker_definitions, topic_definitions
 
     known = {*broker_definitions(), *topic_definitions()}
-    prefixes = ("log.", "listener", "advertised.", "group.", "offsets.", "num.", "socket.", "kafkax.", "sasl.", "ssl.", "zookeeper.")
+    prefixes = ("log.", "listener", "advertised.", "group.", "offsets.", "num.", "socket.", "sasl.", "ssl.", "zookeeper.")
     for path in DOCUMENTS:
         named = re.findall(r"`([a-z]+(?:\.[a-z]+)+)(?:=[^`]*)?`", path.read_text())
-        wrong = {word for word in named if word.startswith(prefixes) and word not in known and not word.startswith("kafkax.")}
+        wrong = {word for word in named if word.startswith(prefixes) and word not in known}
         assert wrong == set(), name(path)
