@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from kafkax.protocol.message import Request, Response
-from kafkax.protocol.schema import array, boolean, int8, int16, int32, string, uuid
+from kafkax.protocol.schema import Request, Response, array, boolean, int8, int16, int32, string, uuid
 
 
 class GetTelemetrySubscriptionsRequest(Request, key=71, versions="0", flexible="0+"):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from kafkax.protocol.message import Request, Response
-from kafkax.protocol.schema import Struct, array, boolean, int8, int16, int32, int64, string, uuid
+from kafkax.protocol.schema import Request, Response, Struct, array, boolean, int8, int16, int32, int64, string, uuid
 
 
 class LeaderAndIsrPartitionState(Struct):

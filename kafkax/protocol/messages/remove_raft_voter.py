@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from kafkax.protocol.message import Request, Response
-from kafkax.protocol.schema import int16, int32, string, uuid
+from kafkax.protocol.schema import Request, Response, int16, int32, string, uuid
 
 
 class RemoveRaftVoterRequest(Request, key=81, versions="0", flexible="0+"):

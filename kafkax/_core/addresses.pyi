@@ -1,1 +1,0 @@
-"""Connections per peer address. Nothing for Python callers."""

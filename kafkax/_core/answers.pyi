@@ -1,1 +1,0 @@
-"""Answers in request order. Nothing for Python callers."""

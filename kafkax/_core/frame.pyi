@@ -1,1 +1,0 @@
-"""Receiving. Nothing for Python callers."""

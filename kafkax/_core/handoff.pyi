@@ -1,1 +1,0 @@
-"""Frames for the control plane. Nothing for Python callers."""

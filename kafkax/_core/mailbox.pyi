@@ -1,1 +1,0 @@
-"""What other threads leave for a network thread. Nothing for Python callers."""

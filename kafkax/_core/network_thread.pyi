@@ -1,1 +1,0 @@
-"""A network thread. Nothing for Python callers."""

@@ -1,1 +1,0 @@
-"""Requests that wait. Nothing for Python callers."""

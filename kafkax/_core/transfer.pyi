@@ -1,1 +1,0 @@
-"""Sending. Nothing for Python callers."""

@@ -1,0 +1,98 @@
+"""A broker's presence in the cluster: the cluster id, its id znode, and the broker epoch that comes from it."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Sequence
+
+from kafkax.cluster import znodes
+from kafkax.cluster.store import (
+    ConnectionLostError,
+    CoordinationStore,
+    Create,
+    Delete,
+    MultiError,
+    NodeExistsError,
+    NoNodeError,
+    Op,
+    SetData,
+    Stat,
+)
+from kafkax.cluster.znodes import BrokerRegistration
+from kafkax.errors import ErrorCode, KafkaError
+
+__all__ = ["generate_broker_id", "prepare_cluster", "register_broker", "unregister_broker"]
+
+_log = logging.getLogger(__name__)
+
+
+async def prepare_cluster(store: CoordinationStore) -> str:
+    """Create what must exist before anything else can; returns the cluster id, a new one for a new cluster."""
+    await store.ensure_paths(znodes.PERSISTENT_PATHS)
+    new = znodes.encode_cluster_id(znodes.encode_id(uuid.uuid4()))
+    for path, data in ((znodes.CLUSTER_ID, new), (znodes.FEATURE, znodes.encode_feature())):
+        try:
+            await store.create(path, data)
+        except NodeExistsError:
+            _log.debug("%s exists", path)
+    return znodes.decode_cluster_id((await store.get(znodes.CLUSTER_ID))[0])
+
+
+async def generate_broker_id(store: CoordinationStore, reserved: int) -> int:
+    """A broker id that was never generated before, above ``reserved`` (``reserved.broker.max.id``)."""
+    stat = await store.set(znodes.BROKER_SEQUENCE, b"")
+    return reserved + stat.version
+
+
+async def register_broker(store: CoordinationStore, registration: BrokerRegistration) -> int:
+    """Create the broker's id znode in the present session; returns the broker epoch, its czxid (KIP-380).
+
+    A node of the same addresses that another session left is this broker's former life, whose session has not yet expired
+    (KAFKA-1387): since we hold the addresses, nobody else does, so it is replaced.
+
+    Raises:
+        KafkaError: DUPLICATE_BROKER_REGISTRATION when another broker has the id.
+    """
+    path, data = znodes.broker_id_path(registration.broker_id), registration.encode()
+    # The result of the second write carries the creating transaction, as in Kafka, without another round trip.
+    creation: Sequence[Op] = (Create(path, data, ephemeral=True), SetData(path, data, 0))
+    for _ in range(10):
+        try:
+            return _epoch((await store.multi(creation))[-1])
+        except ConnectionLostError:
+            _log.warning("%s: the connection broke while it was created; reading it back", path)
+        except MultiError as failure:
+            if not isinstance(failure.error, NodeExistsError):
+                raise failure.error from None
+        found = await store.find(path)
+        if found is None:
+            continue
+        held, stat = found
+        if stat.ephemeral_owner == store.session_id:
+            return stat.czxid
+        if BrokerRegistration.decode(registration.broker_id, held).endpoints != registration.endpoints:
+            break
+        _log.warning("%s is left from session %x; replacing it", path, stat.ephemeral_owner)
+        try:
+            return _epoch((await store.multi((Delete(path, stat.version), *creation)))[-1])
+        except MultiError as failure:
+            if not isinstance(failure.error, NoNodeError):
+                raise failure.error from None
+    raise KafkaError(
+        ErrorCode.DUPLICATE_BROKER_REGISTRATION,
+        f"broker id {registration.broker_id} is registered by another broker; give this one its own node.id",
+    )
+
+
+def _epoch(result: object) -> int:
+    assert isinstance(result, Stat)
+    return result.czxid
+
+
+async def unregister_broker(store: CoordinationStore, broker_id: int) -> None:
+    """Remove the broker's id znode if the present session owns it, at the end of an orderly stop."""
+    path = znodes.broker_id_path(broker_id)
+    stat = await store.exists(path)
+    if stat is not None and stat.ephemeral_owner == store.session_id:
+        await store.delete(path, stat.version)

@@ -1,0 +1,207 @@
+"""A broker as the controller sees it: a registration, an image, and replicas that only remember what they were told."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+
+from kafkax.cluster.controller import Controller
+from kafkax.cluster.controller.channels import BrokerChannel
+from kafkax.cluster.controller.tenure import Settings
+from kafkax.cluster.dynamic_configs import DynamicConfigs
+from kafkax.cluster.image import MetadataCache
+from kafkax.cluster.registration import prepare_cluster, register_broker
+from kafkax.cluster.store import CoordinationStore, StoreError
+from kafkax.cluster.topic_admin import TopicAdmin
+from kafkax.cluster.znodes import BrokerRegistration, Endpoint
+from kafkax.config import BrokerConfig
+from kafkax.errors import ErrorCode
+from kafkax.model import TopicPartition
+from kafkax.protocol.messages.alter_partition import (
+    AlterPartitionRequest,
+    AlterPartitionRequestPartitionData,
+    AlterPartitionRequestTopicData,
+    AlterPartitionResponse,
+    BrokerState,
+)
+from kafkax.protocol.messages.leader_and_isr import (
+    LeaderAndIsrPartitionError,
+    LeaderAndIsrPartitionState,
+    LeaderAndIsrRequest,
+    LeaderAndIsrResponse,
+)
+from kafkax.protocol.messages.stop_replica import StopReplicaRequest, StopReplicaResponse
+from kafkax.protocol.messages.update_metadata import UpdateMetadataRequest, UpdateMetadataResponse
+from kafkax.protocol.schema import Request, Response
+
+
+class LoopClock:
+    """The event loop's time, which may be virtual."""
+
+    def wall_ms(self) -> int:
+        return int(asyncio.get_running_loop().time() * 1000)
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+class Cluster:
+    """Brokers by id; requests between them take up to ``latency`` seconds and fail when the target is down."""
+
+    def __init__(self, random: Random | None = None, latency: float = 0.0) -> None:
+        self.random = random or Random(0)
+        self.latency = latency
+        self.brokers: dict[int, SimBroker] = {}
+
+    async def delay(self) -> None:
+        await asyncio.sleep(self.random.uniform(0, self.latency))
+
+    def channel(self, registration: BrokerRegistration) -> BrokerChannel:
+        return _Channel(self, registration)
+
+    def controllers(self) -> list[int]:
+        return [broker.broker_id for broker in self.brokers.values() if broker.up and broker.controller.active]
+
+
+class _Channel(BrokerChannel):
+    def __init__(self, cluster: Cluster, registration: BrokerRegistration) -> None:
+        self._cluster = cluster
+        self._target = registration
+
+    async def send(self, request: Request) -> Response:
+        await self._cluster.delay()
+        broker = self._cluster.brokers.get(self._target.broker_id)
+        if broker is None or not broker.up:
+            raise ConnectionRefusedError(f"broker {self._target.broker_id} is down")
+        response = broker.handle(request)
+        await self._cluster.delay()
+        if not broker.up:
+            raise ConnectionResetError(f"broker {self._target.broker_id} died")
+        return response
+
+    async def close(self) -> None:
+        return None
+
+
+class SimBroker:
+    """A candidate for controller with remembering replicas."""
+
+    def __init__(
+        self,
+        broker_id: int,
+        cluster: Cluster,
+        store: CoordinationStore,
+        *,
+        rack: str | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        self.broker_id = broker_id
+        self.cluster = cluster
+        self.store = store
+        self.up = False
+        self.epoch = -1
+        self.controller_epoch = 0
+        endpoint = Endpoint("PLAINTEXT", f"127.0.0.{broker_id}", 9092, "PLAINTEXT")
+        self.registration = BrokerRegistration(broker_id, (endpoint,), rack)
+        self.controller = Controller(broker_id, store, cluster.channel, settings, clock=LoopClock())
+        self.cache = MetadataCache("")
+        self.configs = DynamicConfigs(store, self.cache, LoopClock())
+        config = BrokerConfig({"listeners": "PLAINTEXT://127.0.0.1:9092", "node.id": str(broker_id), "log.dirs": "/nowhere"})
+        self.admin = TopicAdmin(store, self.cache, config, cluster.random)
+        self.replicas: dict[TopicPartition, LeaderAndIsrPartitionState] = {}
+        self.broken: set[TopicPartition] = set()
+        """Replicas whose log directory is to fail."""
+        self.deleted: list[TopicPartition] = []
+
+    async def start(self) -> None:
+        await prepare_cluster(self.store)
+        self.epoch = await register_broker(self.store, self.registration)
+        self.up = True
+        self.cluster.brokers[self.broker_id] = self
+        await self.configs.start()
+        await self.controller.start()
+
+    async def stop(self) -> None:
+        """Stop without handing anything over; the session ends at once."""
+        await self.crash()
+        await self.store.close()
+
+    async def crash(self) -> None:
+        """Stop answering."""
+        self.up = False
+        await self.configs.close()
+        await self.controller.close()
+
+    def handle(self, request: Request) -> Response:
+        if isinstance(request, UpdateMetadataRequest):
+            code = self._fence(request.controller_epoch, request.broker_epoch)
+            if code is ErrorCode.NONE:
+                self.cache.update(request)
+            return UpdateMetadataResponse(error_code=code)
+        if isinstance(request, LeaderAndIsrRequest):
+            return self._leader_and_isr(request)
+        assert isinstance(request, StopReplicaRequest)
+        code = self._fence(request.controller_epoch, request.broker_epoch)
+        if code is ErrorCode.NONE:
+            for topic in request.topic_states:
+                for state in topic.partition_states:
+                    partition = TopicPartition(topic.topic_name, state.partition_index)
+                    self.replicas.pop(partition, None)
+                    if state.delete_partition:
+                        self.deleted.append(partition)
+        return StopReplicaResponse(error_code=code)
+
+    def _leader_and_isr(self, request: LeaderAndIsrRequest) -> LeaderAndIsrResponse:
+        code = self._fence(request.controller_epoch, request.broker_epoch)
+        errors = []
+        if code is ErrorCode.NONE:
+            for topic in request.topic_states:
+                for state in topic.partition_states:
+                    partition = TopicPartition(topic.topic_name, state.partition_index)
+                    known = self.replicas.get(partition)
+                    if partition in self.broken:
+                        errors.append(self._error(partition, ErrorCode.KAFKA_STORAGE_ERROR))
+                    elif known is None or state.leader_epoch >= known.leader_epoch:
+                        self.replicas[partition] = state
+        return LeaderAndIsrResponse(error_code=code, partition_errors=errors)
+
+    def _error(self, partition: TopicPartition, code: ErrorCode) -> LeaderAndIsrPartitionError:
+        return LeaderAndIsrPartitionError(topic_name=partition.topic, partition_index=partition.partition, error_code=code)
+
+    def _fence(self, controller_epoch: int, broker_epoch: int) -> ErrorCode:
+        if controller_epoch < self.controller_epoch:
+            return ErrorCode.STALE_CONTROLLER_EPOCH
+        if broker_epoch != self.epoch:
+            return ErrorCode.STALE_BROKER_EPOCH
+        self.controller_epoch = controller_epoch
+        return ErrorCode.NONE
+
+    def leads(self, partition: TopicPartition) -> bool:
+        state = self.replicas.get(partition)
+        return self.up and state is not None and state.leader == self.broker_id
+
+    async def change_isr(self, partition: TopicPartition, isr: list[int]) -> AlterPartitionResponse | None:
+        """As the partition's leader, ask whoever is controller for another ISR; None when nobody is."""
+        state = self.replicas[partition]
+        controllers = self.cluster.controllers()
+        if not controllers:
+            return None
+        brokers = self.cluster.brokers
+        members = [BrokerState(broker_id=member, broker_epoch=brokers[member].epoch) for member in isr]
+        data = AlterPartitionRequestPartitionData(
+            partition_index=partition.partition,
+            leader_epoch=state.leader_epoch,
+            new_isr_with_epochs=members,
+            partition_epoch=state.partition_epoch,
+        )
+        topic = AlterPartitionRequestTopicData(topic_name=partition.topic, partitions=[data])
+        request = AlterPartitionRequest(broker_id=self.broker_id, broker_epoch=self.epoch, topics=[topic])
+        try:
+            response = await brokers[controllers[0]].controller.alter_partition(request)
+        except (StoreError, asyncio.CancelledError):
+            return None
+        if response.error_code == ErrorCode.NONE and self.replicas.get(partition) is state:
+            answer = response.topics[0].partitions[0]
+            if answer.error_code == ErrorCode.NONE:
+                state.isr, state.partition_epoch = list(answer.isr), answer.partition_epoch
+        return response
