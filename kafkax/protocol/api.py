@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 if TYPE_CHECKING:
-    from kafkax.protocol.schema import Request, Response
+    from kafkax.protocol.message import Request, Response
 
 __all__ = ["API_KEYS", "ApiKey"]
 

@@ -9,22 +9,25 @@ their bounds, a slice that ends past the data puts the position past the end, wh
 comparison with the size fail.  A count is compared with the bytes that remain, at the smallest size of an element,
 before its loop starts.
 
-Encoding assumes good values.  Where that fails, :mod:`kafkax.protocol.oracle` encodes again and says what is wrong.
+Encoding assumes good values.  Where that fails, :meth:`Message.encode_parts` has :mod:`kafkax.protocol.oracle` encode
+again, which says what is wrong.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, SafeUUID
 
 from kafkax.errors import ProtocolError
-from kafkax.protocol import oracle
-from kafkax.protocol.schema import ZERO_UUID, Field, Message, Struct
+from kafkax.protocol.schema import ZERO_UUID, Field, Struct
 from kafkax.protocol.varint import read_uvarint, uvarint
 
-__all__ = ["compile_decoder", "compile_encoder", "decoder_source", "encoder_source"]
+if TYPE_CHECKING:
+    from kafkax.protocol.message import Message
+
+__all__ = ["REFUSALS", "compile_decoder", "compile_encoder", "decoder_source", "encoder_source"]
 
 FORMATS = {
     "bool": "?",
@@ -36,6 +39,9 @@ FORMATS = {
     "float64": "d",
     "uuid": "16s",
 }
+REFUSALS = (struct.error, TypeError, ValueError, AttributeError, OverflowError)
+"""What a compiled encoder raises for a value that doesn't fit its field or the version."""
+
 _MAX_STRING = 32767
 _UUID_CACHE = 8192
 
@@ -544,15 +550,8 @@ def compile_decoder(cls: type[Message], version: int) -> Callable[[Any], Any]:
 
 
 def compile_encoder(cls: type[Message], version: int) -> Callable[[Any], list[Any]]:
-    """A function from message to the parts of its encoding; bad values raise what the oracle raises."""
+    """A function from message to the parts of its encoding; one of :data:`REFUSALS` says that it can't be encoded."""
     text, scope = encoder_source(cls, version)
     exec(compile(text, f"<encode {cls.__name__} v{version}>", "exec"), scope)
     encode: Callable[[Any], list[Any]] = scope["encode"]
-
-    def checked(message: Any) -> list[Any]:
-        try:
-            return encode(message)
-        except (struct.error, TypeError, ValueError, AttributeError, OverflowError):
-            return [oracle.encode(message, version)]
-
-    return checked
+    return encode

@@ -6,16 +6,19 @@ The compiled codec is proven against it, byte for byte, and it explains what is 
 from __future__ import annotations
 
 import struct as binary
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from kafkax.errors import ErrorCode, KafkaError, ProtocolError
-from kafkax.protocol.schema import Field, Message, Struct
+from kafkax.protocol.schema import Field, Struct
 from kafkax.protocol.varint import read_uvarint, uvarint
+
+if TYPE_CHECKING:
+    from kafkax.protocol.message import Message
 
 __all__ = ["decode", "encode"]
 
-_M = TypeVar("_M", bound=Message)
+_M = TypeVar("_M", bound="Message")
 _NUMBERS = {"bool": ">?", "int8": ">b", "int16": ">h", "uint16": ">H", "int32": ">i", "int64": ">q", "float64": ">d"}
 _MAX_STRING = 32767
 

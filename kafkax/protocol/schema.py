@@ -4,8 +4,7 @@
         groups_names: list[str] = array(string, "0+")
 
 The class is the message: its instances have slots, keyword constructors with Kafka's defaults, equality and a repr.
-:mod:`kafkax.protocol.codec` compiles the declaration into an encoder and a decoder per version on first use;
-:mod:`kafkax.protocol.oracle` does the same slowly and readably, and is what the compiled code is tested against.
+:class:`kafkax.protocol.message.Message` adds the versions, and ``encode`` and ``decode``.
 
 Ranges are written as in Kafka's definitions: ``"3+"``, ``"2-5"``, ``"1"``; ``"none"`` for no version.
 """
@@ -16,10 +15,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 from uuid import UUID
 
-from kafkax.errors import ErrorCode, KafkaError
-
 if TYPE_CHECKING:
-    from typing_extensions import Self, dataclass_transform
+    from typing_extensions import dataclass_transform
 else:
 
     def dataclass_transform(**_: Any) -> Callable[[type], type]:
@@ -29,9 +26,6 @@ else:
 __all__ = [
     "ZERO_UUID",
     "Field",
-    "Message",
-    "Request",
-    "Response",
     "Struct",
     "Versions",
     "array",
@@ -333,79 +327,3 @@ def _constructor(cls: type[Struct]) -> Callable[..., None]:
     constructor: Callable[..., None] = scope["__init__"]
     constructor.__qualname__ = f"{cls.__qualname__}.__init__"
     return constructor
-
-
-class Message(Struct):
-    """A message with versions of its own: a request, a response, or a record of an internal topic."""
-
-    __slots__ = ()
-    api_key: ClassVar[int]
-    min_version: ClassVar[int]
-    max_version: ClassVar[int]
-    flexible_since: ClassVar[int | None]
-    _encoders: ClassVar[dict[int, Callable[[Any], list[Any]]]]
-    _decoders: ClassVar[dict[int, Callable[[Any], Any]]]
-
-    def encode(self, version: int) -> bytes:
-        """The message's bytes at a version, without header.
-
-        Raises:
-            KafkaError: UNSUPPORTED_VERSION when the version doesn't exist, or can't carry a value that was set.
-            TypeError, ValueError: a value doesn't fit its field.
-        """
-        return b"".join(self.encode_parts(version))
-
-    def encode_parts(self, version: int) -> list[Any]:
-        """Like :meth:`encode`, as pieces to be sent one after the other.
-
-        What was set as ``records`` is a piece of its own, untouched; it needs a ``len`` in bytes, and may be a slice of a file.
-        """
-        encoder = self._encoders.get(version)
-        if encoder is None:
-            from kafkax.protocol import codec
-
-            self._require(version)
-            encoder = self._encoders[version] = codec.compile_encoder(type(self), version)
-        return encoder(self)
-
-    @classmethod
-    def decode(cls, data: bytes | bytearray | memoryview, version: int) -> Self:
-        """Read a message that fills ``data`` exactly.
-
-        Raises:
-            ProtocolError: the bytes don't parse, or bytes are left over.
-            KafkaError: UNSUPPORTED_VERSION when the version doesn't exist.
-        """
-        decoder = cls._decoders.get(version)
-        if decoder is None:
-            from kafkax.protocol import codec
-
-            cls._require(version)
-            decoder = cls._decoders[version] = codec.compile_decoder(cls, version)
-        message: Self = decoder(data)
-        return message
-
-    @classmethod
-    def flexible(cls, version: int) -> bool:
-        """Whether the version has compact lengths and tagged fields (KIP-482)."""
-        return cls.flexible_since is not None and version >= cls.flexible_since
-
-    @classmethod
-    def _require(cls, version: int) -> None:
-        if not cls.min_version <= version <= cls.max_version:
-            raise KafkaError(
-                ErrorCode.UNSUPPORTED_VERSION,
-                f"{cls.__name__} has no version {version}; versions {cls.min_version} to {cls.max_version} are known",
-            )
-
-
-class Request(Message):
-    """What a client sends."""
-
-    __slots__ = ()
-
-
-class Response(Message):
-    """What a broker answers."""
-
-    __slots__ = ()

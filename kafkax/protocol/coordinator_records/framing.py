@@ -6,7 +6,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from kafkax.errors import ErrorCode, KafkaError, ProtocolError
-from kafkax.protocol.schema import Message
+from kafkax.protocol.message import Message
 
 if TYPE_CHECKING:
     from typing_extensions import Self

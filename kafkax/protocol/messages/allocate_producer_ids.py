@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from kafkax.protocol.schema import Request, Response, int16, int32, int64
+from kafkax.protocol.message import Request, Response
+from kafkax.protocol.schema import int16, int32, int64
 
 
 class AllocateProducerIdsRequest(Request, key=67, versions="0", flexible="0+"):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from kafkax.protocol.schema import Request, Response, Struct, array, boolean, float64, int16, int32, string
+from kafkax.protocol.message import Request, Response
+from kafkax.protocol.schema import Struct, array, boolean, float64, int16, int32, string
 
 
 class EntityData(Struct):

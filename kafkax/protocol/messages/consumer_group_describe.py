@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from kafkax.protocol.schema import Request, Response, Struct, array, boolean, int8, int16, int32, string, struct, uuid
+from kafkax.protocol.message import Request, Response
+from kafkax.protocol.schema import Struct, array, boolean, int8, int16, int32, string, struct, uuid
 
 
 class ConsumerGroupDescribeRequest(Request, key=69, versions="0-1", flexible="0+"):

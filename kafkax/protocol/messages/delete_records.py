@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from kafkax.protocol.schema import Request, Response, Struct, array, int16, int32, int64, string
+from kafkax.protocol.message import Request, Response
+from kafkax.protocol.schema import Struct, array, int16, int32, int64, string
 
 
 class DeleteRecordsPartition(Struct):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from kafkax.protocol.schema import Request, Response, Struct, array, binary, boolean, int16, int32, string
+from kafkax.protocol.message import Request, Response
+from kafkax.protocol.schema import Struct, array, binary, boolean, int16, int32, string
 
 
 class DescribeGroupsRequest(Request, key=15, versions="0-6", flexible="5+"):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from kafkax.protocol.schema import Request, Response, binary, int16
+from kafkax.protocol.message import Request, Response
+from kafkax.protocol.schema import binary, int16
 
 
 class EnvelopeRequest(Request, key=58, versions="0", flexible="0+"):

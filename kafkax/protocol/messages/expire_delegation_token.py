@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from kafkax.protocol.schema import Request, Response, binary, int16, int32, int64
+from kafkax.protocol.message import Request, Response
+from kafkax.protocol.schema import binary, int16, int32, int64
 
 
 class ExpireDelegationTokenRequest(Request, key=40, versions="0-2", flexible="2+"):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from kafkax.protocol.schema import Request, Response, array, boolean, int8, int16, int32, string, uuid
+from kafkax.protocol.message import Request, Response
+from kafkax.protocol.schema import array, boolean, int8, int16, int32, string, uuid
 
 
 class GetTelemetrySubscriptionsRequest(Request, key=71, versions="0", flexible="0+"):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from kafkax.protocol.schema import Request, Response, int16, int32, string
+from kafkax.protocol.message import Request, Response
+from kafkax.protocol.schema import int16, int32, string
 
 
 class HeartbeatRequest(Request, key=12, versions="0-4", flexible="4+"):

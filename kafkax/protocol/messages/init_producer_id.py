@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from kafkax.protocol.schema import Request, Response, boolean, int16, int32, int64, string
+from kafkax.protocol.message import Request, Response
+from kafkax.protocol.schema import boolean, int16, int32, int64, string
 
 
 class InitProducerIdRequest(Request, key=22, versions="0-6", flexible="2+"):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from kafkax.protocol.schema import Request, Response, Struct, array, int8, int16, int32, string
+from kafkax.protocol.message import Request, Response
+from kafkax.protocol.schema import Struct, array, int8, int16, int32, string
 
 
 class ListConfigResourcesRequest(Request, key=74, versions="0-1", flexible="0+"):
@@ -14,12 +15,7 @@ class ConfigResource(Struct):
     resource_type: int = int8("1+", default=16, ignorable=True)
 
 
-class ClientMetricsResource(Struct):
-    name: str = string("0")
-
-
 class ListConfigResourcesResponse(Response, key=74, versions="0-1", flexible="0+"):
     throttle_time_ms: int = int32("0+")
     error_code: int = int16("0+")
     config_resources: list[ConfigResource] = array(ConfigResource, "0+")
-    client_metrics_resources: list[ClientMetricsResource] = array(ClientMetricsResource, "0")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from kafkax.protocol.schema import Request, Response, Struct, array, boolean, int16, int32, int64, string, uuid
+from kafkax.protocol.message import Request, Response
+from kafkax.protocol.schema import Struct, array, boolean, int16, int32, int64, string, uuid
 
 
 class OffsetFetchRequestTopic(Struct):

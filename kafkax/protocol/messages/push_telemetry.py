@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from kafkax.protocol.schema import Request, Response, binary, boolean, int8, int16, int32, uuid
+from kafkax.protocol.message import Request, Response
+from kafkax.protocol.schema import binary, boolean, int8, int16, int32, uuid
 
 
 class PushTelemetryRequest(Request, key=72, versions="0", flexible="0+"):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from kafkax.protocol.schema import Request, Response, int16, int32, string, uuid
+from kafkax.protocol.message import Request, Response
+from kafkax.protocol.schema import int16, int32, string, uuid
 
 
 class RemoveRaftVoterRequest(Request, key=81, versions="0", flexible="0+"):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from kafkax.protocol.schema import Request, Response, binary, int16, int32, int64
+from kafkax.protocol.message import Request, Response
+from kafkax.protocol.schema import binary, int16, int32, int64
 
 
 class RenewDelegationTokenRequest(Request, key=39, versions="0-2", flexible="2+"):

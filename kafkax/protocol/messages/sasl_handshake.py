@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from kafkax.protocol.schema import Request, Response, array, int16, string
+from kafkax.protocol.message import Request, Response
+from kafkax.protocol.schema import array, int16, string
 
 
 class SaslHandshakeRequest(Request, key=17, versions="0-1"):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from kafkax.protocol.schema import Request, Response, Struct, array, binary, int16, int32, string
+from kafkax.protocol.message import Request, Response
+from kafkax.protocol.schema import Struct, array, binary, int16, int32, string
 
 
 class SyncGroupRequestAssignment(Struct):

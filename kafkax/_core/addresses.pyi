@@ -1,0 +1,1 @@
+"""Connections per peer address. Nothing for Python callers."""

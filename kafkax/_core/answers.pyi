@@ -1,0 +1,1 @@
+"""Answers in request order. Nothing for Python callers."""

@@ -1,0 +1,1 @@
+"""Life of a connection. Nothing for Python callers."""

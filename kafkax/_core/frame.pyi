@@ -1,0 +1,1 @@
+"""Receiving. Nothing for Python callers."""

@@ -1,0 +1,1 @@
+"""Frames for the control plane. Nothing for Python callers."""

@@ -1,0 +1,1 @@
+"""What other threads leave for a network thread. Nothing for Python callers."""

@@ -1,0 +1,1 @@
+"""A network thread. Nothing for Python callers."""

@@ -1,0 +1,1 @@
+"""Requests that wait. Nothing for Python callers."""

@@ -1,0 +1,98 @@
+"""The network threads, as Python starts, feeds and stops them."""
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from kafkax._core.registry import Registry
+
+class _Settings(Protocol):
+    """The fields of ``kafkax.net.settings.ReactorSettings``."""
+
+    @property
+    def socket_request_max_bytes(self) -> int: ...
+
+class HandedRequest:
+    """A request that the control plane has to answer, once, by ``respond`` or ``skip``."""
+
+    @property
+    def connection(self) -> int:
+        """Id of the connection; never used again for another one."""
+
+    @property
+    def token(self) -> int:
+        """Place of the request on its connection; ascending."""
+
+    @property
+    def listener(self) -> str:
+        """Name of the listener that it came in by."""
+
+    @property
+    def frame(self) -> bytes:
+        """Request header and body, without the length prefix."""
+
+    @property
+    def peer(self) -> str:
+        """``host:port`` of the client."""
+
+class ClosedConnection:
+    """A connection that is gone: one that handed requests over, or one that broke a rule. Answers to it are dropped."""
+
+    @property
+    def connection(self) -> int: ...
+    @property
+    def listener(self) -> str: ...
+    @property
+    def peer(self) -> str: ...
+    @property
+    def reason(self) -> str:
+        """Why, in words."""
+
+class Reactor:
+    """``num.network.threads`` threads that serve Produce and Fetch without the GIL and hand every other request over.
+
+    Life: ``listen`` as often as needed, ``start``, ``stop``; it does not start again.  All methods may be called from any
+    Python thread.  Responses leave each connection in the order of its requests, whatever the order of ``respond``.
+    """
+
+    def __init__(self, registry: Registry | None, settings: _Settings) -> None: ...
+    def listen(self, host: str, port: int, listener_name: str, *, fast: bool = True, authenticated: bool = True) -> int:
+        """Open a listener and return its port (``port`` 0 lets the kernel choose).
+
+        ``fast=False``: everything is handed over, Produce and Fetch too.  ``authenticated=False``: so it is, and frames are
+        limited to ``sasl.server.max.receive.size``, until ``authenticated`` is called for the connection.
+        Raises OSError when the address cannot be bound.
+        """
+
+    def start(self, threads: int) -> None:
+        """Start ``threads`` network threads (1 to 64). Raises OSError when the system refuses."""
+
+    def stop(self, timeout: float) -> None:
+        """Stop reading, send what is due for at most ``timeout`` seconds, close everything; returns when the threads ended.
+
+        Long polls are answered at once.  Call it from another thread than the one that answers handed-over requests.
+        """
+
+    def fileno(self) -> int:
+        """eventfd that is readable while something waits for ``take``."""
+
+    def take(self) -> list[HandedRequest | ClosedConnection]:
+        """Everything that came since the last call, oldest first."""
+
+    def respond(self, connection: int, token: int, payload: bytes | Iterable[Any]) -> None:
+        """Answer a request: response header and body as bytes or as parts, each bytes or FileSlice, without length prefix.
+
+        Unknown connections and tokens that were answered are ignored, since a connection may end at any time.
+        """
+
+    def skip(self, connection: int, token: int) -> None:
+        """Answer a request with nothing (Produce with acks=0)."""
+
+    def close(self, connection: int) -> None:
+        """Close a connection without waiting for its answers."""
+
+    def authenticated(self, connection: int, *, fast: bool) -> None:
+        """Lift the limits of a connection that has not authenticated; ``fast``: serve Produce and Fetch in the core."""
+
+    def counters(self) -> dict[str, Any]:
+        """Totals since the start: ``bytes_in``, ``bytes_out``, ``handed_over``, ``accepted``, ``requests`` by API key,
+        ``closed`` by reason; and the present ``connections``, ``waiting_for_control_plane``, ``held_bytes``."""

@@ -1,0 +1,1 @@
+"""Sending. Nothing for Python callers."""

@@ -1,0 +1,82 @@
+"""Coordinator records to batches of the internal topic, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from kafkax.protocol.control import ControlType, end_transaction_batch
+from kafkax.protocol.record import Record
+from kafkax.protocol.records import RecordBatch, build_batch, iter_batches
+
+if TYPE_CHECKING:
+    from kafkax.coordinator.runtime import Producer
+
+__all__ = ["Entry", "ReadBatch", "encode_batch", "encode_marker", "encoded_size", "read_batches"]
+
+Entry = tuple[bytes, "bytes | None"]
+"""Key and value of a record; a value of None deletes the key."""
+
+_RECORD_OVERHEAD = 24
+"""Most bytes that a record takes besides its key and value: lengths, deltas, attributes, header count."""
+
+
+class ReadBatch(NamedTuple):
+    """A batch read back.
+
+    Attributes:
+        producer_id: of a transactional batch; -1 otherwise.
+        producer_epoch: the same.
+        transactional: whether the entries count only once the producer's transaction has committed.
+        marker: for the end of a transaction: whether it committed; None for data.
+        entries: keys and values.
+    """
+
+    producer_id: int
+    producer_epoch: int
+    transactional: bool
+    marker: bool | None
+    entries: list[Entry]
+
+
+def encoded_size(entries: list[Entry]) -> int:
+    """Bytes that entries take in a batch at most, without the batch's header."""
+    return sum(len(key) + len(value or b"") + _RECORD_OVERHEAD for key, value in entries)
+
+
+def encode_batch(entries: list[Entry], timestamp_ms: int, producer: Producer | None = None) -> bytes:
+    """One batch that holds the entries; transactional when a producer is given."""
+    records = [Record(key, value, (), timestamp_ms) for key, value in entries]
+    if producer is None:
+        return build_batch(records)
+    return build_batch(records, producer_id=producer.id, producer_epoch=producer.epoch, transactional=True)
+
+
+def encode_marker(producer: Producer, coordinator_epoch: int, timestamp_ms: int, *, commit: bool) -> bytes:
+    """The batch that ends a producer's transaction."""
+    return end_transaction_batch(
+        commit,
+        producer_id=producer.id,
+        producer_epoch=producer.epoch,
+        coordinator_epoch=coordinator_epoch,
+        timestamp=timestamp_ms,
+    )
+
+
+def read_batches(piece: bytes | memoryview) -> Iterator[ReadBatch]:
+    """The batches of a piece of the log.
+
+    Raises:
+        KafkaError: a batch is damaged.
+    """
+    for batch in iter_batches(piece):
+        if not isinstance(batch, RecordBatch):
+            yield ReadBatch(-1, -1, False, None, [(record.key or b"", record.value) for record in batch.records()])
+        elif batch.control:
+            for record in batch.records():
+                kind = ControlType.of(record)
+                if kind in (ControlType.COMMIT, ControlType.ABORT):
+                    yield ReadBatch(batch.producer_id, batch.producer_epoch, True, kind is ControlType.COMMIT, [])
+        else:
+            entries = [(record.key or b"", record.value) for record in batch.records()]
+            yield ReadBatch(batch.producer_id, batch.producer_epoch, batch.transactional, None, entries)

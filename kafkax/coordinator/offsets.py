@@ -1,0 +1,251 @@
+"""Committed offsets of groups: commit, fetch, delete, expire.
+
+An offset that a transaction commits is kept apart until the transaction ends.  Sources: KIP-98 (transactions),
+KIP-211 (retention counts from when the group became empty), KIP-447 (unstable offsets), KIP-496 (deletion).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from uuid import UUID
+
+from kafkax.coordinator.offset_records import NO_EXPIRY, CommittedOffset, OffsetRecord
+from kafkax.coordinator.runtime import Producer
+from kafkax.coordinator.undo import UndoDict, UndoLog
+from kafkax.errors import ErrorCode
+from kafkax.protocol.messages.offset_commit import (
+    OffsetCommitRequest,
+    OffsetCommitResponse,
+    OffsetCommitResponsePartition,
+    OffsetCommitResponseTopic,
+)
+from kafkax.protocol.messages.offset_delete import (
+    OffsetDeleteRequest,
+    OffsetDeleteResponse,
+    OffsetDeleteResponsePartition,
+    OffsetDeleteResponseTopic,
+)
+from kafkax.protocol.messages.offset_fetch import (
+    OffsetFetchRequestGroup,
+    OffsetFetchResponseGroup,
+    OffsetFetchResponsePartitions,
+    OffsetFetchResponseTopics,
+)
+from kafkax.protocol.schema import ZERO_UUID
+
+__all__ = ["OffsetStore", "Partition"]
+
+Partition = tuple[str, int]
+"""Topic and index."""
+
+_NO_OFFSET = -1
+_ONE_PARTITION_OK = ErrorCode.NONE.value
+
+
+class OffsetStore:
+    """The committed offsets of one shard.
+
+    Args:
+        undo: takes back what was replayed when the append fails.
+        metadata_max_bytes: longest metadata of a commit (offset.metadata.max.bytes, which counts characters).
+    """
+
+    def __init__(self, undo: UndoLog, metadata_max_bytes: int = 4096) -> None:
+        self._undo = undo
+        self._metadata_max = metadata_max_bytes
+        self._committed: UndoDict[str, UndoDict[Partition, CommittedOffset]] = UndoDict(undo)
+        self._pending: UndoDict[int, UndoDict[tuple[str, str, int], CommittedOffset]] = UndoDict(undo)
+        """By producer id, then group and partition: what open transactions would commit."""
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return sum(len(offsets) for offsets in self._committed.values())
+
+    def groups(self) -> Iterable[str]:
+        """Groups with committed offsets."""
+        return self._committed.keys()
+
+    def get(self, group: str, topic: str, partition: int) -> CommittedOffset | None:
+        """The committed offset of a partition, if there is one."""
+        offsets = self._committed.get(group)
+        return None if offsets is None else offsets.get((topic, partition))
+
+    def of(self, group: str) -> Iterator[tuple[Partition, CommittedOffset]]:
+        """Everything that a group has committed."""
+        yield from self._committed.get(group, {}).items()
+
+    def has_any(self, group: str) -> bool:
+        """Whether the group has committed offsets, or a transaction is open that would commit some."""
+        return group in self._committed or any(key[0] == group for pending in self._pending.values() for key in pending)
+
+    def is_pending(self, group: str, topic: str, partition: int) -> bool:
+        """Whether an open transaction would commit an offset of the partition."""
+        return any((group, topic, partition) in pending for pending in self._pending.values())
+
+    # -- operations ------------------------------------------------------------------------------------------------
+
+    def commit(self, request: OffsetCommitRequest, now_ms: int) -> tuple[list[OffsetRecord], OffsetCommitResponse]:
+        """Records and response of a commit; metadata that is too large fails its partition only."""
+        group, limit = request.group_id, self._metadata_max
+        expire = NO_EXPIRY if request.retention_time_ms == -1 else now_ms + request.retention_time_ms
+        records: list[OffsetRecord] = []
+        topics: list[OffsetCommitResponseTopic] = []
+        for topic in request.topics:
+            partitions: list[OffsetCommitResponsePartition] = []
+            for partition in topic.partitions:
+                metadata = partition.committed_metadata or ""
+                code = _ONE_PARTITION_OK
+                if len(metadata) > limit:
+                    code = ErrorCode.OFFSET_METADATA_TOO_LARGE.value
+                else:
+                    committed = CommittedOffset(
+                        partition.committed_offset, partition.committed_leader_epoch, metadata, now_ms, expire, topic.topic_id
+                    )
+                    records.append(OffsetRecord(group, topic.name, partition.partition_index, committed))
+                partitions.append(OffsetCommitResponsePartition(partition_index=partition.partition_index, error_code=code))
+            topics.append(OffsetCommitResponseTopic(name=topic.name, topic_id=topic.topic_id, partitions=partitions))
+        return records, OffsetCommitResponse(topics=topics)
+
+    def fetch(self, request: OffsetFetchRequestGroup, *, require_stable: bool, known: bool = True) -> OffsetFetchResponseGroup:
+        """The committed offsets that are asked for; -1 where there is none.
+
+        Args:
+            request: topics None asks for all of the group's.
+            require_stable: a partition that an open transaction would commit fails with UNSTABLE_OFFSET_COMMIT.
+            known: whether the group exists; one that does not has no offsets.
+        """
+        group = request.group_id
+        offsets: dict[Partition, CommittedOffset] = self._committed.get(group, {}) if known else {}
+        unstable = require_stable and bool(self._pending)
+        if request.topics is None:
+            wanted: list[tuple[str, UUID, list[int]]] = _by_topic(offsets)
+        else:
+            wanted = [(topic.name, topic.topic_id, topic.partition_indexes) for topic in request.topics]
+        topics: list[OffsetFetchResponseTopics] = []
+        for name, topic_id, indexes in wanted:
+            partitions = []
+            for index in indexes:
+                committed = offsets.get((name, index))
+                if unstable and self.is_pending(group, name, index):
+                    partitions.append(_unfetched(index, ErrorCode.UNSTABLE_OFFSET_COMMIT))
+                elif committed is None or _other_topic(committed, topic_id):
+                    partitions.append(_unfetched(index, ErrorCode.NONE))
+                else:
+                    partitions.append(
+                        OffsetFetchResponsePartitions(
+                            partition_index=index,
+                            committed_offset=committed.offset,
+                            committed_leader_epoch=committed.leader_epoch,
+                            metadata=committed.metadata,
+                        )
+                    )
+            topics.append(OffsetFetchResponseTopics(name=name, topic_id=topic_id, partitions=partitions))
+        return OffsetFetchResponseGroup(group_id=group, topics=topics)
+
+    def delete(
+        self, request: OffsetDeleteRequest, subscribed: Callable[[str], bool]
+    ) -> tuple[list[OffsetRecord], OffsetDeleteResponse]:
+        """Records and response of a deletion; a topic that the group reads fails with GROUP_SUBSCRIBED_TO_TOPIC."""
+        records: list[OffsetRecord] = []
+        topics = []
+        for topic in request.topics:
+            code = ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC if subscribed(topic.name) else ErrorCode.NONE
+            partitions = []
+            for partition in topic.partitions:
+                index = partition.partition_index
+                partitions.append(OffsetDeleteResponsePartition(partition_index=index, error_code=code))
+                stored = self.get(request.group_id, topic.name, index) is not None
+                if code == ErrorCode.NONE and (stored or self.is_pending(request.group_id, topic.name, index)):
+                    records.append(OffsetRecord(request.group_id, topic.name, index, None))
+            topics.append(OffsetDeleteResponseTopic(name=topic.name, partitions=partitions))
+        return records, OffsetDeleteResponse(topics=topics)
+
+    def delete_all(self, group: str) -> list[OffsetRecord]:
+        """Tombstones for everything that a group has committed or would commit."""
+        partitions = dict.fromkeys(self._committed.get(group, {}))
+        for pending in self._pending.values():
+            partitions.update(dict.fromkeys((topic, index) for name, topic, index in pending if name == group))
+        return [OffsetRecord(group, topic, index, None) for topic, index in partitions]
+
+    def delete_topic_partitions(self, deleted: set[Partition]) -> list[OffsetRecord]:
+        """Tombstones for the offsets of partitions that exist no more."""
+        return [
+            OffsetRecord(group, topic, index, None)
+            for group, offsets in self._committed.items()
+            for topic, index in offsets
+            if (topic, index) in deleted
+        ]
+
+    def expired(
+        self, group: str, now_ms: int, retention_ms: int, base_ms: Callable[[CommittedOffset], int], keep: Callable[[str], bool]
+    ) -> list[OffsetRecord]:
+        """Tombstones for what has outlived its retention.
+
+        Args:
+            group: whose offsets.
+            now_ms: wall time.
+            retention_ms: offsets.retention.minutes.
+            base_ms: when the retention of an offset begins.
+            keep: topics whose offsets stay in any case.
+        """
+        records = []
+        for (topic, index), committed in self._committed.get(group, {}).items():
+            own = committed.expire_timestamp_ms
+            over = now_ms >= own if own != NO_EXPIRY else now_ms - base_ms(committed) >= retention_ms
+            if over and not keep(topic) and not self.is_pending(group, topic, index):
+                records.append(OffsetRecord(group, topic, index, None))
+        return records
+
+    # -- replay ----------------------------------------------------------------------------------------------------
+
+    def replay(self, record: OffsetRecord, producer: Producer | None = None) -> None:
+        """Apply a commit, or a deletion, which also drops what open transactions would commit."""
+        group, topic, partition, committed = record
+        if committed is None:
+            self._drop(group, (topic, partition))
+            for producer_id in [each for each, pending in self._pending.items() if (group, topic, partition) in pending]:
+                pending = self._pending[producer_id]
+                del pending[group, topic, partition]
+                if not pending:
+                    del self._pending[producer_id]
+        elif producer is None:
+            offsets = self._committed.get(group)
+            if offsets is None:
+                offsets = self._committed[group] = UndoDict(self._undo)
+            offsets[topic, partition] = committed
+        else:
+            pending_offsets = self._pending.get(producer.id)
+            if pending_offsets is None:
+                pending_offsets = self._pending[producer.id] = UndoDict(self._undo)
+            pending_offsets[group, topic, partition] = committed
+
+    def end_transaction(self, producer_id: int, *, commit: bool) -> None:
+        """Apply the end of a producer's transaction."""
+        pending = self._pending.pop(producer_id, {})
+        if commit:
+            for (group, topic, partition), committed in pending.items():
+                self.replay(OffsetRecord(group, topic, partition, committed))
+
+    def _drop(self, group: str, partition: Partition) -> None:
+        offsets = self._committed.get(group)
+        if offsets is not None and partition in offsets:
+            del offsets[partition]
+            if not offsets:
+                del self._committed[group]
+
+
+def _by_topic(offsets: dict[Partition, CommittedOffset]) -> list[tuple[str, UUID, list[int]]]:
+    indexes: dict[str, list[int]] = {}
+    for topic, index in offsets:
+        indexes.setdefault(topic, []).append(index)
+    return [(topic, ZERO_UUID, found) for topic, found in indexes.items()]
+
+
+def _other_topic(committed: CommittedOffset, topic_id: UUID) -> bool:
+    """Whether the offset belongs to an earlier topic of the same name."""
+    return ZERO_UUID not in (committed.topic_id, topic_id) and committed.topic_id != topic_id
+
+
+def _unfetched(index: int, code: ErrorCode) -> OffsetFetchResponsePartitions:
+    return OffsetFetchResponsePartitions(partition_index=index, committed_offset=_NO_OFFSET, metadata="", error_code=code)

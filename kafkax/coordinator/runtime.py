@@ -1,0 +1,471 @@
+"""The coordinator runtime: operation, records, append, replay, answer on commit.
+
+A coordinator's state is the replay of an internal topic.  Each partition of the topic has its own shard of state, which
+lives on the broker that leads the partition.  An operation looks at the shard and returns records and a response.  The
+runtime replays the records at once, so that the next operation sees their effect, appends those of all operations
+that came in together as one batch, and gives out each response once its records are committed.  An append that is refused
+takes the state back to where it was.  The runtime knows nothing of what the records mean.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from kafkax.clock import Clock
+from kafkax.coordinator.batches import Entry, encode_batch, encode_marker, encoded_size, read_batches
+from kafkax.coordinator.promise import Promise
+from kafkax.coordinator.timers import KeyedTimers, TimerHandle, Timers
+from kafkax.coordinator.undo import UndoLog
+from kafkax.errors import ErrorCode, KafkaError
+
+__all__ = ["Appender", "CoordinatorRuntime", "Loader", "Producer", "Result", "RuntimeSettings", "Shard"]
+
+log = logging.getLogger(__name__)
+
+R = TypeVar("R", contravariant=True)
+S = TypeVar("S", bound="Shard[Any]")
+T = TypeVar("T")
+
+
+class Producer(NamedTuple):
+    """The transactional producer on whose behalf records are written."""
+
+    id: int
+    epoch: int
+
+
+@dataclass
+class Result(Generic[T]):
+    """What an operation returns.
+
+    Attributes:
+        records: to append, in order, all or none; may be empty.
+        response: given out once the records, and everything written before them, are committed.
+        replay: false when the shard has applied the records itself.
+        on_commit: called with None once the records are committed, or with the error that kept them from it, before
+            the response is given out.
+    """
+
+    records: list[Any]
+    response: T
+    replay: bool = True
+    on_commit: Callable[[KafkaError | None], None] | None = None
+
+
+class Shard(Protocol[R]):
+    """The state that one partition of the internal topic holds."""
+
+    def encode(self, record: R) -> Entry:
+        """The record's key and value as they stand in the log."""
+
+    def replay(self, record: R, producer: Producer | None) -> None:
+        """Apply a record; the only way in which committed state changes."""
+
+    def load(self, entries: Iterable[Entry], producer: Producer | None) -> None:
+        """Apply the records of one batch of the log."""
+
+    def end_transaction(self, producer_id: int, *, commit: bool) -> None:
+        """Make what the producer wrote count, or drop it."""
+
+    def loaded(self) -> None:
+        """The whole log has been applied; the shard serves from now on."""
+
+    def unloaded(self) -> None:
+        """The shard serves no more; whoever waits in it must be answered now."""
+
+
+class Appender(Protocol):
+    """Writes to the internal topic."""
+
+    def append(self, partition: int, batch: bytes) -> int:
+        """Append a record batch to the log of a partition led here.
+
+        Returns:
+            The offset after the batch.
+
+        Raises:
+            KafkaError: nothing was appended.
+        """
+
+    def when_committed(self, partition: int, offset: int, done: Callable[[KafkaError | None], None]) -> None:
+        """Call ``done`` once the high watermark has reached ``offset``, or with the error that makes it never."""
+
+
+class Loader(Protocol):
+    """Reads the internal topic."""
+
+    def read(self, partition: int) -> Iterator[bytes | memoryview]:
+        """Whole batches from the log's start to its end, in pieces of a few hundred KiB; may raise KafkaError."""
+
+    def end_offset(self, partition: int) -> int:
+        """The log end offset."""
+
+
+@dataclass(frozen=True)
+class RuntimeSettings:
+    """Limits of a runtime.
+
+    Attributes:
+        commit_timeout_ms: how long an answer waits for the commit (offsets.commit.timeout.ms).
+        max_batch_bytes: largest batch that the internal topic takes (max.message.bytes).
+    """
+
+    commit_timeout_ms: int = 5_000
+    max_batch_bytes: int = 1_048_588
+
+
+class _State(Enum):
+    LOADING = "loading"
+    ACTIVE = "active"
+    FAILED = "failed"
+
+
+@dataclass
+class _Waiter:
+    """An operation that waits for its commit."""
+
+    promise: Promise[Any]
+    response: Any
+    on_commit: Callable[[KafkaError | None], None] | None
+
+    def settle(self, error: KafkaError | None) -> None:
+        if self.on_commit is not None:
+            self.on_commit(error)
+        if error is None:
+            self.promise.resolve(self.response)
+        else:
+            self.promise.fail(error)
+
+
+@dataclass
+class _Batch:
+    """An appended batch that is not committed yet."""
+
+    end_offset: int
+    deadline: float
+    waiters: list[_Waiter]
+
+
+@dataclass
+class _Partition(Generic[S]):
+    """One shard and its unfinished writes."""
+
+    index: int
+    epoch: int
+    shard: S
+    timers: KeyedTimers
+    undo: UndoLog
+    state: _State = _State.LOADING
+    entries: list[Entry] = field(default_factory=list)
+    size: int = 0
+    waiters: list[_Waiter] = field(default_factory=list)
+    flush_scheduled: bool = False
+    uncommitted: deque[_Batch] = field(default_factory=deque)
+    watchdog: TimerHandle | None = None
+
+
+class CoordinatorRuntime(Generic[S]):
+    """Runs operations on the shards of one internal topic.  Single-threaded.
+
+    Args:
+        make_shard: makes an empty shard from its partition, its timers and its undo log.  A timer's action is an
+            operation on the shard: it takes the shard and returns a :class:`Result`.
+        appender: writes to the internal topic.
+        loader: reads it.
+        timers: queue of callbacks.
+        clock: time.
+        settings: limits.
+    """
+
+    def __init__(
+        self,
+        make_shard: Callable[[int, KeyedTimers, UndoLog], S],
+        appender: Appender,
+        loader: Loader,
+        timers: Timers,
+        clock: Clock,
+        settings: RuntimeSettings | None = None,
+    ) -> None:
+        self._make_shard = make_shard
+        self._appender = appender
+        self._loader = loader
+        self._timers = timers
+        self._clock = clock
+        self._settings = settings or RuntimeSettings()
+        self._partitions: dict[int, _Partition[S]] = {}
+
+    # -- leadership ------------------------------------------------------------------------------------------------
+
+    def load(self, index: int, epoch: int) -> Promise[None]:
+        """Become the coordinator of a partition: replay its log, then serve.
+
+        Args:
+            index: the partition of the internal topic.
+            epoch: its leader epoch; a load at an epoch that is not newer does nothing.
+
+        Returns:
+            Done when the shard serves; fails when the log cannot be read or leadership is lost meanwhile.
+        """
+        current = self._partitions.get(index)
+        if current is not None:
+            if current.epoch >= epoch:
+                return Promise.of(None)
+            if current.state is _State.ACTIVE:
+                # The same broker leads on: its state is the log's already.
+                current.epoch = epoch
+                return Promise.of(None)
+            self._drop(current)
+        undo = UndoLog()
+        keyed = KeyedTimers(self._timers, self._clock, lambda operation: self._timer_fired(index, operation))
+        partition = _Partition(index, epoch, self._make_shard(index, keyed, undo), keyed, undo)
+        self._partitions[index] = partition
+        promise: Promise[None] = Promise()
+        self._timers.soon(lambda: self._load_step(partition, self._loader.read(index), promise))
+        return promise
+
+    def unload(self, index: int, epoch: int | None = None) -> None:
+        """Stop being the coordinator of a partition; waiting operations fail with NOT_COORDINATOR.
+
+        Args:
+            index: the partition of the internal topic.
+            epoch: the leader epoch in which leadership went; an older one than the loaded one is ignored.
+        """
+        partition = self._partitions.get(index)
+        if partition is not None and (epoch is None or epoch >= partition.epoch):
+            self._drop(partition)
+
+    def _drop(self, partition: _Partition[S]) -> None:
+        del self._partitions[partition.index]
+        partition.timers.cancel_all()
+        if partition.watchdog is not None:
+            partition.watchdog.cancel()
+        error = KafkaError(ErrorCode.NOT_COORDINATOR, f"partition {partition.index} moved to another coordinator")
+        batches, partition.uncommitted = partition.uncommitted, deque()
+        waiters, partition.waiters = partition.waiters, []
+        for waiter in [waiter for batch in batches for waiter in batch.waiters] + waiters:
+            waiter.settle(error)
+        partition.shard.unloaded()
+        # What callbacks set anew while they were told must not fire either.
+        partition.timers.cancel_all()
+
+    def _load_step(self, partition: _Partition[S], pieces: Iterator[bytes | memoryview], promise: Promise[None]) -> None:
+        if self._partitions.get(partition.index) is not partition:
+            promise.fail(KafkaError(ErrorCode.NOT_COORDINATOR, f"partition {partition.index} moved while it was loaded"))
+            return
+        try:
+            piece = next(pieces, None)
+            if piece is not None:
+                _replay_piece(partition.shard, piece)
+                # One piece per turn: the loop serves everything else between two.
+                self._timers.soon(lambda: self._load_step(partition, pieces, promise))
+                return
+            end_offset = self._loader.end_offset(partition.index)
+            partition.shard.loaded()
+        except Exception as error:
+            log.exception("coordinator partition %d could not be loaded", partition.index)
+            partition.state = _State.FAILED
+            promise.fail(error)
+            return
+        partition.state = _State.ACTIVE
+        partition.undo.active = True
+        self._await_commit(partition, end_offset, [])
+        promise.resolve(None)
+
+    def active(self) -> list[int]:
+        """The partitions that serve, sorted."""
+        return sorted(index for index, partition in self._partitions.items() if partition.state is _State.ACTIVE)
+
+    def loading(self) -> list[int]:
+        """The partitions that are being loaded, sorted."""
+        return sorted(index for index, partition in self._partitions.items() if partition.state is _State.LOADING)
+
+    # -- operations ------------------------------------------------------------------------------------------------
+
+    def shard(self, index: int) -> S:
+        """The shard itself, for operations that neither write nor depend on what is not committed yet.
+
+        Raises:
+            KafkaError: NOT_COORDINATOR or COORDINATOR_LOAD_IN_PROGRESS.
+        """
+        return self._active(index).shard
+
+    def write(self, index: int, operation: Callable[[S], Result[T]], producer: Producer | None = None) -> Promise[T]:
+        """Run an operation.
+
+        Args:
+            index: the partition of the internal topic.
+            operation: takes the shard; raises KafkaError instead of returning when it refuses.
+            producer: the transactional producer in whose name the records are written, in a batch of their own.
+
+        Returns:
+            The response, once committed; fails with a KafkaError otherwise.
+        """
+        promise: Promise[T] = Promise()
+        try:
+            self._run(self._active(index), operation, promise, producer)
+        except KafkaError as error:
+            promise.fail(error)
+        except Exception as error:
+            log.exception("a coordinator operation failed")
+            promise.fail(KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR, f"the operation failed: {error!r}"))
+        return promise
+
+    def read(self, index: int, operation: Callable[[S], T]) -> Promise[T]:
+        """Look at the state; the answer is given out once everything that it may show is committed."""
+        return self.write(index, lambda shard: Result([], operation(shard)))
+
+    def end_transaction(self, index: int, producer: Producer, coordinator_epoch: int, *, commit: bool) -> Promise[None]:
+        """Write a transaction marker and apply it.
+
+        Args:
+            index: the partition of the internal topic.
+            producer: whose transaction ends.
+            coordinator_epoch: epoch of the transaction coordinator.
+            commit: whether its records count.
+        """
+        promise: Promise[None] = Promise()
+        try:
+            partition = self._active(index)
+            self._flush(partition)
+            marker = encode_marker(producer, coordinator_epoch, self._clock.wall_ms(), commit=commit)
+            end_offset = self._appender.append(index, marker)
+            partition.shard.end_transaction(producer.id, commit=commit)
+            partition.undo.clear()
+            self._await_commit(partition, end_offset, [_Waiter(promise, None, None)])
+        except KafkaError as error:
+            promise.fail(error)
+        return promise
+
+    def _active(self, index: int) -> _Partition[S]:
+        partition = self._partitions.get(index)
+        if partition is None or partition.state is _State.FAILED:
+            raise KafkaError(ErrorCode.NOT_COORDINATOR, f"this broker does not lead partition {index} of the internal topic")
+        if partition.state is _State.LOADING:
+            raise KafkaError(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, f"partition {index} is still being loaded; try again")
+        return partition
+
+    def _run(
+        self, partition: _Partition[S], operation: Callable[[S], Result[T]], promise: Promise[T], producer: Producer | None
+    ) -> None:
+        result = operation(partition.shard)
+        waiter = _Waiter(promise, result.response, result.on_commit)
+        if not result.records:
+            self._join_last_write(partition, waiter)
+            return
+        try:
+            entries = [partition.shard.encode(record) for record in result.records]
+            size = encoded_size(entries)
+            if size > self._settings.max_batch_bytes:
+                raise KafkaError(
+                    ErrorCode.RECORD_LIST_TOO_LARGE,
+                    f"the records take {size} bytes, the internal topic takes {self._settings.max_batch_bytes}",
+                )
+        except KafkaError as error:
+            waiter.settle(error)
+            return
+        if producer is not None or partition.size + size > self._settings.max_batch_bytes:
+            self._flush(partition)
+        if result.replay:
+            mark = partition.undo.mark()
+            try:
+                for record in result.records:
+                    partition.shard.replay(record, producer)
+            except Exception:
+                partition.undo.rollback(mark)
+                raise
+        partition.entries += entries
+        partition.size += size
+        partition.waiters.append(waiter)
+        if producer is not None:
+            self._flush(partition, producer)
+        elif not partition.flush_scheduled:
+            partition.flush_scheduled = True
+            self._timers.soon(lambda: self._scheduled_flush(partition))
+
+    def _join_last_write(self, partition: _Partition[S], waiter: _Waiter) -> None:
+        """Answer an operation without records once what was written before it is committed."""
+        if partition.entries:
+            partition.waiters.append(waiter)
+        elif partition.uncommitted:
+            partition.uncommitted[-1].waiters.append(waiter)
+        else:
+            waiter.settle(None)
+
+    def _timer_fired(self, index: int, operation: Callable[[S], Result[Any]]) -> None:
+        def report(promise: Promise[Any]) -> None:
+            if promise.error is not None:
+                log.info("a timed coordinator operation on partition %d failed: %s", index, promise.error)
+
+        self.write(index, operation).on_done(report)
+
+    # -- appending and committing ----------------------------------------------------------------------------------
+
+    def _scheduled_flush(self, partition: _Partition[S]) -> None:
+        partition.flush_scheduled = False
+        if self._partitions.get(partition.index) is partition:
+            self._flush(partition)
+
+    def _flush(self, partition: _Partition[S], producer: Producer | None = None) -> None:
+        """Append what has been gathered, as one batch."""
+        if not partition.entries:
+            return
+        entries, partition.entries = partition.entries, []
+        waiters, partition.waiters = partition.waiters, []
+        partition.size = 0
+        try:
+            batch = encode_batch(entries, self._clock.wall_ms(), producer)
+            end_offset = self._appender.append(partition.index, batch)
+        except Exception as error:
+            partition.undo.rollback()
+            if not isinstance(error, KafkaError):
+                log.exception("appending to coordinator partition %d failed", partition.index)
+                error = KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR, f"the append failed: {error!r}")
+            for waiter in waiters:
+                waiter.settle(error)
+            return
+        partition.undo.clear()
+        self._await_commit(partition, end_offset, waiters)
+
+    def _await_commit(self, partition: _Partition[S], end_offset: int, waiters: list[_Waiter]) -> None:
+        deadline = self._clock.monotonic() + self._settings.commit_timeout_ms / 1000
+        partition.uncommitted.append(_Batch(end_offset, deadline, waiters))
+        if partition.watchdog is None:
+            partition.watchdog = self._timers.after(self._settings.commit_timeout_ms, lambda: self._expire(partition))
+        self._appender.when_committed(partition.index, end_offset, lambda error: self._committed(partition, end_offset, error))
+
+    def _committed(self, partition: _Partition[S], end_offset: int, error: KafkaError | None) -> None:
+        uncommitted = partition.uncommitted
+        while uncommitted and uncommitted[0].end_offset <= end_offset:
+            for waiter in uncommitted.popleft().waiters:
+                waiter.settle(error)
+
+    def _expire(self, partition: _Partition[S]) -> None:
+        """Fail the answers that waited too long for the commit; the records stay and may yet be committed."""
+        partition.watchdog = None
+        now = self._clock.monotonic() + 0.001
+        overdue: list[_Waiter] = []
+        for batch in partition.uncommitted:
+            if batch.deadline <= now:
+                overdue += batch.waiters
+                batch.waiters = []
+            else:
+                delay_ms = (batch.deadline - now) * 1000 + 1
+                partition.watchdog = self._timers.after(delay_ms, lambda: self._expire(partition))
+                break
+        error = KafkaError(ErrorCode.REQUEST_TIMED_OUT, "the records were not committed in time; try again")
+        for waiter in overdue:
+            waiter.settle(error)
+
+
+def _replay_piece(shard: Shard[Any], piece: bytes | memoryview) -> None:
+    for batch in read_batches(piece):
+        producer = Producer(batch.producer_id, batch.producer_epoch) if batch.transactional else None
+        if batch.marker is not None:
+            shard.end_transaction(batch.producer_id, commit=batch.marker)
+        else:
+            shard.load(batch.entries, producer)

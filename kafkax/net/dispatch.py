@@ -1,0 +1,147 @@
+"""From frames that were handed over to the broker's handlers, and back.
+
+Requests of one connection are handled one after the other, as in Kafka: the next one begins when the one before has its
+answer.  Different connections do not wait for each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable
+from typing import TypeAlias
+
+from kafkax._core.reactor import ClosedConnection, HandedRequest, Reactor
+from kafkax.clock import Clock, SystemClock
+from kafkax.errors import ProtocolError
+from kafkax.net.connection import Connection, Payload
+from kafkax.net.faults import FaultLog
+from kafkax.protocol.headers import RequestHeader, response_header
+
+__all__ = ["CloseConnection", "Dispatcher", "Handler"]
+
+Handler: TypeAlias = "Callable[[Connection, RequestHeader, memoryview], Payload | Awaitable[Payload | None] | None]"
+"""Takes a request's header and body, returns the response's body (its header is put before it) or None for no answer.
+
+Plain functions answer at once; awaitables are awaited in a task of their own."""
+
+_QUIET = frozenset({"closed by peer", "closed by the broker", "broker stops", "idle for longer than connections.max.idle.ms"})
+_log = logging.getLogger("kafkax.net")
+
+
+class CloseConnection(Exception):
+    """Raised by a handler when the protocol's only answer is to close the connection; the text is logged."""
+
+
+class Dispatcher:
+    """Feeds a handler with what a reactor hands over and what other listeners submit.
+
+    A handler that raises ``ProtocolError`` or ``CloseConnection`` has the connection closed, and it is logged who and why;
+    any other exception too, with its traceback.
+
+    Args:
+        handler: see ``Handler``.
+        closed: called with every connection that had sent requests here and is gone.
+        clock: for the rate of log lines.
+    """
+
+    def __init__(
+        self, handler: Handler, *, closed: Callable[[Connection], object] | None = None, clock: Clock | None = None
+    ) -> None:
+        self._handler = handler
+        self._on_closed = closed
+        self._faults = FaultLog(clock or SystemClock())
+        self._reactor: Reactor | None = None
+        self._connections: dict[int, Connection] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def attach(self, reactor: Reactor) -> None:
+        """Serve what the reactor hands over, on the running loop."""
+        self._reactor = reactor
+        asyncio.get_running_loop().add_reader(reactor.fileno(), self._drain)
+
+    async def stop(self, timeout: float) -> None:
+        """Stop the reactor within ``timeout`` seconds, answering what is still handed over, then cancel what did not end."""
+        if self._reactor is not None:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(None, self._reactor.stop, timeout)
+            loop.remove_reader(self._reactor.fileno())
+            self._drain()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def submit(self, connection: Connection, token: int, frame: bytes) -> None:
+        """Handle a request of a connection after those that came before it."""
+        if connection.busy:
+            connection.waiting.append((token, frame))
+        else:
+            self._begin(connection, token, frame)
+
+    def forget(self, connection: Connection) -> None:
+        """The connection is gone: drop what waits, tell the broker."""
+        connection.waiting.clear()
+        if self._on_closed is not None:
+            self._on_closed(connection)
+
+    def _drain(self) -> None:
+        reactor = self._reactor
+        assert reactor is not None
+        for item in reactor.take():
+            if isinstance(item, HandedRequest):
+                connection = self._connections.get(item.connection)
+                if connection is None:
+                    connection = Connection(reactor, item.connection, item.listener, item.peer)
+                    self._connections[item.connection] = connection
+                self.submit(connection, item.token, item.frame)
+            else:
+                self._gone(item)
+
+    def _gone(self, item: ClosedConnection) -> None:
+        if item.reason not in _QUIET:
+            self._faults.report(item.peer, item.reason)
+        connection = self._connections.pop(item.connection, None)
+        if connection is not None:
+            self.forget(connection)
+
+    def _begin(self, connection: Connection, token: int, frame: bytes) -> None:
+        try:
+            header, body = RequestHeader.parse(frame)
+            answer = self._handler(connection, header, body)
+        except Exception as error:
+            self._fail(connection, error)
+            return
+        if isawaitable(answer):
+            connection.busy = True
+            task = asyncio.ensure_future(self._finish(connection, token, header, answer))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        else:
+            self._answer(connection, token, header, answer)
+
+    async def _finish(self, connection: Connection, token: int, header: RequestHeader, answer: Awaitable[Payload | None]) -> None:
+        try:
+            self._answer(connection, token, header, await answer)
+        except Exception as error:
+            self._fail(connection, error)
+        connection.busy = False
+        while connection.waiting and not connection.busy:
+            self._begin(connection, *connection.waiting.popleft())
+
+    def _answer(self, connection: Connection, token: int, header: RequestHeader, body: Payload | None) -> None:
+        if body is None:
+            connection.skip(token)
+            return
+        start = response_header(header.api_key, header.api_version, header.correlation_id)
+        connection.respond(token, start + body if isinstance(body, bytes) else [start, *body])
+
+    def _fail(self, connection: Connection, error: Exception) -> None:
+        """Close the connection of a request that has no other answer."""
+        if isinstance(error, ProtocolError):
+            self._faults.report(connection.peer, "frame does not parse", str(error))
+        elif isinstance(error, CloseConnection):
+            self._faults.report(connection.peer, "closed by the broker", str(error))
+        elif self._faults.report(connection.peer, "request failed", repr(error)):
+            _log.error("request of %s failed", connection.peer, exc_info=error)
+        connection.close()

@@ -1,0 +1,149 @@
+"""The dispatcher: one request of a connection after the other, connections beside each other, faults close only theirs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from kafkax._core.reactor import Reactor
+from kafkax.errors import ProtocolError
+from kafkax.net.connection import Connection, Payload
+from kafkax.net.dispatch import CloseConnection, Dispatcher
+from kafkax.net.settings import ReactorSettings
+from kafkax.protocol.headers import RequestHeader
+from tests.unit._core.wire import request
+
+METADATA, API_VERSIONS = 3, 18
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@asynccontextmanager
+async def serving(handler: Callable[..., object], closed: Callable[[Connection], object] | None = None) -> AsyncIterator[int]:
+    reactor = Reactor(None, ReactorSettings())
+    port = reactor.listen("127.0.0.1", 0, "PLAINTEXT")
+    reactor.start(1)
+    dispatcher = Dispatcher(handler, closed=closed)
+    dispatcher.attach(reactor)
+    try:
+        yield port
+    finally:
+        await dispatcher.stop(0.2)
+
+
+async def receive(reader: asyncio.StreamReader) -> bytes:
+    (size,) = struct.unpack(">i", await asyncio.wait_for(reader.readexactly(4), 5))
+    return await asyncio.wait_for(reader.readexactly(size), 5)
+
+
+async def test_plain_handlers_answer_with_the_header_of_their_version() -> None:
+    seen = []
+
+    def handler(connection: Connection, header: RequestHeader, body: memoryview) -> Payload:
+        seen.append((connection.listener, header.api_key, header.api_version, header.client_id, bytes(body)))
+        return b"<" + bytes(body) + b">"
+
+    async with serving(handler) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request(METADATA, 1, 5, b"old") + request(METADATA, 12, 6, b"new", flexible=True))
+        assert await receive(reader) == struct.pack(">i", 5) + b"<old>"
+        assert await receive(reader) == struct.pack(">i", 6) + b"\0<new>"
+        writer.close()
+    assert seen == [("PLAINTEXT", METADATA, 1, "c", b"old"), ("PLAINTEXT", METADATA, 12, "c", b"new")]
+
+
+async def test_a_connection_s_requests_are_handled_one_after_the_other_and_others_go_on() -> None:
+    gate = asyncio.Event()
+    began = []
+
+    def handler(connection: Connection, header: RequestHeader, body: memoryview) -> Awaitable[Payload] | Payload:
+        began.append(bytes(body))
+
+        async def wait() -> Payload:
+            await gate.wait()
+            return bytes(body)
+
+        return wait() if body == b"slow" else bytes(body)
+
+    async with serving(handler) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request(METADATA, 1, 1, b"slow") + request(METADATA, 1, 2, b"next") + request(METADATA, 1, 3, b"last"))
+        other_reader, other_writer = await asyncio.open_connection("127.0.0.1", port)
+        while began != [b"slow"]:
+            await asyncio.sleep(0.01)
+        other_writer.write(request(METADATA, 1, 9, b"other"))
+        assert (await receive(other_reader))[4:] == b"other"
+        assert began == [b"slow", b"other"]
+        gate.set()
+        assert [(await receive(reader))[4:] for _ in range(3)] == [b"slow", b"next", b"last"]
+        writer.close()
+        other_writer.close()
+
+
+async def test_no_answer_is_no_bytes() -> None:
+    def handler(connection: Connection, header: RequestHeader, body: memoryview) -> Payload | None:
+        return None if header.correlation_id == 1 else b"x"
+
+    async with serving(handler) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request(METADATA, 1, 1) + request(METADATA, 1, 2))
+        assert await receive(reader) == struct.pack(">i", 2) + b"x"
+        writer.close()
+
+
+@pytest.mark.parametrize("error", [ProtocolError("topic: 9 bytes of 4"), CloseConnection("not before SASL"), RuntimeError("bug")])
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_handler_that_raises_closes_its_connection_and_says_why_once(
+    error: Exception, late: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def handler(connection: Connection, header: RequestHeader, body: memoryview) -> Awaitable[Payload]:
+        async def fail() -> Payload:
+            raise error
+
+        if late:
+            return fail()
+        raise error
+
+    with caplog.at_level(logging.WARNING, "kafkax.net"):
+        async with serving(handler) as port:
+            for _ in range(3):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(request(METADATA, 1, 1))
+                assert await asyncio.wait_for(reader.read(), 5) == b""
+                writer.close()
+    lines = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(lines) == 1
+    assert "127.0.0.1:" in lines[0]
+    assert str(error) in lines[0]
+
+
+@pytest.mark.parametrize("frame", [struct.pack(">hhi", 999, 0, 1) + b"\0\0", struct.pack(">hhih", 3, 1, 1, 500)])
+async def test_a_header_that_does_not_parse_closes_the_connection(frame: bytes) -> None:
+    async with serving(lambda *_: b"") as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(struct.pack(">i", len(frame)) + frame)
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+
+
+async def test_the_broker_learns_of_connections_that_are_gone() -> None:
+    gone: list[Connection] = []
+
+    def handler(connection: Connection, header: RequestHeader, body: memoryview) -> Payload:
+        connection.state = "alice"
+        return b""
+
+    async with serving(handler, gone.append) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request(METADATA, 1, 1))
+        await receive(reader)
+        writer.close()
+        for _ in range(200):
+            if gone:
+                break
+            await asyncio.sleep(0.01)
+    assert [connection.state for connection in gone] == ["alice"]
