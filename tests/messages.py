@@ -30,7 +30,7 @@ def record_messages() -> list[type[Message]]:
     found: list[type[Message]] = []
     for module in pkgutil.iter_modules(coordinator_records.__path__):
         members = vars(importlib.import_module(f"{coordinator_records.__name__}.{module.name}")).values()
-        found += [m for m in members if isinstance(m, type) and issubclass(m, _BASES) and m not in _BASES]
+        found += [m for m in members if isinstance(m, type) and issubclass(m, _BASES) and hasattr(m, "max_version")]
     return found
 
 

@@ -57,7 +57,7 @@ def compress(codec: str, data: bytes | bytearray | memoryview, level: int | None
     if codec == "lz4":
         # Java's reader refuses blocks that refer to earlier ones.
         stream = _codec("lz4").Compressor(level=chosen, content_checksum=False, block_linked=False)
-        stream.compress(data)
+        stream.compress(bytes(data))  # takes nothing else
         return bytes(stream.finish())
     return bytes(_codec(codec).compress(data, level=chosen))
 

@@ -23,6 +23,7 @@ _INT64 = struct.Struct(">q")
 _CRC = struct.Struct(">I")
 _SMALLEST = {0: 26, 1: 34}
 _LOG_APPEND_TIME = 0x08
+_LZ4_CONTENT_SIZE = 0x08
 
 
 class LegacyBatch:
@@ -103,7 +104,8 @@ class LegacyBatch:
         if codec == "none":
             yield Record(key, value, (), self.timestamp, self.offset)
             return
-        inner = list(_split(decompress(codec, value or b"", limit)))
+        wrapped = _repair(value or b"") if codec == "lz4" and self.magic == 0 else value or b""
+        inner = list(_split(decompress(codec, wrapped, limit)))
         if not inner:
             raise KafkaError(ErrorCode.INVALID_RECORD, f"the compressed message at offset {self.offset} is empty")
         shift = self.offset - inner[-1].offset if self.magic else 0
@@ -131,6 +133,15 @@ class LegacyBatch:
         if size < 0:
             return None, position + 4
         return bytes(self.data[position + 4 : position + 4 + size]), position + 4 + size
+
+
+def _repair(frame: bytes) -> bytes:
+    """Writers of magic 0 computed the checksum of the LZ4 frame header over the wrong bytes; put in the right one."""
+    import xxhash
+
+    end = 14 if len(frame) > 4 and frame[4] & _LZ4_CONTENT_SIZE else 6
+    right = xxhash.xxh32_intdigest(frame[4:end]) >> 8 & 0xFF
+    return frame[:end] + bytes((right,)) + frame[end + 1 :]
 
 
 def _split(data: bytes) -> Iterator[LegacyBatch]:

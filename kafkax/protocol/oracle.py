@@ -16,7 +16,7 @@ from kafkax.protocol.varint import read_uvarint, uvarint
 if TYPE_CHECKING:
     from kafkax.protocol.message import Message
 
-__all__ = ["decode", "encode"]
+__all__ = ["decode", "decode_start", "encode"]
 
 _M = TypeVar("_M", bound="Message")
 _NUMBERS = {"bool": ">?", "int8": ">b", "int16": ">h", "uint16": ">H", "int32": ">i", "int64": ">q", "float64": ">d"}
@@ -34,6 +34,13 @@ def decode(cls: type[_M], data: bytes, version: int) -> _M:
     reader.fill(message)
     if reader.remaining:
         raise ProtocolError(f"{reader.remaining} bytes are left over")
+    return message
+
+
+def decode_start(cls: type[_M], data: bytes, version: int) -> _M:
+    """Like :func:`decode`, but whatever follows the message is left alone."""
+    message = cls()
+    _Reader(data, version, cls.flexible(version)).fill(message)
     return message
 
 

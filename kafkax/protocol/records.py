@@ -188,7 +188,7 @@ class RecordBatch:
         if p != end:
             raise ProtocolError(f"a record ends at byte {p} instead of {end}")
         timestamp = self.max_timestamp if self.log_append_time else self.base_timestamp + timestamp_delta
-        return Record(key, value, headers, timestamp, self.base_offset + offset_delta), p
+        return Record(key, value, tuple(headers), timestamp, self.base_offset + offset_delta), p
 
     def __repr__(self) -> str:
         return (
@@ -269,7 +269,7 @@ def build_batch(
     delta = -1
     for place, record in enumerate(chosen):
         previous, delta = delta, place if record.offset < 0 else record.offset - base_offset
-        if delta <= previous:
+        if not previous < delta < 1 << 31:
             raise ValueError(f"offset {base_offset + delta} does not follow {base_offset + previous}")
         _encode(parts, record, record.timestamp - base_timestamp, delta)
     body = b"".join(parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kafkax.protocol.coordinator_records.framing import VersionedMessage
+from kafkax.protocol.coordinator_records.framing import ForwardCompatible
 from kafkax.protocol.schema import Struct, array, binary, int32, string
 
 
@@ -11,7 +11,7 @@ class TopicPartition(Struct):
     partitions: list[int] = array(int32, "1+")
 
 
-class ConsumerProtocolSubscription(VersionedMessage, versions="0-3"):
+class ConsumerProtocolSubscription(ForwardCompatible, versions="0-3"):
     topics: list[str] = array(string, "0+")
     user_data: bytes | None = binary("0+", nullable="0+", default=None)
     owned_partitions: list[TopicPartition] = array(TopicPartition, "1+", ignorable=True)
@@ -24,6 +24,6 @@ class ConsumerProtocolAssignmentTopicPartition(Struct):
     partitions: list[int] = array(int32, "0+")
 
 
-class ConsumerProtocolAssignment(VersionedMessage, versions="0-3"):
+class ConsumerProtocolAssignment(ForwardCompatible, versions="0-3"):
     assigned_partitions: list[ConsumerProtocolAssignmentTopicPartition] = array(ConsumerProtocolAssignmentTopicPartition, "0+")
     user_data: bytes | None = binary("0+", nullable="0+", default=None)

@@ -6,12 +6,13 @@ import struct
 from typing import TYPE_CHECKING
 
 from kafkax.errors import ErrorCode, KafkaError, ProtocolError
+from kafkax.protocol import oracle
 from kafkax.protocol.message import Message
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["CoordinatorKey", "CoordinatorValue", "VersionedMessage", "leading_int16"]
+__all__ = ["CoordinatorKey", "CoordinatorValue", "ForwardCompatible", "VersionedMessage", "leading_int16"]
 
 _INT16 = struct.Struct(">h")
 
@@ -47,6 +48,25 @@ class VersionedMessage(Message):
             KafkaError: UNSUPPORTED_VERSION when the version is not known.
         """
         return cls.decode(memoryview(data)[2:], leading_int16(data))
+
+
+class ForwardCompatible(VersionedMessage):
+    """A message whose newer versions only append fields: an older reader takes what it knows and leaves the rest."""
+
+    __slots__ = ()
+
+    @classmethod
+    def from_bytes(cls, data: bytes | memoryview) -> Self:
+        """Read version and body; a version newer than the known ones is read as the newest of them.
+
+        Raises:
+            ProtocolError: the bytes don't parse.
+            KafkaError: UNSUPPORTED_VERSION when the version is negative.
+        """
+        version = leading_int16(data)
+        if version <= cls.max_version:
+            return super().from_bytes(data)
+        return oracle.decode_start(cls, bytes(data)[2:], cls.max_version)
 
 
 class CoordinatorValue(VersionedMessage):

@@ -1,4 +1,7 @@
-"""Tell the transaction coordinator that a group's offsets will be committed within the transaction."""
+"""Tell the transaction coordinator that a group's offsets will be committed within the transaction.
+
+Version 2 says PRODUCER_FENCED, 4 TRANSACTION_ABORTABLE.
+"""
 
 from __future__ import annotations
 

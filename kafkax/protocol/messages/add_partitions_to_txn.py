@@ -1,4 +1,8 @@
-"""Tell the transaction coordinator which partitions a transaction writes to."""
+"""Tell the transaction coordinator which partitions a transaction writes to.
+
+From version 4 on it goes from broker to broker, for several transactions at once, also to verify only (KIP-890); 5 says
+TRANSACTION_ABORTABLE.
+"""
 
 from __future__ import annotations
 

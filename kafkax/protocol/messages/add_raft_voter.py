@@ -1,4 +1,7 @@
-"""Add a controller to the voters of a KRaft quorum."""
+"""Add a controller to the voters of a KRaft quorum.
+
+Version 1 can answer before the change is committed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A partition leader asks the controller to change the in-sync replicas (KIP-497)."""
+"""A partition leader asks the controller to change the in-sync replicas (KIP-497).
+
+Version 1 adds the leader's recovery state, 2 names topics by id, 3 adds the broker epochs of the in-sync replicas (KIP-903).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Start, change or cancel moves of partitions to other replicas (KIP-455)."""
+"""Start, change or cancel moves of partitions to other replicas (KIP-455).
+
+Version 1 can refuse to change the replication factor.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Ask a broker which APIs it serves, in which versions; the first request on a connection."""
+"""Ask a broker which APIs it serves, in which versions; the first request on a connection.
+
+Asked in a version that it doesn't know, a broker answers in version 0 with UNSUPPORTED_VERSION. Version 3 names the client's
+software and answers features (KIP-511, KIP-584), 4 lets features start at version 0.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Describe groups of the consumer protocol (KIP-848)."""
+"""Describe groups of the consumer protocol (KIP-848).
+
+Version 1 answers the type of each member (KIP-1099).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Join, keep alive, change and leave a group of the consumer protocol (KIP-848)."""
+"""Join, keep alive, change and leave a group of the consumer protocol (KIP-848).
+
+Version 1 subscribes by a regular expression and lets the client choose its member id (KIP-1082).
+"""
 
 from __future__ import annotations
 

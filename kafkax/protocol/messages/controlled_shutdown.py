@@ -1,4 +1,7 @@
-"""A broker asks the ZooKeeper-mode controller to move its leaderships before it stops."""
+"""A broker asks the ZooKeeper-mode controller to move its leaderships before it stops.
+
+Version 0 has a header without client id; 2 adds the broker epoch (KIP-380). The answer lists what the broker still leads.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Add access control entries."""
+"""Add access control entries.
+
+Version 1 adds the type of pattern (KIP-290).
+"""
 
 from __future__ import annotations
 

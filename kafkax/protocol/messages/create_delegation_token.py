@@ -1,4 +1,7 @@
-"""Create a delegation token (KIP-48)."""
+"""Create a delegation token (KIP-48).
+
+Version 3 names the owner, so that a token can be asked for somebody else (KIP-373).
+"""
 
 from __future__ import annotations
 

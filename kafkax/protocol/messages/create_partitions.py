@@ -1,4 +1,7 @@
-"""Raise the number of partitions of topics."""
+"""Raise the number of partitions of topics.
+
+Version 3 says THROTTLING_QUOTA_EXCEEDED.
+"""
 
 from __future__ import annotations
 

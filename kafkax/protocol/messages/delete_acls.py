@@ -1,4 +1,7 @@
-"""Remove the access control entries that match filters."""
+"""Remove the access control entries that match filters.
+
+Version 1 adds the type of pattern (KIP-290).
+"""
 
 from __future__ import annotations
 

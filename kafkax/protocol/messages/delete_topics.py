@@ -1,4 +1,7 @@
-"""Delete topics."""
+"""Delete topics.
+
+Version 6 names topics by id too; 0 is gone since 4.0.
+"""
 
 from __future__ import annotations
 

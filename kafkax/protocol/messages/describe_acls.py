@@ -1,4 +1,7 @@
-"""List the access control entries that match a filter."""
+"""List the access control entries that match a filter.
+
+Version 1 adds the type of pattern (KIP-290), 3 users' principals by type.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The brokers, the controller and the id of the cluster (KIP-700)."""
+"""The brokers, the controller and the id of the cluster (KIP-700).
+
+Version 1 adds the kind of endpoint (brokers or controllers), 2 fenced brokers.
+"""
 
 from __future__ import annotations
 

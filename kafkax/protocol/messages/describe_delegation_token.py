@@ -1,4 +1,7 @@
-"""List delegation tokens."""
+"""List delegation tokens.
+
+Version 3 answers who asked for the token.
+"""
 
 from __future__ import annotations
 

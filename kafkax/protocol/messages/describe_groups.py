@@ -1,4 +1,7 @@
-"""Describe groups of the classic protocol."""
+"""Describe groups of the classic protocol.
+
+Version 3 answers authorized operations, 4 static members, 6 says GROUP_ID_NOT_FOUND for what is no classic group.
+"""
 
 from __future__ import annotations
 

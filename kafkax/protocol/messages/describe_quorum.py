@@ -1,4 +1,7 @@
-"""The state of a KRaft quorum."""
+"""The state of a KRaft quorum.
+
+Version 1 answers when voters were last seen, 2 their directory ids and addresses.
+"""
 
 from __future__ import annotations
 

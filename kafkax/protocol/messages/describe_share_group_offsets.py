@@ -1,4 +1,7 @@
-"""The start offsets of share groups."""
+"""The start offsets of share groups.
+
+Version 1 answers the lag (KIP-1226).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Ask for leader elections, preferred or unclean."""
+"""Ask for leader elections, preferred or unclean.
+
+Version 1 adds the kind of election; a null list asks for all partitions.
+"""
 
 from __future__ import annotations
 

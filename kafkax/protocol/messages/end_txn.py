@@ -1,4 +1,7 @@
-"""Commit or abort a transaction."""
+"""Commit or abort a transaction.
+
+Version 5 answers the producer id and epoch to go on with (KIP-890).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,11 @@
-"""Read record batches; consumers and followers alike."""
+"""Read record batches; consumers and followers alike.
+
+Version 4 is the first with record batches and the last stable offset, and the oldest that brokers since 4.0 accept; 5 tells
+a follower's and answers the leader's log start offset, 7 brings sessions (KIP-227), 9 leader epochs (KIP-320), 10 Zstandard,
+11 fetching from a near replica (KIP-392), 12 divergence by epoch, 13 names topics by id (KIP-516), 15 moves the follower's
+id into ``replica_state`` with its broker epoch (KIP-903), 16 answers where leaders moved to (KIP-951), 17 carries a
+follower's directory id, 18 its high watermark.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Find the broker that coordinates a group, a transactional id or a share partition."""
+"""Find the broker that coordinates a group, a transactional id or a share partition.
+
+Version 1 finds transaction coordinators too, 4 asks for several keys, 6 finds share coordinators.
+"""
 
 from __future__ import annotations
 

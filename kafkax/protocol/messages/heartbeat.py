@@ -1,4 +1,7 @@
-"""A member of a classic group shows that it lives."""
+"""A member of a classic group shows that it lives.
+
+Version 3 brings static members (KIP-345).
+"""
 
 from __future__ import annotations
 

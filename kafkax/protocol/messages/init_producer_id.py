@@ -1,4 +1,8 @@
-"""Get a producer id and epoch, and fence older producers of the transactional id."""
+"""Get a producer id and epoch, and fence older producers of the transactional id.
+
+Version 3 lets a producer go on with the id it has, at a new epoch (KIP-360), 4 says PRODUCER_FENCED, 6 is for two-phase
+commit (KIP-939).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Join a classic group; the answer waits for the rebalance."""
+"""Join a classic group; the answer waits for the rebalance.
+
+Version 1 has a rebalance timeout apart from the session's, 4 asks new members to join again with the id they are given
+(KIP-394), 5 brings static members (KIP-345), 7 answers the protocol type, 8 carries a reason, 9 lets the broker excuse the
+leader from assigning.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The ZooKeeper-mode controller tells a broker which replicas it has and which of them lead."""
+"""The ZooKeeper-mode controller tells a broker which replicas it has and which of them lead.
+
+Version 1 adds whether a partition is new, 2 groups by topic and adds the broker epoch (KIP-380), 3 the replicas being added
+and removed, 5 topic ids and the kind of request, 6 the leader's recovery state, 7 whether the controller is a KRaft one.
+"""
 
 from __future__ import annotations
 

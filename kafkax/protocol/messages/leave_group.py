@@ -1,4 +1,7 @@
-"""Leave a classic group."""
+"""Leave a classic group.
+
+Version 3 can name several members, static ones too; 5 carries a reason.
+"""
 
 from __future__ import annotations
 

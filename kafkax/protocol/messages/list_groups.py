@@ -1,4 +1,7 @@
-"""List the groups that a broker coordinates."""
+"""List the groups that a broker coordinates.
+
+Version 4 filters by state, 5 by type of group.
+"""
 
 from __future__ import annotations
 

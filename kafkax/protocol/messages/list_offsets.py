@@ -1,4 +1,9 @@
-"""Find offsets by timestamp: earliest, latest, or the first at or after a time."""
+"""Find offsets by timestamp: earliest, latest, or the first at or after a time.
+
+Timestamp -1 asks for the latest offset, -2 the earliest, -3 (version 7) the one with the largest timestamp, -4 (8) the
+earliest on local disk, -5 (9) the latest in remote storage, -6 (11) the earliest still to be uploaded. Version 0 answers a
+list of offsets and is gone since 4.0; 2 brings the isolation level, 4 leader epochs, 10 a timeout for remote storage.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""List the transactions that a broker coordinates (KIP-664)."""
+"""List the transactions that a broker coordinates (KIP-664).
+
+Version 1 filters by duration, 2 by a pattern of the transactional id.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""Topics, partitions, leaders and brokers; what every client asks first."""
+"""Topics, partitions, leaders and brokers; what every client asks first.
+
+In version 0 an empty list of topics means all of them, from 1 on null does and an empty list means none. Version 1 answers
+the controller and racks, 2 the cluster id, 4 lets the client forbid creating topics, 5 answers offline replicas, 7 leader
+epochs, 8 authorized operations (of the cluster only until 10), 10 topic ids, 12 asks by topic id, 13 answers an error for
+the whole request.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Commit a group's offsets."""
+"""Commit a group's offsets.
+
+Versions 0 and 1 are gone since 4.0; 2 to 4 carry a retention time, 6 adds leader epochs, 7 static members (KIP-345), 9 is
+for members of the consumer protocol too, 10 names topics by id.
+"""
 
 from __future__ import annotations
 

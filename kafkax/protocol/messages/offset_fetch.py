@@ -1,4 +1,9 @@
-"""Read groups' committed offsets."""
+"""Read groups' committed offsets.
+
+Version 0, which read ZooKeeper, is gone since 4.0. A null list of topics (from 2) asks for all. Version 5 answers leader
+epochs, 7 can insist on offsets without open transactions (KIP-447), 8 asks for several groups, 9 carries the member for the
+consumer protocol, 10 names topics by id.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Where a leader epoch ends; followers truncate by it, consumers detect truncation by it."""
+"""Where a leader epoch ends; followers truncate by it, consumers detect truncation by it.
+
+Version 2 carries the current epoch, 3 the replica's id; 0 and 1 are gone since 4.0.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""Append record batches to partitions."""
+"""Append record batches to partitions.
+
+Version 3 is the first with record batches (magic 2) and transactions, and the oldest that brokers since 4.0 accept; 5
+answers the log start offset, 7 allows Zstandard, 8 answers which records failed and why (KIP-467), 10 where the leader moved
+to (KIP-951), 12 lets the broker add partitions to the transaction by itself (KIP-890), 13 names topics by id. ``acks=0`` has
+no response at all.
+"""
 
 from __future__ import annotations
 

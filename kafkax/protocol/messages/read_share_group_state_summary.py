@@ -1,4 +1,7 @@
-"""Read the start offsets that the share coordinator keeps (KIP-932)."""
+"""Read the start offsets that the share coordinator keeps (KIP-932).
+
+Version 1 adds the number of deliveries that are complete (KIP-1226).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Carry one step of a SASL exchange."""
+"""Carry one step of a SASL exchange.
+
+Version 1 answers how long the session lasts (KIP-368).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Choose the SASL mechanism of a connection."""
+"""Choose the SASL mechanism of a connection.
+
+After version 1 the exchange goes on in SaslAuthenticate; after 0 in bare frames.
+"""
 
 from __future__ import annotations
 

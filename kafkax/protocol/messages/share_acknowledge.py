@@ -1,4 +1,7 @@
-"""Acknowledge records delivered by a share group (KIP-932)."""
+"""Acknowledge records delivered by a share group (KIP-932).
+
+Version 2 can renew the locks of acquired records (KIP-1222).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Fetch and acknowledge records as a member of a share group (KIP-932)."""
+"""Fetch and acknowledge records as a member of a share group (KIP-932).
+
+Version 2 adds how records are acquired (KIP-1206) and renewing their locks (KIP-1222).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The ZooKeeper-mode controller tells a broker to stop, or delete, replicas."""
+"""The ZooKeeper-mode controller tells a broker to stop, or delete, replicas.
+
+Version 1 adds the broker epoch and groups by topic, 3 the leader epoch and whether to delete for each partition (KIP-570), 4
+whether the controller is a KRaft one.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Hand over (the leader) or receive (every member) the assignment of a classic group."""
+"""Hand over (the leader) or receive (every member) the assignment of a classic group.
+
+Version 3 brings static members (KIP-345), 5 names the protocol, so that a mismatch is noticed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Commit a group's offsets within a transaction."""
+"""Commit a group's offsets within a transaction.
+
+Version 2 adds leader epochs, 3 the member, for fencing (KIP-447), 5 needs no AddOffsetsToTxn before (KIP-890).
+"""
 
 from __future__ import annotations
 

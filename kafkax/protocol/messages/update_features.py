@@ -1,4 +1,7 @@
-"""Raise or lower the finalized versions of features (KIP-584)."""
+"""Raise or lower the finalized versions of features (KIP-584).
+
+Version 1 adds how far a downgrade may go and validating only, 2 answers one error for all.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The ZooKeeper-mode controller tells brokers the cluster's state."""
+"""The ZooKeeper-mode controller tells brokers the cluster's state.
+
+Version 1 adds listeners, 2 racks, 3 listener names, 4 offline replicas, 5 groups by topic and adds the broker epoch
+(KIP-380), 7 topic ids, 8 whether the controller is a KRaft one.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Write the share coordinator's state of share partitions (KIP-932)."""
+"""Write the share coordinator's state of share partitions (KIP-932).
+
+Version 1 adds the number of deliveries that are complete (KIP-1226).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The transaction coordinator has leaders write commit or abort markers."""
+"""The transaction coordinator has leaders write commit or abort markers.
+
+Version 2 carries the transaction version (KIP-1228); 0 is gone since 4.0.
+"""
 
 from __future__ import annotations
 
