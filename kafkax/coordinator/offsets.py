@@ -6,7 +6,7 @@ KIP-211 (retention counts from when the group became empty), KIP-447 (unstable o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from uuid import UUID
 
 from kafkax.coordinator.offset_records import NO_EXPIRY, CommittedOffset, OffsetRecord
@@ -168,13 +168,13 @@ class OffsetStore:
             partitions.update(dict.fromkeys((topic, index) for name, topic, index in pending if name == group))
         return [OffsetRecord(group, topic, index, None) for topic, index in partitions]
 
-    def delete_topic_partitions(self, deleted: set[Partition]) -> list[OffsetRecord]:
-        """Tombstones for the offsets of partitions that exist no more."""
+    def delete_topics(self, topics: Collection[str]) -> list[OffsetRecord]:
+        """Tombstones for the offsets of topics that exist no more."""
         return [
             OffsetRecord(group, topic, index, None)
             for group, offsets in self._committed.items()
             for topic, index in offsets
-            if (topic, index) in deleted
+            if topic in topics
         ]
 
     def expired(

@@ -6,14 +6,13 @@ the fields of the newest version, from which the encoder leaves out what older o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from struct import iter_unpack
 from typing import Any, TypeVar
 
 from kafkax.clock import Clock
 from kafkax.coordinator.groups.settings import Caller, GroupSettings
 from kafkax.coordinator.groups.shard import GroupShard
-from kafkax.coordinator.offsets import Partition
 from kafkax.coordinator.promise import Promise
 from kafkax.coordinator.runtime import Appender, CoordinatorRuntime, Loader, Result, RuntimeSettings
 from kafkax.coordinator.timers import Timers
@@ -209,10 +208,10 @@ class GroupCoordinator:
             _same, lambda error: OffsetDeleteResponse(error_code=_code(error))
         )
 
-    def topics_deleted(self, partitions: set[Partition]) -> None:
-        """Forget the offsets of partitions that were deleted."""
+    def topics_deleted(self, topics: Collection[str]) -> None:
+        """Forget the offsets of topics that were deleted."""
         for index in self.runtime.active():
-            self.runtime.write(index, lambda shard: shard.delete_topic_partitions(partitions))
+            self.runtime.write(index, lambda shard: shard.delete_topics(topics))
 
     # -- admin -----------------------------------------------------------------------------------------------------
 

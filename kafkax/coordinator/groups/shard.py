@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from kafkax.clock import Clock
@@ -19,7 +19,7 @@ from kafkax.coordinator.groups.records import (
 )
 from kafkax.coordinator.groups.settings import Caller, GroupSettings
 from kafkax.coordinator.offset_records import CommittedOffset, OffsetRecord
-from kafkax.coordinator.offsets import OffsetStore, Partition
+from kafkax.coordinator.offsets import OffsetStore
 from kafkax.coordinator.promise import Promise
 from kafkax.coordinator.runtime import Producer, Result
 from kafkax.coordinator.timers import KeyedTimers
@@ -201,9 +201,9 @@ class GroupShard:
         records, response = self.offsets.delete(request, group.subscribes_to)
         return Result(records, response)
 
-    def delete_topic_partitions(self, deleted: set[Partition]) -> Result[None]:
-        """Forget the offsets of partitions that were deleted."""
-        return Result(self.offsets.delete_topic_partitions(deleted), None)
+    def delete_topics(self, topics: Collection[str]) -> Result[None]:
+        """Forget the offsets of topics that were deleted."""
+        return Result(self.offsets.delete_topics(topics), None)
 
     # -- retention -------------------------------------------------------------------------------------------------
 

@@ -181,7 +181,7 @@ def test_an_empty_group_is_deleted_with_its_offsets(world: GroupsWorld) -> None:
 def test_offsets_go_with_their_topic(world: GroupsWorld) -> None:
     world.commit(1, topic="gone")
     world.commit(2, topic="kept")
-    world.coordinator.topics_deleted({("gone", 0)})
+    world.coordinator.topics_deleted({"gone"})
     world.time.run(1)
     assert (world.fetched("gone"), world.fetched("kept")) == (-1, 2)
 

@@ -1,0 +1,210 @@
+"""The group coordinator in a broker: its ports joined to the partitions of ``__consumer_offsets``, the loop and the configs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from kafkax.coordinator.groups.coordinator import GroupCoordinator
+from kafkax.coordinator.groups.settings import Caller, GroupSettings, MigrationPolicy
+from kafkax.coordinator.runtime import RuntimeSettings
+from kafkax.errors import ErrorCode, KafkaError
+
+if TYPE_CHECKING:
+    from kafkax._core.notify import NotifyQueue
+    from kafkax._core.partition import Partition
+    from kafkax._core.registry import Registry
+    from kafkax.broker.handlers.spec import RequestContext
+    from kafkax.clock import Clock
+    from kafkax.cluster.image import ImageDelta, MetadataCache, MetadataImage
+    from kafkax.cluster.topic_admin import TopicAdmin
+    from kafkax.cluster.znodes import Endpoint
+    from kafkax.config import BrokerConfig
+
+__all__ = ["GROUP_TOPIC", "GroupService", "InternalTopic", "LoopTimers", "group_settings"]
+
+GROUP_TOPIC = "__consumer_offsets"
+
+_PIECE_BYTES = 256 * 1024
+"""Bytes of the log that are replayed in one turn of the loop."""
+
+
+class LoopTimers:
+    """The running event loop as a queue of callbacks."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Call back in the loop's next turn."""
+        self._loop.call_soon(callback)
+
+    def after(self, delay_ms: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        """Call back after ``delay_ms``."""
+        return self._loop.call_later(delay_ms / 1000, callback)
+
+
+class InternalTopic:
+    """A topic that a coordinator keeps its state in: appender and loader of its runtime.
+
+    Args:
+        topic: its name.
+        registry: the partitions of this broker.
+        queue: brings events of the data plane to the loop.
+    """
+
+    def __init__(self, topic: str, registry: Registry, queue: NotifyQueue) -> None:
+        self._topic = topic
+        self._registry = registry
+        self._queue = queue
+
+    def _partition(self, index: int) -> Partition:
+        partition = self._registry.get(self._topic, index)
+        if partition is None:
+            raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER, f"{self._topic}-{index} is not on this broker")
+        return partition
+
+    def append(self, partition: int, batch: bytes) -> int:
+        """Append a batch; the offset after it."""
+        return self._partition(partition).append(batch, origin="coordinator", validated=True).last_offset + 1
+
+    def when_committed(self, partition: int, offset: int, done: Callable[[KafkaError | None], None]) -> None:
+        """Call ``done`` once the high watermark has reached ``offset``, or when that can no longer happen here."""
+        try:
+            found = self._partition(partition)
+        except KafkaError as error:
+            done(error)
+            return
+
+        def marked(mark: int) -> None:
+            if mark >= offset:
+                done(None)
+            elif found.is_leader:
+                # woken for something else: go on waiting
+                self.when_committed(partition, offset, done)
+            else:
+                done(KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER, f"{self._topic}-{partition} moved to another broker"))
+
+        if found.wait("high_watermark", offset, self._queue, marked) is None:
+            done(None)
+
+    def read(self, partition: int) -> Iterator[bytes]:
+        """The log from its start to its end, in pieces."""
+        log = self._partition(partition).log
+        offset, end = log.log_start_offset, log.log_end_offset
+        while offset < end:
+            piece = log.read(offset, _PIECE_BYTES)
+            if piece is None:
+                return
+            data = piece.read()
+            yield data
+            offset = _end_of(data)
+
+    def end_offset(self, partition: int) -> int:
+        """The log end offset."""
+        return self._partition(partition).log.log_end_offset
+
+
+def _end_of(data: bytes) -> int:
+    """The offset after the last whole batch."""
+    position, end = 0, 0
+    while position + 61 <= len(data):
+        size = 12 + int.from_bytes(data[position + 8 : position + 12], "big")
+        if position + size > len(data):
+            break
+        base = int.from_bytes(data[position : position + 8], "big")
+        end = base + int.from_bytes(data[position + 23 : position + 27], "big") + 1
+        position += size
+    return end
+
+
+def group_settings(config: BrokerConfig) -> GroupSettings:
+    """The coordinator's settings from the broker's configs."""
+    return GroupSettings(
+        min_session_timeout_ms=config["group.min.session.timeout.ms"],
+        max_session_timeout_ms=config["group.max.session.timeout.ms"],
+        initial_rebalance_delay_ms=config["group.initial.rebalance.delay.ms"],
+        max_size=config["group.max.size"],
+        offset_metadata_max_bytes=config["offset.metadata.max.bytes"],
+        offsets_retention_ms=config["offsets.retention.minutes"] * 60_000,
+        offsets_retention_check_interval_ms=config["offsets.retention.check.interval.ms"],
+        consumer_session_timeout_ms=config["group.consumer.session.timeout.ms"],
+        consumer_heartbeat_interval_ms=config["group.consumer.heartbeat.interval.ms"],
+        consumer_max_size=config["group.consumer.max.size"],
+        consumer_assignors=tuple(config["group.consumer.assignors"]),
+        consumer_assignment_interval_ms=config["group.consumer.assignment.interval.ms"],
+        migration_policy=MigrationPolicy(config["group.consumer.migration.policy"].lower()),
+    )
+
+
+class GroupService:
+    """The group coordinator of a broker.
+
+    Args:
+        config: of the broker.
+        registry: its partitions.
+        cache: what it knows of the cluster.
+        topics: creates the internal topic when it is first needed.
+        queue: brings events of the data plane to the loop.
+        clock: time.
+    """
+
+    def __init__(
+        self,
+        config: BrokerConfig,
+        registry: Registry,
+        cache: MetadataCache,
+        topics: TopicAdmin,
+        queue: NotifyQueue,
+        clock: Clock,
+    ) -> None:
+        self._cache = cache
+        self._topics = topics
+        internal = InternalTopic(GROUP_TOPIC, registry, queue)
+        limits = RuntimeSettings(commit_timeout_ms=config["offsets.commit.timeout.ms"])
+        partitions = config["offsets.topic.num.partitions"]
+        self.coordinator = GroupCoordinator(
+            internal, internal, LoopTimers(), clock, group_settings(config), limits, partitions=partitions
+        )
+        cache.add_listener(self._image_changed)
+
+    @staticmethod
+    def caller(context: RequestContext) -> Caller:
+        """Who asks, as groups keep it."""
+        host = context.connection.peer.rpartition(":")[0]
+        return Caller(context.client_id or "", f"/{host}", context.version)
+
+    def became_leader(self, partition: int, epoch: int) -> None:
+        """This broker leads a partition of the internal topic from an epoch on: load its groups."""
+        self.coordinator.load(partition, epoch)
+
+    def became_follower(self, partition: int, epoch: int) -> None:
+        """This broker leads a partition of the internal topic no more."""
+        self.coordinator.unload(partition, epoch)
+
+    async def find(self, group_id: str, listener: str) -> tuple[int, Endpoint]:
+        """The broker that coordinates a group, and where that broker is reached by the listener's name.
+
+        Raises:
+            KafkaError: COORDINATOR_NOT_AVAILABLE when there is none at the moment.
+        """
+        if GROUP_TOPIC not in self._cache.image.topics:
+            await self._topics.auto_create([GROUP_TOPIC])
+        image = self._cache.image
+        index = self.coordinator.partition_of(group_id)
+        partition = image.partition(GROUP_TOPIC, index)
+        leader = None if partition is None else image.leader(partition)
+        endpoint = None if leader is None else leader.endpoints.get(listener)
+        if leader is None or endpoint is None:
+            raise KafkaError(ErrorCode.COORDINATOR_NOT_AVAILABLE, f"{GROUP_TOPIC}-{index} has no leader at the moment")
+        return leader.broker_id, endpoint
+
+    def close(self) -> None:
+        """Stop; whoever waits is told NOT_COORDINATOR."""
+        self._cache.remove_listener(self._image_changed)
+        self.coordinator.shut_down()
+
+    def _image_changed(self, image: MetadataImage, delta: ImageDelta) -> None:
+        if delta.deleted_topics:
+            self.coordinator.topics_deleted(delta.deleted_topics)

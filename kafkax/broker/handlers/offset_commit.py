@@ -1,0 +1,80 @@
+"""OffsetCommit (key 8): note how far a group has read.
+
+Versions: 2 to 4 carry a retention of the client's own; 6 the leader epoch (KIP-320); 7 static members (KIP-345); 8 is
+flexible; 9 may come from members of consumer groups (KIP-848); 10 names topics by id (KIP-848).
+"""
+
+from __future__ import annotations
+
+from kafkax.broker.handlers.spec import RequestContext, Spec
+from kafkax.errors import ErrorCode
+from kafkax.protocol.messages.offset_commit import (
+    OffsetCommitRequest,
+    OffsetCommitRequestPartition,
+    OffsetCommitRequestTopic,
+    OffsetCommitResponse,
+    OffsetCommitResponsePartition,
+    OffsetCommitResponseTopic,
+)
+
+SPEC = Spec(key=8, min_version=2, max_version=10)
+
+_TOPIC_IDS_SINCE = 10
+
+
+async def handle(context: RequestContext, request: OffsetCommitRequest) -> OffsetCommitResponse:
+    """Commit for the partitions that exist; the others fail by themselves."""
+    refused = _take_out_unknown(context, request)
+    if not request.topics:
+        return OffsetCommitResponse(topics=refused)
+    groups = context.services.groups
+    response = await groups.coordinator.commit_offsets(groups.caller(context), request)
+    if refused:
+        response.topics = _merged(refused, response.topics)
+    return response
+
+
+def _take_out_unknown(context: RequestContext, request: OffsetCommitRequest) -> list[OffsetCommitResponseTopic]:
+    """Leave topics and partitions that exist in the request, with both name and id; answers for the rest."""
+    image, by_id = context.services.image, context.version >= _TOPIC_IDS_SINCE
+    known: list[OffsetCommitRequestTopic] = []
+    refused: list[OffsetCommitResponseTopic] = []
+    for topic in request.topics:
+        found = image.topic_by_id(topic.topic_id) if by_id else image.topics.get(topic.name)
+        if found is None:
+            code = ErrorCode.UNKNOWN_TOPIC_ID if by_id else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+            refused.append(_refused(topic, topic.partitions, code))
+            continue
+        topic.name, topic.topic_id = found.name, found.topic_id
+        missing = [each for each in topic.partitions if each.partition_index not in found.partitions]
+        if missing:
+            refused.append(_refused(topic, missing, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION))
+            topic.partitions = [each for each in topic.partitions if each.partition_index in found.partitions]
+        if topic.partitions:
+            known.append(topic)
+    request.topics = known
+    return refused
+
+
+def _refused(
+    topic: OffsetCommitRequestTopic, partitions: list[OffsetCommitRequestPartition], code: ErrorCode
+) -> OffsetCommitResponseTopic:
+    return OffsetCommitResponseTopic(
+        name=topic.name,
+        topic_id=topic.topic_id,
+        partitions=[
+            OffsetCommitResponsePartition(partition_index=partition.partition_index, error_code=code) for partition in partitions
+        ],
+    )
+
+
+def _merged(
+    refused: list[OffsetCommitResponseTopic], committed: list[OffsetCommitResponseTopic]
+) -> list[OffsetCommitResponseTopic]:
+    """One entry per topic."""
+    merged = {(topic.topic_id, topic.name): topic for topic in refused}
+    for topic in committed:
+        before = merged.setdefault((topic.topic_id, topic.name), topic)
+        if before is not topic:
+            before.partitions += topic.partitions
+    return list(merged.values())
