@@ -17,6 +17,7 @@ from kafkax.cluster.znodes import BrokerRegistration, Endpoint
 from kafkax.config import BrokerConfig
 from kafkax.errors import ErrorCode
 from kafkax.model import TopicPartition
+from kafkax.protocol.message import Request, Response
 from kafkax.protocol.messages.alter_partition import (
     AlterPartitionRequest,
     AlterPartitionRequestPartitionData,
@@ -32,7 +33,6 @@ from kafkax.protocol.messages.leader_and_isr import (
 )
 from kafkax.protocol.messages.stop_replica import StopReplicaRequest, StopReplicaResponse
 from kafkax.protocol.messages.update_metadata import UpdateMetadataRequest, UpdateMetadataResponse
-from kafkax.protocol.schema import Request, Response
 
 
 class LoopClock:

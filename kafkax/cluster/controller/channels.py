@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from kafkax.cluster.controller.context import LiveBroker
 from kafkax.cluster.controller.requests import ControlRequest
 from kafkax.cluster.znodes import BrokerRegistration
-from kafkax.protocol.schema import Request, Response
+from kafkax.protocol.message import Request, Response
 
 __all__ = ["BrokerChannel", "ChannelFactory", "Channels", "LocalChannel"]
 

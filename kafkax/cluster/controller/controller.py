@@ -34,10 +34,10 @@ from kafkax.cluster.store import (
 from kafkax.cluster.znodes import ControllerRegistration, ReplicaAssignment
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.model import TopicPartition
+from kafkax.protocol.message import Response
 from kafkax.protocol.messages.alter_partition import AlterPartitionRequest, AlterPartitionResponse
 from kafkax.protocol.messages.leader_and_isr import LeaderAndIsrRequest, LeaderAndIsrResponse
 from kafkax.protocol.messages.stop_replica import StopReplicaRequest, StopReplicaResponse
-from kafkax.protocol.schema import Response
 
 __all__ = ["Controller", "ElectionType"]
 
