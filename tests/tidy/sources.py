@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from functools import cache
@@ -19,10 +20,9 @@ _SKIPPED_FOLDERS = {".git", ".venv", "build", "data", "dist", "__pycache__"}
 @cache
 def files() -> tuple[Path, ...]:
     """Every file that is, or is about to be, part of the repository."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    if listed.returncode == 0:
+    if shutil.which("git") and (ROOT / ".git").exists():
+        command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+        listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         found = [ROOT / name for name in listed.stdout.splitlines()]
     else:
         found = [path for path in ROOT.rglob("*") if not _SKIPPED_FOLDERS & set(path.relative_to(ROOT).parts)]
