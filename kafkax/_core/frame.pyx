@@ -135,7 +135,8 @@ cdef void keep(connection_t *connection, const uint8_t *data, size_t size) noexc
     if size == 0 or connection.closed:
         return
     if room >= 4:
-        memcpy(prefix, connection.frame + connection.frame_at, min(have, <size_t>4))
+        if have > 0:
+            memcpy(prefix, connection.frame + connection.frame_at, min(have, <size_t>4))
         if have < 4:
             memcpy(prefix + have, data, 4 - have)
         if not length_fits(connection, prefix):
