@@ -14,12 +14,13 @@ import click
 
 from kafkax import __version__
 from kafkax.cli.lazy import LazyGroup
-from kafkax.errors import KafkaError
+from kafkax.errors import KafkaError, ProtocolError
 
 __all__ = ["COMMANDS", "cli", "main"]
 
 COMMANDS = {
     "broker": ("kafkax.cli.broker.run", "Run a broker."),
+    "perf": ("kafkax.cli.perf", "Measure a broker: throughput and latency."),
 }
 """Sub-command to its module, which has it as ``command``, and the line that ``kafkax --help`` shows."""
 
@@ -61,6 +62,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return FAILED
     except KafkaError as error:
         return _fail(f"{error}" if type(error) is not KafkaError else f"{error.code.name}: {error}")
+    except ProtocolError as error:
+        return _fail(str(error))
     except OSError as error:
         return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     return 0
