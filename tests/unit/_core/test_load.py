@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
+from kafkax._core.crc32c import crc32c
 from kafkax._core.load import Load
 from kafkax._core.load_answers import parse_answer
 from kafkax._core.load_connection import Target
@@ -161,8 +162,6 @@ def test_without_acks_a_request_is_done_once_it_is_sent() -> None:
 
 
 def test_an_idempotent_producer_moves_its_sequence_and_renews_the_checksum() -> None:
-    from kafkax._core.crc32c import checksum
-
     head, tail = batch(0, 5), b"five records"
     frame = request(PRODUCE, 3, head + tail)
     target = Target(frame[: -len(tail)], tail, records=5, batch_at=len(frame) - len(tail) - len(head), next=2**31 - 6)
@@ -170,7 +169,7 @@ def test_an_idempotent_producer_moves_its_sequence_and_renews_the_checksum() -> 
         Load([(sock, [target])], max_requests=4).run()
     sent = [frame[10:] for frame in broker.frames]
     assert [struct.unpack(">i", body[53:57])[0] for body in sent] == [2**31 - 6, 2**31 - 1, 4, 9]
-    assert all(struct.unpack(">I", body[17:21])[0] == checksum(body[21:]) for body in sent)
+    assert all(struct.unpack(">I", body[17:21])[0] == crc32c(body[21:]) for body in sent)
 
 
 def test_a_reader_goes_forward_and_starts_over_at_the_end() -> None:
