@@ -1,0 +1,383 @@
+"""The replicas of this broker: what the controller says about them, done.
+
+LeaderAndIsr, StopReplica and UpdateMetadata come here, from the controller in this process as from one on the network.  Each
+is fenced twice: by controller epoch, so that a replaced controller is not obeyed, and by broker epoch, so that what was meant
+for this broker's former life is not (KIP-380).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+from uuid import UUID
+
+from kafkax._core.partition import Partition
+from kafkax.cluster.image import ImageDelta, MetadataCache, MetadataImage
+from kafkax.errors import ErrorCode, KafkaError
+from kafkax.model import TopicPartition
+from kafkax.protocol.messages.leader_and_isr import (
+    LeaderAndIsrPartitionError,
+    LeaderAndIsrPartitionState,
+    LeaderAndIsrRequest,
+    LeaderAndIsrResponse,
+    LeaderAndIsrTopicError,
+)
+from kafkax.protocol.messages.stop_replica import (
+    StopReplicaPartitionError,
+    StopReplicaPartitionState,
+    StopReplicaRequest,
+    StopReplicaResponse,
+)
+from kafkax.protocol.messages.update_metadata import UpdateMetadataRequest, UpdateMetadataResponse
+from kafkax.protocol.schema import Request, Response
+
+if TYPE_CHECKING:
+    from kafkax._core.registry import Registry
+    from kafkax.cluster.dynamic_configs import DynamicConfigs
+    from kafkax.storage.manager import LogManager
+    from kafkax.storage.partition_log import PartitionLog
+
+__all__ = ["Followers", "LeadershipChange", "Replica", "ReplicaManager"]
+
+_log = logging.getLogger(__name__)
+_NO_EPOCH = -1
+_EPOCH_DURING_DELETE = -2
+
+
+class Replica(NamedTuple):
+    """One replica of this broker and what the controller last said about its partition."""
+
+    partition: Partition
+    leader: int
+    leader_epoch: int
+    isr: tuple[int, ...]
+    replicas: tuple[int, ...]
+    partition_epoch: int
+
+
+class LeadershipChange(NamedTuple):
+    """This broker began (``leads``) or ceased to lead a partition; ``leader_epoch`` is the new one, -1 when it was removed."""
+
+    partition: TopicPartition
+    leader_epoch: int
+    leads: bool
+
+
+class Followers(Protocol):
+    """Who fetches for the replicas that follow, and minds the ISR of those that lead."""
+
+    def follow(self, replicas: Iterable[Replica]) -> None:
+        """Fetch from each replica's leader from now on; the partitions are followers already."""
+
+    def lead(self, replicas: Iterable[Replica]) -> None:
+        """Stop fetching for these and mind their ISR; called with each newer state of a partition that is led, too."""
+
+    def forget(self, partitions: Iterable[TopicPartition]) -> None:
+        """Have nothing to do with these any more; returns when no fetch can append to them."""
+
+
+class ReplicaManager:
+    """Hosts partitions.
+
+    Args:
+        broker_id: this broker.
+        registry: where the data plane finds partitions.
+        logs: creates and deletes logs; called from a worker thread, since it waits for the disk.  It must know of a changed
+            topic config before this object does.
+        cache: takes UpdateMetadata.
+        configs: reads the configs of topics that are about to appear here.
+        followers: the replication side; None on a broker that stands alone.
+
+    Attributes:
+        broker_epoch: the epoch of this broker's registration, to be set before the first request and after each new session.
+    """
+
+    def __init__(
+        self,
+        broker_id: int,
+        registry: Registry,
+        logs: LogManager,
+        cache: MetadataCache,
+        configs: DynamicConfigs,
+        followers: Followers | None = None,
+    ) -> None:
+        self._broker_id = broker_id
+        self.broker_epoch = _NO_EPOCH
+        self._logs = logs
+        self._registry = registry
+        self._cache = cache
+        self._configs = configs
+        self._followers = followers
+        self._controller_epoch = 0
+        self._replicas: dict[TopicPartition, Replica] = {}
+        self._offline: set[TopicPartition] = set()
+        self._listeners: list[Callable[[list[LeadershipChange]], None]] = []
+        self._one_at_a_time = asyncio.Lock()
+        cache.add_listener(self._image_changed)
+
+    def on_leadership(self, listener: Callable[[list[LeadershipChange]], None]) -> None:
+        """Have ``listener`` called on the event loop when this broker begins or ceases to lead partitions."""
+        self._listeners.append(listener)
+
+    def replica(self, partition: TopicPartition) -> Replica | None:
+        """The replica here, None when there is none."""
+        return self._replicas.get(partition)
+
+    def replicas(self) -> list[Replica]:
+        """All replicas here."""
+        return list(self._replicas.values())
+
+    def offline(self) -> frozenset[TopicPartition]:
+        """The replicas here whose log directory failed."""
+        return frozenset(self._offline)
+
+    def altered(self, partition: TopicPartition, isr: tuple[int, ...], partition_epoch: int) -> None:
+        """Take over an ISR change that the controller answered to this broker's AlterPartition."""
+        replica = self._replicas.get(partition)
+        if replica is not None and partition_epoch > replica.partition_epoch:
+            after = self._replicas[partition] = replica._replace(isr=isr, partition_epoch=partition_epoch)
+            after.partition.set_in_sync(len(isr), self._min_in_sync(partition))
+
+    # Requests
+
+    async def handle(self, request: Request) -> Response:
+        """Do what the controller asks for, one request after the other."""
+        async with self._one_at_a_time:
+            if isinstance(request, LeaderAndIsrRequest):
+                return await self._leader_and_isr(request)
+            if isinstance(request, StopReplicaRequest):
+                return await self._stop_replica(request)
+            if isinstance(request, UpdateMetadataRequest):
+                return self._update_metadata(request)
+        raise KafkaError(ErrorCode.INVALID_REQUEST, f"{type(request).__name__} is not a request of the controller")
+
+    def _fence(self, controller_epoch: int, broker_epoch: int) -> ErrorCode:
+        if controller_epoch < self._controller_epoch:
+            return ErrorCode.STALE_CONTROLLER_EPOCH
+        if broker_epoch != _NO_EPOCH and broker_epoch < self.broker_epoch:
+            return ErrorCode.STALE_BROKER_EPOCH
+        self._controller_epoch = controller_epoch
+        return ErrorCode.NONE
+
+    def _update_metadata(self, request: UpdateMetadataRequest) -> UpdateMetadataResponse:
+        code = self._fence(request.controller_epoch, request.broker_epoch)
+        if code is ErrorCode.NONE:
+            self._cache.update(request)
+        return UpdateMetadataResponse(error_code=code)
+
+    # LeaderAndIsr
+
+    async def _leader_and_isr(self, request: LeaderAndIsrRequest) -> LeaderAndIsrResponse:
+        code = self._fence(request.controller_epoch, request.broker_epoch)
+        if code is not ErrorCode.NONE:
+            return LeaderAndIsrResponse(error_code=code)
+        errors: dict[TopicPartition, ErrorCode] = {}
+        todo: list[tuple[TopicPartition, UUID, LeaderAndIsrPartitionState]] = []
+        for topic in request.topic_states:
+            for state in topic.partition_states:
+                partition = TopicPartition(topic.topic_name, state.partition_index)
+                errors[partition] = self._verdict(partition, topic.topic_id, state)
+                if errors[partition] is ErrorCode.NONE and self._is_newer(partition, topic.topic_id, state):
+                    todo.append((partition, topic.topic_id, state))
+        appearing = dict.fromkeys(p.topic for p, _, _ in todo if p not in self._replicas)
+        await self._configs.read([("topics", topic) for topic in appearing])
+        if self._followers is not None:
+            self._followers.forget([partition for partition, _, state in todo if self._changes_role(partition, state)])
+        before = {partition: self._replicas.get(partition) for partition, _, _ in todo}
+        errors.update(await asyncio.to_thread(self._apply_all, todo))
+        self._announce(before)
+        return _leader_and_isr_response(request, errors)
+
+    def _verdict(self, partition: TopicPartition, topic_id: UUID, state: LeaderAndIsrPartitionState) -> ErrorCode:
+        if partition in self._offline:
+            return ErrorCode.KAFKA_STORAGE_ERROR
+        if self._broker_id not in state.replicas:
+            return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+        known = self._replicas.get(partition)
+        if known is not None and known.partition.topic_id == topic_id and state.leader_epoch < known.leader_epoch:
+            return ErrorCode.STALE_CONTROLLER_EPOCH
+        return ErrorCode.NONE
+
+    def _is_newer(self, partition: TopicPartition, topic_id: UUID, state: LeaderAndIsrPartitionState) -> bool:
+        known = self._replicas.get(partition)
+        return (
+            known is None
+            or known.partition.topic_id != topic_id
+            or (state.leader_epoch, state.partition_epoch) > (known.leader_epoch, known.partition_epoch)
+        )
+
+    def _changes_role(self, partition: TopicPartition, state: LeaderAndIsrPartitionState) -> bool:
+        known = self._replicas.get(partition)
+        return known is not None and (known.leader_epoch != state.leader_epoch or known.leader != state.leader)
+
+    def _apply_all(self, todo: list[tuple[TopicPartition, UUID, LeaderAndIsrPartitionState]]) -> dict[TopicPartition, ErrorCode]:
+        """On a worker thread: open what is new, lead or follow.  The lock of :meth:`handle` keeps everybody else out."""
+        errors: dict[TopicPartition, ErrorCode] = {}
+        for partition, topic_id, state in todo:
+            try:
+                self._apply(partition, topic_id, state)
+            except KafkaError as error:
+                _log.error("%s: %s", partition, error)
+                errors[partition] = error.code
+                if error.code is ErrorCode.KAFKA_STORAGE_ERROR:
+                    self._offline.add(partition)
+        return errors
+
+    def _apply(self, key: TopicPartition, topic_id: UUID, state: LeaderAndIsrPartitionState) -> None:
+        known = self._replicas.get(key)
+        if known is not None and known.partition.topic_id == topic_id:
+            partition = known.partition
+        else:
+            partition = self._open(key, topic_id, state)
+        leads = state.leader == self._broker_id
+        if known is None or known.partition is not partition or state.leader_epoch > known.leader_epoch:
+            if leads:
+                mark = "auto" if len(state.replicas) == 1 else "external"
+                minimum = self._min_in_sync(key)
+                partition.become_leader(state.leader_epoch, in_sync=len(state.isr), min_in_sync=minimum, mark=mark)
+            else:
+                partition.become_follower(state.leader_epoch)
+        elif leads:
+            partition.set_in_sync(len(state.isr), self._min_in_sync(key))
+        self._replicas[key] = Replica(
+            partition, state.leader, state.leader_epoch, tuple(state.isr), tuple(state.replicas), state.partition_epoch
+        )
+        if known is None or known.partition is not partition:
+            self._registry.add(partition)
+
+    def _open(self, key: TopicPartition, topic_id: UUID, state: LeaderAndIsrPartitionState) -> Partition:
+        """The partition on its log, which is created when there is none."""
+        self._registry.remove(*key)
+        try:
+            hosted = self._logs.create(key, topic_id, is_new=state.is_new)
+        except KafkaError as error:
+            if error.code is not ErrorCode.INCONSISTENT_TOPIC_ID:
+                raise
+            # The controller knows no topic of that id any more: it was deleted while this broker was away.
+            _log.warning("%s: the log here is of a deleted topic of the same name; it is put aside", key)
+            self._logs.delete(key, stray=True)
+            hosted = self._logs.create(key, topic_id, is_new=True)
+        return Partition(key.topic, key.partition, topic_id, hosted.log)
+
+    def _announce(self, before: dict[TopicPartition, Replica | None]) -> None:
+        """Tell replication and the coordinators what came of a request."""
+        led: list[Replica] = []
+        followed: list[Replica] = []
+        changes: list[LeadershipChange] = []
+        for partition, former in before.items():
+            replica = self._replicas.get(partition)
+            if replica is None or replica is former:
+                continue
+            leads = replica.leader == self._broker_id
+            (led if leads else followed).append(replica)
+            led_before = former is not None and former.leader == self._broker_id
+            same_epoch = former is not None and former.leader_epoch == replica.leader_epoch
+            if leads != led_before or (leads and not same_epoch):
+                changes.append(LeadershipChange(partition, replica.leader_epoch, leads))
+        if self._followers is not None:
+            self._followers.lead(led)
+            self._followers.follow(followed)
+        self._tell(changes)
+
+    def _tell(self, changes: list[LeadershipChange]) -> None:
+        if changes:
+            for listener in tuple(self._listeners):
+                listener(changes)
+
+    # StopReplica
+
+    async def _stop_replica(self, request: StopReplicaRequest) -> StopReplicaResponse:
+        code = self._fence(request.controller_epoch, request.broker_epoch)
+        if code is not ErrorCode.NONE:
+            return StopReplicaResponse(error_code=code)
+        errors: dict[TopicPartition, ErrorCode] = {}
+        doomed: list[TopicPartition] = []
+        changes: list[LeadershipChange] = []
+        for topic in request.topic_states:
+            for state in topic.partition_states:
+                partition = TopicPartition(topic.topic_name, state.partition_index)
+                errors[partition] = self._may_stop(partition, state)
+                if errors[partition] is not ErrorCode.NONE:
+                    continue
+                if self._followers is not None:
+                    self._followers.forget([partition])
+                former = self._replicas.pop(partition, None)
+                self._registry.remove(*partition)
+                if former is not None and former.leader == self._broker_id:
+                    changes.append(LeadershipChange(partition, _NO_EPOCH, False))
+                if state.delete_partition:
+                    doomed.append(partition)
+        self._tell(changes)
+        errors.update(await asyncio.to_thread(self._delete_logs, doomed))
+        return StopReplicaResponse(
+            partition_errors=[
+                StopReplicaPartitionError(topic_name=topic, partition_index=index, error_code=error)
+                for (topic, index), error in errors.items()
+            ]
+        )
+
+    def _may_stop(self, partition: TopicPartition, state: StopReplicaPartitionState) -> ErrorCode:
+        if partition in self._offline:
+            return ErrorCode.KAFKA_STORAGE_ERROR
+        known = self._replicas.get(partition)
+        epoch = state.leader_epoch
+        if known is not None and epoch not in (_NO_EPOCH, _EPOCH_DURING_DELETE) and epoch < known.leader_epoch:
+            return ErrorCode.FENCED_LEADER_EPOCH
+        return ErrorCode.NONE
+
+    def _delete_logs(self, partitions: list[TopicPartition]) -> dict[TopicPartition, ErrorCode]:
+        """On a worker thread: delete logs, also those of partitions that were never led or followed in this life."""
+        errors: dict[TopicPartition, ErrorCode] = {}
+        for partition in partitions:
+            try:
+                self._logs.delete(partition)
+            except KafkaError as error:
+                _log.error("%s cannot be deleted: %s", partition, error)
+                errors[partition] = error.code
+        return errors
+
+    # What happens here
+
+    def directory_failed(self, lost: Iterable[PartitionLog]) -> list[TopicPartition]:
+        """A log directory went out of service with these logs; returns the partitions that were led from it.
+
+        The caller tells the controller, which asks what is lost and gets KAFKA_STORAGE_ERROR for these.
+        """
+        changes: list[LeadershipChange] = []
+        for hosted in lost:
+            self._offline.add(hosted.partition)
+            replica = self._replicas.get(hosted.partition)
+            if replica is not None and replica.leader == self._broker_id:
+                changes.append(LeadershipChange(hosted.partition, _NO_EPOCH, False))
+        if self._followers is not None:
+            self._followers.forget([hosted.partition for hosted in lost])
+        self._tell(changes)
+        return [change.partition for change in changes]
+
+    def _min_in_sync(self, partition: TopicPartition) -> int:
+        hosted = self._logs.get(partition)
+        return 1 if hosted is None else int(hosted.config["min.insync.replicas"])
+
+    def _image_changed(self, _: MetadataImage, delta: ImageDelta) -> None:
+        topics = {name for entity_type, name in delta.configs if entity_type == "topics"}
+        for partition, replica in list(self._replicas.items()) if topics else ():
+            if partition.topic in topics and replica.leader == self._broker_id:
+                replica.partition.set_in_sync(len(replica.isr), self._min_in_sync(partition))
+
+
+def _leader_and_isr_response(request: LeaderAndIsrRequest, errors: dict[TopicPartition, ErrorCode]) -> LeaderAndIsrResponse:
+    """The answer in the shape of every version: by topic id from version 5 on, a flat list before."""
+    topics: list[LeaderAndIsrTopicError] = []
+    for topic in request.topic_states:
+        partition_errors = [
+            LeaderAndIsrPartitionError(
+                topic_name=topic.topic_name,
+                partition_index=state.partition_index,
+                error_code=errors[TopicPartition(topic.topic_name, state.partition_index)],
+            )
+            for state in topic.partition_states
+        ]
+        topics.append(LeaderAndIsrTopicError(topic_id=topic.topic_id, partition_errors=partition_errors))
+    return LeaderAndIsrResponse(topics=topics)
