@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, SafeUUID
 
@@ -110,9 +111,12 @@ _SCOPE: dict[str, Any] = {
     "fail": _fail,
     "refuse": _refuse,
 }
-for _kind, _code in FORMATS.items():
-    # Short lists of numbers (replicas, partitions) are the rule: their formats are at hand.
-    _SCOPE[f"MANY_{_kind}"] = [struct.Struct(f">{n}{_code}" if n else ">") for n in range(16)]
+
+
+@cache
+def _layouts(kind: str) -> list[struct.Struct]:
+    """Layouts of up to 15 numbers; short lists (replicas, partitions) are the rule."""
+    return [struct.Struct(f">{n}{FORMATS[kind]}" if n else ">") for n in range(16)]
 
 
 def minimum_size(kind: str, element: type[Struct] | None, version: int, flexible: bool) -> int:
@@ -159,6 +163,11 @@ class _Source:
         name = self.name(prefix)
         self.scope[name] = value
         return name
+
+    def many(self, kind: str, n: str) -> str:
+        """An expression for the ``struct.Struct`` of a list of ``n`` numbers."""
+        self.scope.setdefault(f"MANY_{kind}", _layouts(kind))
+        return f"(MANY_{kind}[{n}] if {n} < 16 else Struct(f'>{{{n}}}{FORMATS[kind]}'))"
 
     def run_format(self) -> str:
         """Close the run: the name of its ``struct.Struct``."""
@@ -221,7 +230,7 @@ class _Decoder(_Source):
 
     @property
     def text(self) -> str:
-        return "str(data[{start}:{end}], 'utf-8')"
+        return "str(data[{start}:{end}], 'utf-8')" if self.as_view else "data[{start}:{end}].decode()"
 
     @property
     def raw(self) -> str:
@@ -275,9 +284,7 @@ class _Decoder(_Source):
             self.emit(f"if {n} < 0: fail('{field.name}: null is not allowed')")
             self.emit(f"if {remain}: fail(f'{field.name}: {{{n}}} elements in {{end - p}} bytes')")
         if field.element in FORMATS and field.element != "uuid":
-            code = FORMATS[field.element]
-            many = f"(MANY_{field.element}[{n}] if {n} < 16 else Struct(f'>{{{n}}}{code}'))"
-            self.emit(f"{target} = list({many}.unpack_from(data, p))")
+            self.emit(f"{target} = list({self.many(field.element, n)}.unpack_from(data, p))")
             self.emit(f"p += {n} * {size}" if size > 1 else f"p += {n}")
         else:
             a = self.name("a")
@@ -435,9 +442,7 @@ class _Encoder(_Source):
             self.emit(f"{n} = len({a})")
         self.length("i", n)
         if field.element in FORMATS and field.element != "uuid":
-            code = FORMATS[field.element]
-            many = f"(MANY_{field.element}[{n}] if {n} < 16 else Struct(f'>{{{n}}}{code}'))"
-            self.emit(f"if {n} > 0: {self.write}({many}.pack(*{a}))")
+            self.emit(f"if {n} > 0: {self.write}({self.many(field.element, n)}.pack(*{a}))")
             return
         item = self.name("o" if field.struct else "e")
         self.emit(f"for {item} in {a}:")
