@@ -21,6 +21,8 @@ __all__ = ["COMMANDS", "cli", "main"]
 COMMANDS = {
     "broker": ("kafkax.cli.broker.run", "Run a broker."),
     "perf": ("kafkax.cli.perf", "Measure a broker: throughput and latency."),
+    "dump-log": ("kafkax.cli.log.dump", "Show what segments, indexes and checkpoints hold."),
+    "verify-log": ("kafkax.cli.log.verify", "Check a log directory without a broker."),
 }
 """Sub-command to its module, which has it as ``command``, and the line that ``kafkax --help`` shows."""
 
@@ -49,9 +51,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         The exit status.
     """
     try:
-        cli.main(args=None if arguments is None else list(arguments), prog_name="kafkax", standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
+        # click hands back the status of a command that ends by ctx.exit or Exit.
+        status = cli.main(args=None if arguments is None else list(arguments), prog_name="kafkax", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -66,7 +67,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error))
     except OSError as error:
         return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    return 0
+    return status if isinstance(status, int) else 0
 
 
 def _fail(message: str) -> int:
