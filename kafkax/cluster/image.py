@@ -211,8 +211,8 @@ class MetadataCache:
         topics, brokers = dict(image.topic_configs), dict(image.broker_configs)
         changed = set()
         for (entity_type, name), config in configs.items():
-            target = topics if entity_type == "topics" else brokers if entity_type == "brokers" else {}
-            if target.get(name, _NO_CONFIG) == config:
+            target = topics if entity_type == "topics" else brokers if entity_type == "brokers" else None
+            if target is None or target.get(name, _NO_CONFIG) == config:
                 continue
             changed.add((entity_type, name))
             if config:

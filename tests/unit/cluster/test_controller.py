@@ -12,75 +12,19 @@ from kafkax.cluster import znodes
 from kafkax.cluster.controller.controller import ElectionType
 from kafkax.cluster.controller.tenure import Settings
 from kafkax.cluster.store import BadVersionError
-from kafkax.cluster.topic_admin import CreatedTopic, NewTopic
 from kafkax.cluster.znodes import PartitionState, TopicAssignment
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.model import TopicPartition
-from tests.sim.broker import Cluster, SimBroker
-from tests.sim.zookeeper import FakeZooKeeper
+from tests.sim.rig import Rig
 
 T0 = TopicPartition("t", 0)
-
-
-class Rig:
-    """A few brokers on a fake ZooKeeper."""
-
-    def __init__(self):
-        self.zookeeper = FakeZooKeeper(session_timeout=0.05)
-        self.cluster = Cluster()
-
-    async def start(self, *ids, racks=None, settings=None):
-        for broker_id in ids:
-            await self.start_one(broker_id, rack=(racks or {}).get(broker_id), settings=settings)
-        await self.settled()
-
-    async def start_one(self, broker_id, rack=None, settings=None):
-        broker = SimBroker(broker_id, self.cluster, self.zookeeper.connect(), rack=rack, settings=settings)
-        await broker.start()
-        return broker
-
-    async def kill(self, broker_id):
-        """The process dies; its session is over soon after."""
-        broker = self.cluster.brokers[broker_id]
-        broker.store.kill()
-        await broker.crash()
-        await asyncio.sleep(0.06)
-        await self.settled()
-
-    async def settled(self):
-        """Let everything that is under way come to its end; there are no latencies."""
-        for _ in range(300):
-            await asyncio.sleep(0)
-        await asyncio.sleep(0.001)
-        for _ in range(100):
-            await asyncio.sleep(0)
-
-    async def create(self, name="t", **kwargs):
-        outcome = (await self.active.admin.create_topics([NewTopic(name, **kwargs)], timeout_ms=5000))[0]
-        assert isinstance(outcome, CreatedTopic), outcome
-        await self.settled()
-        return outcome
-
-    @property
-    def active(self):
-        return self.cluster.brokers[self.cluster.controllers()[0]]
-
-    def state(self, partition=T0):
-        path = znodes.state_path(*partition)
-        data, stat = self.zookeeper.tree.get(path)
-        return PartitionState.decode(path, data), stat.version
-
-    def image(self, broker_id):
-        return self.cluster.brokers[broker_id].cache.image
 
 
 @pytest.fixture
 async def rig():
     rig = Rig()
     yield rig
-    for broker in rig.cluster.brokers.values():
-        if broker.up:
-            await broker.stop()
+    await rig.stop()
 
 
 async def test_one_of_the_candidates_is_elected_and_all_hear_of_it(rig):
