@@ -3,6 +3,7 @@
 from libc.stdint cimport int32_t, uint64_t
 from libc.stdlib cimport malloc
 from posix.unistd cimport write
+from kafkax._core.atomics cimport kx_store32
 from kafkax._core.codes cimport CORE_NO_MEMORY
 from kafkax._core.linux cimport pthread_equal, pthread_self
 from kafkax._core.network cimport letter_t, network_thread_t, parked_t
@@ -13,7 +14,7 @@ cdef bint claim_signal(network_thread_t *thread) noexcept nogil:
     """Whether the caller, who holds the lock, has to write to the eventfd."""
     if thread.signalled:
         return False
-    thread.signalled = 1
+    kx_store32(&thread.signalled, 1)  # read without the lock before a thread sleeps
     return not (thread.running and pthread_equal(thread.thread, pthread_self()))
 
 
@@ -62,7 +63,7 @@ cdef letter_t *take_letters(network_thread_t *thread) noexcept nogil:
     letters = thread.letters
     thread.letters = NULL
     thread.letters_last = NULL
-    thread.signalled = 0
+    kx_store32(&thread.signalled, 0)
     pthread_mutex_unlock(&thread.lock)
     return letters
 
