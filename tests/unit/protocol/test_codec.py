@@ -20,7 +20,7 @@ from tests.messages import all_messages, example, record_messages, requests_and_
 
 MESSAGES = [pytest.param(cls, id=cls.__name__) for cls in all_messages()]
 QUICK = settings(
-    max_examples=6,
+    max_examples=4,
     deadline=None,
     database=None,
     phases=[Phase.generate, Phase.shrink],
@@ -76,7 +76,7 @@ def test_damaged_and_random_bytes_raise_nothing_but_protocol_error(cls: type[Mes
     source = random.Random(cls.__name__)
     for version in versions(cls):
         data = example(cls, version).encode(version)
-        for _ in range(12):
+        for _ in range(8):
             damaged = bytearray(data)
             for _ in range(source.choice((1, 1, 2, 8))):
                 if damaged:
