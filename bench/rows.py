@@ -90,8 +90,15 @@ def drive(broker: Broker, targets: list[list[Target]], in_flight: int, seconds: 
             sock.close()
 
 
-def producing(records: int, *, acks: int = 1, connections: int = CONNECTIONS, in_flight: int = 5, partitions: int = PARTITIONS,
-              record_size: int = RECORD_SIZE) -> Callable[[Broker, str, Mapping[str, str], float], Figures]:
+def producing(
+    records: int,
+    *,
+    acks: int = 1,
+    connections: int = CONNECTIONS,
+    in_flight: int = 5,
+    partitions: int = PARTITIONS,
+    record_size: int = RECORD_SIZE,
+) -> Callable[[Broker, str, Mapping[str, str], float], Figures]:
     """Produce batches of so many records."""
 
     def run(broker: Broker, name: str, configs: Mapping[str, str], seconds: float) -> Figures:

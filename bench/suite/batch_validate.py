@@ -1,0 +1,21 @@
+"""Looking into a batch before it is appended: the header with its checksum, and each record."""
+
+from __future__ import annotations
+
+from kafkax._core.batch import read_header, validate_records
+
+from .stage import batch_of
+
+
+class Validate:
+    params = (1, 100, 1000)
+    param_names = ("records",)
+
+    def setup(self, records: int) -> None:
+        self.batch = batch_of(records)
+
+    def time_header(self, records: int) -> None:
+        read_header(self.batch)
+
+    def time_records(self, records: int) -> None:
+        validate_records(self.batch, need_key=False)
