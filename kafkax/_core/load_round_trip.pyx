@@ -99,7 +99,8 @@ cdef int repeat(round_trip_t* trip, int64_t count, int64_t interval, int64_t sil
             sleep_until(trip.due)
         trip.awaited += trip.produced.records
         code = exchange(trip, silence)
-        kx_store64(&trip.sent, number + 1)
+        if code == 0:
+            kx_store64(&trip.sent, number + 1)
     return code
 
 

@@ -1,0 +1,237 @@
+"""The checks of ``bench/limits``: each yields what it measured beside what is allowed."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from bench.brokers import Child, Kafkax
+from bench.rows import RECORD_SIZE, drive, measured, producing
+from kafkax._core.load import Load
+from kafkax._core.load_connection import Target
+from kafkax.cli.perf.bootstrap import Topic
+from kafkax.cli.perf.measure import connect
+from kafkax.cli.perf.options import FETCH, PRODUCE
+from kafkax.cli.perf.workload import fetch_target, produce_target, record_batch, spread
+
+ROUNDS = 3
+MB = 1e6
+
+
+@dataclass
+class Finding:
+    """A figure and the most that it may be."""
+
+    check: str
+    figure: str
+    value: float
+    allowed: float
+
+    def __str__(self) -> str:
+        kept = "yes" if self.value <= self.allowed else "no"
+        return f"| {self.check} | {self.figure} | {self.value:.3g} | {self.allowed:.3g} | {kept} |"
+
+
+def producers(broker: Child, topic: Topic, records: int, connections: int, acks: int = 1) -> list[list[Target]]:
+    """For each connection the Produce requests of its partitions."""
+    batch = record_batch(records, RECORD_SIZE)
+    version = broker.versions()[PRODUCE]
+    return [
+        [produce_target(topic, index, batch, records, version=version, acks=acks) for index in indexes]
+        for indexes in spread(len(topic.leaders), connections)
+    ]
+
+
+@contextmanager
+def background(broker: Child, targets: list[list[Target]], in_flight: int = 1, rate: float = 0.0) -> Iterator[Load]:
+    """A load that runs beside the block and ends with it."""
+    opened = [connect(broker.address, each) for each in targets]
+    load = Load(opened, in_flight=in_flight, duration=36000, rate=rate)
+    thread = threading.Thread(target=load.run, daemon=True)
+    thread.start()
+    try:
+        yield load
+    finally:
+        load.stop()
+        thread.join(10)
+        for sock, _ in opened:
+            sock.close()
+
+
+def steady(broker: Child, targets: list[list[Target]], seconds: float, rate: float) -> Load:
+    """A load at a fixed rate, finished."""
+    opened = [connect(broker.address, each) for each in targets]
+    load = Load(opened, in_flight=100, duration=seconds, rate=rate)
+    try:
+        load.run()
+    finally:
+        for sock, _ in opened:
+            sock.close()
+    return load
+
+
+def partitions(broker: Kafkax, scale: float) -> Iterator[Finding]:
+    """Processor time of a small request, from one partition to ten thousand."""
+    broker.start()
+    counts = [count for count in (1, 10, 100, 1000, 10000) if count <= max(1, 10000 * scale)]
+    work = {count: producing(1, partitions=count, connections=6) for count in counts}
+    costs: dict[int, list[float]] = {count: [] for count in counts}
+    for turn in range(ROUNDS):
+        for count in counts:
+            costs[count].append(work[count](broker, f"partitions-{count}-{turn}", {}, 2.0)["cpu_us"])
+    base = median(costs[1])
+    for count in counts[1:]:
+        yield Finding("partitions", f"CPU a request with {count} over one", median(costs[count]) / base, 1.2)
+
+
+def connections(broker: Kafkax, scale: float) -> Iterator[Finding]:
+    """Ten thousand connections that do nothing, beside a few that work."""
+    count = int(10000 * scale)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(count + 1000, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),) * 2)
+    broker.start()
+    topic = broker.create_topic("connections", 6)
+    targets = producers(broker, topic, 1, 6)
+    steady(broker, targets, 1.0, 5000)
+    alone = median(steady(broker, targets, 2.0, 5000).latency.percentile(99) for _ in range(ROUNDS))
+    before = broker.resident_bytes()
+    with ExitStack() as stack:
+        for _ in range(count):
+            stack.enter_context(socket.create_connection(broker.address))
+        time.sleep(1)
+        yield Finding("connections", f"bytes for each of {count} idle ones", (broker.resident_bytes() - before) / count, 10_000)
+        beside = median(steady(broker, targets, 2.0, 5000).latency.percentile(99) for _ in range(ROUNDS))
+    yield Finding("connections", "p99 of active ones over p99 alone", beside / alone, 1.5)
+
+
+class Busy(Kafkax):
+    """kafkax with a thread of pure Python that can be set going."""
+
+    def command(self) -> list[str]:
+        trigger = str(self.directory / "busy")
+        command = super().command()
+        return [sys.executable, "-m", "bench.busy_broker", trigger, str(self.seconds), *command[4:]]
+
+    seconds = 5.0
+
+    def trigger(self) -> None:
+        (self.directory / "busy").touch()
+
+
+def interpreter(broker: Kafkax, scale: float) -> Iterator[Finding]:
+    """Produce while pure Python runs in the broker's process, against the same loop in a process of its own."""
+    busy = Busy(broker.directory.parent, broker.overrides)
+    busy.seconds = max(1.0, 5.0 * scale)
+    loop = f"from bench.busy_broker import spin; spin({busy.seconds})"
+    busy.start()
+    try:
+        targets = producers(busy, busy.create_topic("interpreter", 6), 1, 6)
+        drive(busy, targets, 5, 1.0)
+        inside, beside = [], []
+        for _ in range(ROUNDS):
+            with subprocess.Popen([sys.executable, "-c", loop]) as other:
+                time.sleep(0.5)
+                beside.append(drive(busy, targets, 5, busy.seconds - 0.7)["requests_per_second"])
+                other.wait()
+            busy.trigger()
+            time.sleep(0.5)
+            inside.append(drive(busy, targets, 5, busy.seconds - 0.7)["requests_per_second"])
+            time.sleep(0.5)
+    finally:
+        busy.stop()
+    yield Finding("interpreter", "requests/s beside the loop over those with it inside", median(beside) / median(inside), 1.1)
+
+
+def written(broker: Child, topic: Topic, size: int) -> None:
+    """Write so many bytes over all partitions and wait until they are readable."""
+    targets = producers(broker, topic, 1000, 6)
+    drive(broker, targets, 5, 3600, size // (len(targets[0][0].head) + len(targets[0][0].tail)))
+    time.sleep(2)
+
+
+def cold(broker: Kafkax, scale: float) -> Iterator[Finding]:
+    """A consumer of data that is not in the page cache, beside producers and consumers at the tail."""
+    if os.geteuid() != 0:
+        print("| cold | skipped: dropping the page cache needs root | | | |")
+        return
+    broker.start()
+    history, tail = broker.create_topic("history", 6), broker.create_topic("tail", 6)
+    written(broker, history, int(10e9 * scale))
+    os.sync()
+    version = broker.versions()[FETCH]
+    targets = producers(broker, tail, 10, 6)
+    waiting = [[fetch_target(tail, index, version=version)] for index in range(6)]
+    readers = [[fetch_target(history, index, version=version)] for index in range(6)]
+
+    def percentiles() -> tuple[float, float]:
+        with background(broker, waiting) as tails:
+            produced = steady(broker, targets, 5.0, 2000)
+        return produced.latency.percentile(99), tails.latency.percentile(99)
+
+    percentiles()
+    alone = percentiles()
+    Path("/proc/sys/vm/drop_caches").write_text("1")
+    with background(broker, readers):
+        beside = percentiles()
+    yield Finding("cold", "p99 of producers over p99 without the reader", beside[0] / alone[0], 1.5)
+    yield Finding("cold", "p99 of tail consumers over p99 without the reader", beside[1] / alone[1], 1.5)
+
+
+def soak(broker: Kafkax, scale: float) -> Iterator[Finding]:
+    """Full load with one consumer at the tail and one that reads from the start."""
+    broker.overrides = {"log.retention.bytes": str(200_000_000), "log.segment.bytes": str(50_000_000), **broker.overrides}
+    broker.start()
+    topic = broker.create_topic("soak", 6)
+    version = broker.versions()[FETCH]
+    targets = producers(broker, topic, 100, 6)
+    readers = [[fetch_target(topic, index, version=version)] for index in range(6)]
+    again = [[fetch_target(topic, index, version=version, first=0)] for index in range(6)]
+    with background(broker, readers) as tails, background(broker, again) as starts:
+        opened = [connect(broker.address, each) for each in targets]
+        drive(broker, targets, 5, 5.0)
+        before = broker.resident_bytes()
+        load = Load(opened, in_flight=5, duration=60 * scale)
+        measured(broker, load)
+        after = broker.resident_bytes()
+    yield Finding("soak", "growth of resident memory, MB", (after - before) / MB, 5)
+    yield Finding("soak", "longest produce, ms", load.latency.highest / MB, 200)
+    yield Finding("soak", "produce p99.99, ms", load.latency.percentile(99.99) / MB, 200)
+    yield Finding("soak", "errors at the consumers", tails.failed + starts.failed, 0)
+
+
+def start(broker: Kafkax, scale: float) -> Iterator[Finding]:
+    """How long a start takes and what it occupies: empty, and with ten thousand partitions after a clean stop."""
+    count = int(10000 * scale)
+    broker.start()
+    broker.stop()
+    broker.start()
+    time.sleep(2)
+    empty = broker.resident_bytes()
+    yield Finding("start", "seconds to listening", broker.start_seconds, 0.5)
+    yield Finding("start", "idle resident memory, MB", empty / MB, 60)
+    broker.create_topic("many", count)
+    broker.stop()
+    broker.start()
+    broker.create_topic("ready", 1)
+    yield Finding("start", f"seconds to listening with {count} partitions", broker.start_seconds, 5)
+    time.sleep(2)
+    yield Finding("start", "KB resident for each partition", (broker.resident_bytes() - empty) / count / 1e3, 20)
+
+
+CHECKS: dict[str, Callable[[Kafkax, float], Iterator[Finding]]] = {
+    "partitions": partitions,
+    "connections": connections,
+    "interpreter": interpreter,
+    "cold": cold,
+    "soak": soak,
+    "start": start,
+}
