@@ -26,6 +26,9 @@ from kafkax.cluster.store import (
 )
 from kafkax.cluster.tree import ZnodeTree
 
+_STEP = 1e-9
+"""Seconds between two messages of a connection: the event loop does not keep the order of timers of one time."""
+
 
 class FakeZooKeeper:
     """The server.  ``latency`` bounds the seconds that a message takes; ``session_timeout`` is in seconds."""
@@ -132,7 +135,8 @@ class FakeStore(CoordinationStore):
 
     # Requests
 
-    async def _request(self, action: Callable[[], Any]) -> Any:
+    def _request(self, action: Callable[[], Any]) -> asyncio.Future[Any]:
+        """Send a request; not a coroutine, so that requests leave in the order of the calls."""
         if self.dead or self.expired:
             raise SessionLostError("the session is over")
         if not self.connected:
@@ -151,12 +155,12 @@ class FakeStore(CoordinationStore):
                 result = action()
                 loop.call_at(self._return_time(), respond, result)
 
-        self._arrives = max(self._arrives, loop.time() + self._server.delay())
+        self._arrives = max(self._arrives + _STEP, loop.time() + self._server.delay())
         loop.call_at(self._arrives, arrive)
-        return await answer
+        return answer
 
     def _return_time(self) -> float:
-        self._returns = max(self._returns, asyncio.get_running_loop().time() + self._server.delay())
+        self._returns = max(self._returns + _STEP, asyncio.get_running_loop().time() + self._server.delay())
         return self._returns
 
     async def multi_all(self, transactions: Sequence[Sequence[Op]]) -> list[list[OpResult] | MultiError]:

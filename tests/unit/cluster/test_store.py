@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from random import Random
+from uuid import uuid4
 
 import pytest
 
@@ -21,11 +23,31 @@ from kafkax.cluster.store import (
     SetData,
     parent_of,
 )
+from kafkax.cluster.zookeeper import ZooKeeperSettings, ZooKeeperStore
+from tests.sim.zookeeper import FakeZooKeeper
+from tests.zookeeper_server import ZooKeeperServer, missing
 
 
-@pytest.fixture
-async def store(tmp_path):
-    opened = await EmbeddedStore.open(tmp_path / "coordination.db")
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    why = missing()
+    if why is not None:
+        pytest.skip(why)
+    started = ZooKeeperServer(tmp_path_factory.mktemp("zookeeper"))
+    yield started
+    started.kill()
+
+
+@pytest.fixture(params=["embedded", "simulated", "zookeeper"])
+async def store(request, tmp_path):
+    if request.param == "embedded":
+        opened = await EmbeddedStore.open(tmp_path / "coordination.db")
+    elif request.param == "simulated":
+        opened = FakeZooKeeper(Random(1), latency=0.001).connect()
+    else:
+        # A chroot of its own keeps each test's tree apart.
+        address = request.getfixturevalue("server").address
+        opened = await ZooKeeperStore.connect(ZooKeeperSettings(f"{address}/tests/{uuid4().hex}", session_timeout_ms=4000))
     yield opened
     await opened.close()
 

@@ -1,0 +1,331 @@
+"""The coordination store of a cluster: a ZooKeeper ensemble, spoken to by kazoo.
+
+Kazoo runs its own threads; this module is the one bridge between them and the event loop.  Requests are handed over without
+waiting, answers and events come back by ``call_soon_threadsafe``, and nothing runs in kazoo's threads but that.  ZooKeeper
+answers a session in order, so the order of requests is kept.
+
+Watches of ZooKeeper fire once.  Here they are set again before anybody is told, so that what is read afterwards is covered;
+after a reconnection all are set again and everybody is told, since anything may have happened meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from kazoo.client import KazooClient, KazooState
+from kazoo.exceptions import (
+    AuthFailedError,
+    ConnectionClosedError,
+    ConnectionLoss,
+    KazooException,
+    RolledBackError,
+    RuntimeInconsistency,
+    SessionExpiredError,
+)
+from kazoo.exceptions import BadVersionError as ZkBadVersion
+from kazoo.exceptions import NoChildrenForEphemeralsError as ZkNoChildren
+from kazoo.exceptions import NodeExistsError as ZkNodeExists
+from kazoo.exceptions import NoNodeError as ZkNoNode
+from kazoo.exceptions import NotEmptyError as ZkNotEmpty
+from kazoo.protocol.states import EventType, WatchedEvent, ZnodeStat
+
+from kafkax.cluster.store import (
+    BadVersionError,
+    ConnectionLostError,
+    CoordinationStore,
+    Create,
+    Delete,
+    MultiError,
+    NoChildrenForEphemeralsError,
+    NodeError,
+    NodeExistsError,
+    NoNodeError,
+    NotEmptyError,
+    Op,
+    OpResult,
+    SessionLostError,
+    SessionState,
+    SetData,
+    Stat,
+    StoreError,
+    WatchCallback,
+    Watches,
+)
+
+__all__ = ["ZooKeeperSettings", "ZooKeeperStore"]
+
+_log = logging.getLogger(__name__)
+_NODE_ERRORS: dict[type[Exception], type[NodeError]] = {
+    ZkBadVersion: BadVersionError,
+    ZkNoChildren: NoChildrenForEphemeralsError,
+    ZkNodeExists: NodeExistsError,
+    ZkNoNode: NoNodeError,
+    ZkNotEmpty: NotEmptyError,
+}
+_RECONNECT = {"max_tries": -1, "delay": 0.05, "backoff": 2, "max_delay": 1.0}
+_STATES = {
+    KazooState.CONNECTED: SessionState.CONNECTED,
+    KazooState.SUSPENDED: SessionState.SUSPENDED,
+    KazooState.LOST: SessionState.LOST,
+}
+
+
+@dataclass(frozen=True)
+class ZooKeeperSettings:
+    """How to reach an ensemble.
+
+    Attributes:
+        connect: ``zookeeper.connect``: ``host:port`` pairs separated by commas, then perhaps a chroot path.
+        session_timeout_ms: ``zookeeper.session.timeout.ms``.
+        connection_timeout_ms: how long the first connection may take.
+        auth: (scheme, credentials) pairs, such as ``("digest", "user:password")``.
+        tls: keyword arguments of kazoo for TLS (``use_ssl``, ``ca``, ``certfile``, ``keyfile``, ...).
+    """
+
+    connect: str
+    session_timeout_ms: int = 18_000
+    connection_timeout_ms: int = 18_000
+    auth: Sequence[tuple[str, str]] = ()
+    tls: dict[str, Any] = field(default_factory=dict)
+
+
+class ZooKeeperStore(CoordinationStore):
+    """A session with a ZooKeeper ensemble, and after its loss the next one.  Made by :meth:`connect`.
+
+    While the session is suspended requests raise :class:`ConnectionLostError` at once; none waits for a reconnection, since
+    by then the answer to the question may have changed.
+    """
+
+    def __init__(self, client: KazooClient, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._client = client
+        self._loop = loop
+        self._state = SessionState.LOST
+        self._session_id = 0
+        self._nodes = Watches()
+        self._children = Watches()
+        self._closed = False
+
+    @classmethod
+    async def connect(cls, settings: ZooKeeperSettings) -> ZooKeeperStore:
+        """Connect and begin a session; the chroot is created if it does not exist.
+
+        Raises:
+            StoreError: no server answered in time, or the credentials were refused.
+        """
+        hosts, slash, chroot = settings.connect.partition("/")
+        client = KazooClient(
+            hosts,
+            timeout=settings.session_timeout_ms / 1000,
+            auth_data=list(settings.auth) or None,
+            connection_retry=_RECONNECT,
+            **settings.tls,
+        )
+        loop = asyncio.get_running_loop()
+        store = cls(client, loop)
+        started = client.start_async()
+        if not await loop.run_in_executor(None, started.wait, settings.connection_timeout_ms / 1000):
+            await store.close()
+            raise StoreError(f"no ZooKeeper server of {hosts} answered within {settings.connection_timeout_ms} ms")
+        client.add_listener(store._kazoo_state)
+        store._session_id = client.client_id[0]
+        store._state = SessionState.CONNECTED
+        if chroot:
+            await store.ensure_paths([slash + chroot])
+            client.chroot = slash + chroot.rstrip("/")
+        return store
+
+    @property
+    def session_id(self) -> int:
+        """ZooKeeper's id of the session."""
+        return self._session_id
+
+    # Session
+
+    def _kazoo_state(self, state: str) -> None:
+        self._on_loop(self._session_changed, _STATES[state])
+
+    def _on_loop(self, callback: Callable[..., None], *args: Any) -> None:
+        """From one of kazoo's threads to the loop, unless the loop has ended."""
+        try:
+            self._loop.call_soon_threadsafe(callback, *args)
+        except RuntimeError:
+            _log.debug("the event loop ended before ZooKeeper's last events")
+
+    def _session_changed(self, state: SessionState) -> None:
+        if self._closed or state is self._state:
+            return
+        session_id = self._client.client_id[0] if self._client.client_id else 0
+        if state is SessionState.CONNECTED and self._state is SessionState.SUSPENDED and session_id != self._session_id:
+            # The loss went by too quickly to be seen on its own.
+            self._tell_session(SessionState.LOST)
+        self._state = state
+        if state is not SessionState.CONNECTED:
+            self._tell_session(state)
+            return
+        self._session_id = session_id
+        for path in self._nodes.paths():
+            self._arm_node(path)
+        for path in self._children.paths():
+            self._arm_children(path)
+        self._tell_session(state)
+        for watches in (self._nodes, self._children):
+            for path in watches.paths():
+                watches.fire(path)
+
+    async def close(self) -> None:
+        """End the session.  Closing twice is no error."""
+        if self._closed:
+            return
+        self._closed = True
+        self._state = SessionState.LOST
+        await self._loop.run_in_executor(None, self._stop)
+
+    def _stop(self) -> None:
+        self._client.stop()
+        self._client.close()
+
+    # Requests
+
+    def _check_connected(self) -> None:
+        if self._closed:
+            raise SessionLostError("the coordination store is closed")
+        if self._state is SessionState.LOST:
+            raise SessionLostError("the ZooKeeper session expired")
+        if self._state is SessionState.SUSPENDED:
+            raise ConnectionLostError("there is no connection to ZooKeeper")
+
+    async def _all(self, requests: Sequence[Any]) -> list[Any]:
+        """Wait for many answers of kazoo; each is a value or an exception that concerns a node.
+
+        Raises:
+            ConnectionLostError, SessionLostError, StoreError: what does not concern a node.
+        """
+        if not requests:
+            return []
+        done: asyncio.Future[None] = self._loop.create_future()
+
+        def answered(_: Any) -> None:
+            # Answers come in order, so the last one stands for all.
+            self._on_loop(finish)
+
+        def finish() -> None:
+            if not done.done():
+                done.set_result(None)
+
+        requests[-1].rawlink(answered)
+        await done
+        return [self._value(request) for request in requests]
+
+    def _value(self, request: Any) -> Any:
+        # All but never set: a break fails every request that was made before it.
+        error = request.exception if request.ready() else ConnectionLoss()
+        if error is None:
+            return request.value
+        if type(error) in _NODE_ERRORS:
+            return error
+        if isinstance(error, ConnectionLoss | ConnectionClosedError):
+            raise ConnectionLostError(f"the connection to ZooKeeper broke: {error!r}")
+        if isinstance(error, SessionExpiredError):
+            raise SessionLostError("the ZooKeeper session expired")
+        if isinstance(error, AuthFailedError):
+            raise StoreError("ZooKeeper refused the credentials")
+        if isinstance(error, KazooException):
+            raise StoreError(f"ZooKeeper answered {error!r}")
+        raise error
+
+    async def multi_all(self, transactions: Sequence[Sequence[Op]]) -> list[list[OpResult] | MultiError]:
+        """Run transactions in order, all sent before the first answer."""
+        self._check_connected()
+        requests = []
+        for ops in transactions:
+            transaction = self._client.transaction()
+            for op in ops:
+                if isinstance(op, Create):
+                    transaction.create(op.path, op.data, None, op.ephemeral, op.sequence)
+                elif isinstance(op, SetData):
+                    transaction.set_data(op.path, op.data, op.version)
+                elif isinstance(op, Delete):
+                    transaction.delete(op.path, op.version)
+                else:
+                    transaction.check(op.path, op.version)
+            requests.append(transaction.commit_async())
+        answers = await self._all(requests)
+        return [_outcome(ops, results) for ops, results in zip(transactions, answers, strict=True)]
+
+    async def get_many(self, paths: Sequence[str]) -> list[tuple[bytes, Stat] | None]:
+        """Data and stat of each path, all asked for at once."""
+        self._check_connected()
+        answers = await self._all([self._client.get_async(path) for path in paths])
+        return [None if isinstance(answer, ZkNoNode) else (answer[0] or b"", _stat(answer[1])) for answer in answers]
+
+    async def children_many(self, paths: Sequence[str]) -> list[list[str] | None]:
+        """Names of the children of each path, all asked for at once."""
+        self._check_connected()
+        answers = await self._all([self._client.get_children_async(path) for path in paths])
+        return [None if isinstance(answer, ZkNoNode) else answer for answer in answers]
+
+    # Watches
+
+    async def watch_nodes(self, paths: Iterable[str], callback: WatchCallback) -> None:
+        """Watch nodes; the watches are set when this returns."""
+        self._check_connected()
+        added = [path for path in paths if self._nodes.add(path, callback)]
+        await self._all([self._arm_node(path) for path in added])
+
+    async def watch_children(self, paths: Iterable[str], callback: WatchCallback) -> None:
+        """Watch children; the watches are set when this returns."""
+        self._check_connected()
+        added = [path for path in paths if self._children.add(path, callback)]
+        await self._all([self._arm_children(path) for path in added])
+
+    def unwatch(self, paths: Iterable[str], callback: WatchCallback) -> None:
+        """End watches; ZooKeeper forgets them when they fire."""
+        for path in paths:
+            self._nodes.remove(path, callback)
+            self._children.remove(path, callback)
+
+    def _arm_node(self, path: str) -> Any:
+        return self._client.exists_async(path, watch=partial(self._kazoo_event, self._node_changed, path))
+
+    def _arm_children(self, path: str) -> Any:
+        return self._client.get_children_async(path, watch=partial(self._kazoo_event, self._children_changed, path))
+
+    def _kazoo_event(self, changed: Callable[[str], None], path: str, event: WatchedEvent) -> None:
+        # The end of a connection comes as an event of type NONE; the reconnection sees to all watches.
+        if event.type != EventType.NONE:
+            self._on_loop(changed, path)
+
+    def _node_changed(self, path: str) -> None:
+        if self._state is SessionState.CONNECTED and path in self._nodes:
+            self._arm_node(path)
+            self._nodes.fire(path)
+
+    def _children_changed(self, path: str) -> None:
+        if self._state is SessionState.CONNECTED and path in self._children:
+            self._arm_children(path)
+            self._children.fire(path)
+
+
+def _stat(stat: ZnodeStat) -> Stat:
+    return Stat(stat.czxid, stat.mzxid, stat.version, stat.ephemeralOwner)
+
+
+def _outcome(ops: Sequence[Op], results: list[Any]) -> list[OpResult] | MultiError:
+    for index, (op, result) in enumerate(zip(ops, results, strict=True)):
+        if isinstance(result, RolledBackError | RuntimeInconsistency):
+            continue
+        if isinstance(result, Exception):
+            error = _NODE_ERRORS.get(type(result))
+            if error is None:
+                raise StoreError(f"ZooKeeper answered {result!r} to {op}")
+            return MultiError(index, error(op.path))
+    return [
+        result if isinstance(op, Create) else _stat(result) if isinstance(op, SetData) else None
+        for op, result in zip(ops, results, strict=True)
+    ]

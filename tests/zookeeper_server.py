@@ -1,0 +1,79 @@
+"""A real ZooKeeper server for tests: Debian's package ``zookeeper`` on a free port of the loopback, its data in a folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+_JAR = Path("/usr/share/java/zookeeper.jar")
+_START_SECONDS = 30
+
+
+def missing() -> str | None:
+    """Why no server can be started here, None when one can."""
+    if shutil.which("java") is None:
+        return "no java; install Debian's default-jre-headless"
+    if not _JAR.exists():
+        return f"no {_JAR}; install Debian's package zookeeper"
+    return None
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class ZooKeeperServer:
+    """One server; ``tick_ms`` bounds session timeouts from below at twice its value."""
+
+    def __init__(self, folder: Path, tick_ms: int = 100) -> None:
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        self._log = folder / "zookeeper.log"
+        self._config = folder / "zoo.cfg"
+        self._config.write_text(
+            f"dataDir={folder / 'data'}\nclientPort={self.port}\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n"
+            f"tickTime={tick_ms}\nmaxClientCnxns=0\n"
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        command = ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", str(_JAR)]
+        command += ["org.apache.zookeeper.server.quorum.QuorumPeerMain", str(self._config)]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), 1):
+                    return
+            except OSError:
+                time.sleep(0.05)
+        self.kill()
+        raise RuntimeError(f"ZooKeeper did not start:\n{self._log.read_text(errors='replace')[-2000:]}")
+
+    def kill(self) -> None:
+        """Kill it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def pause(self) -> None:
+        """Let it answer nothing."""
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGCONT)
