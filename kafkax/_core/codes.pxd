@@ -11,6 +11,8 @@ cdef enum:
     CORE_IO_ERROR = -1004
     # Nothing (more) there.
     CORE_END = -1005
+    # An index and its log disagree: rebuild the index.
+    CORE_INDEX_WRONG = -1006
 
     ERR_UNKNOWN_SERVER_ERROR = -1
     ERR_OFFSET_OUT_OF_RANGE = 1

@@ -2,7 +2,8 @@
 a ``directory_t`` (a log's folder, which may be renamed while slices still point into it) and a ``disk_t`` (a log
 directory of ``log.dirs``, which fails as a whole)."""
 
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t
+from kafkax._core.pthreads cimport pthread_mutex_t
 
 cdef struct disk_t:
     int32_t refs
@@ -11,7 +12,10 @@ cdef struct disk_t:
     void (*on_failure)(void *context, int32_t error) noexcept nogil
     void *context
 
-cdef struct directory_t
+cdef struct directory_t:
+    int32_t refs
+    char *path
+    pthread_mutex_t lock
 
 cdef disk_t *disk_new() noexcept nogil
 cdef void disk_retain(disk_t *disk) noexcept nogil

@@ -5,6 +5,8 @@ write-back, then are synced one after the other, so that the disk works on all o
 
 from libc.stdint cimport int32_t, int64_t
 from kafkax._core.files cimport disk_t
+from kafkax._core.notify cimport notify_t
+from kafkax._core.pthreads cimport pthread_cond_t, pthread_mutex_t, pthread_t
 
 cdef struct flush_item_t:
     flush_item_t *next
@@ -18,7 +20,19 @@ cdef struct flush_item_t:
     void (*retain)(flush_item_t *item) noexcept nogil
     void (*release)(flush_item_t *item) noexcept nogil
 
-cdef struct flusher_t
+cdef struct flusher_t:
+    int32_t refs
+    int32_t running
+    int32_t stopping
+    flush_item_t *queued
+    disk_t *disk
+    notify_t *notify
+    int64_t token
+    int64_t rounds
+    int64_t flushes
+    pthread_mutex_t lock
+    pthread_cond_t changed
+    pthread_t thread
 
 cdef void flusher_retain(flusher_t *flusher) noexcept nogil
 cdef void flusher_release(flusher_t *flusher) noexcept nogil

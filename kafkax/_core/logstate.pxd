@@ -5,6 +5,7 @@ held for moments, never during I/O, so that a reader finds its segment while an 
 high watermark, ...) are atomic: anyone reads them without a lock. ``wait_lock`` guards the waiter lists. Order: append, state, wait."""
 
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t
+from kafkax._core.atomics cimport kx_load32
 from kafkax._core.files cimport directory_t, disk_t
 from kafkax._core.flush cimport flush_item_t, flusher_t
 from kafkax._core.notify cimport notify_t
@@ -104,6 +105,12 @@ cdef struct waiter_t:
     void (*wake)(waiter_t *waiter) noexcept nogil
     void *owner
 
+cdef struct mark_t:
+    # An offset, and where it stands: the byte of the segment with that base at which it begins; -1 where that is not known.
+    int64_t offset
+    int64_t segment_base
+    int64_t position
+
 cdef struct log_t:
     # First, so that an item is its log.
     flush_item_t flush_item
@@ -114,14 +121,27 @@ cdef struct log_t:
     int32_t segment_room
     # Ordered by base offset; the last one is active. Never empty while the log is open.
     segment_t **segments
+    # Atomic copies of the marks, for those who need no position.
     int64_t log_start_offset
     int64_t log_end_offset
     int64_t high_watermark
     int64_t last_stable_offset
     int64_t flushed_offset
-    int64_t flush_requested_ms
+    # The marks themselves, under ``lock``.
+    mark_t end
+    mark_t high
+    mark_t flushed
+    # Counts truncations: a flush that began before one proves nothing about what came after.
+    int64_t generation
+    # Where early write-back of the active segment has come to.
+    int64_t written_back
+    # Whether the next flush syncs, or only begins write-back.
+    int32_t sync_wanted
+    int32_t waiting
     int64_t roll_jitter_ms
+    # Guarded by ``append_lock`` and ``lock`` both; its transactions may be read under ``lock`` alone.
     producers_t *producers
+    # Guarded by ``lock``; changed under ``append_lock`` too.
     epochs_t *epochs
     directory_t *directory
     disk_t *disk
@@ -129,36 +149,50 @@ cdef struct log_t:
     notify_t *notify
     int64_t flush_token
     waiter_t *waiters[3]
-    int32_t waiting
     log_settings_t settings
     pthread_mutex_t append_lock
     pthread_mutex_t lock
     pthread_mutex_t wait_lock
+    pthread_mutex_t flush_lock
 
+# A log without segments, with one reference; it takes no reference of ``flusher`` but makes its own.
 cdef log_t *log_new(const char *path, const log_settings_t *settings, flusher_t *flusher) noexcept nogil
 cdef void log_retain(log_t *log) noexcept nogil
 cdef void log_release(log_t *log) noexcept nogil
 
 # Segment with the largest base offset <= ``offset``, with a new reference; NULL when there is none.
 cdef segment_t *log_segment_for(log_t *log, int64_t offset) noexcept nogil
+# Segment with the smallest base offset > ``offset``, with a new reference; NULL when there is none.
+cdef segment_t *log_segment_after(log_t *log, int64_t offset) noexcept nogil
+# Index of the segment with the largest base offset <= ``offset``, -1 when there is none; ``lock`` held.
+cdef int32_t log_segment_index(log_t *log, int64_t offset) noexcept nogil
 # The active segment, borrowed: hold the append lock.
 cdef segment_t *log_active(log_t *log) noexcept nogil
 # Put a segment, reference and all, into its place; 0 or CORE_NO_MEMORY.
 cdef int32_t log_add_segment(log_t *log, segment_t *segment) noexcept nogil
-# Take the log's disk offline; returns ERR_KAFKA_STORAGE_ERROR.
+# Take the log's disk offline and wake who waits; returns ERR_KAFKA_STORAGE_ERROR.
 cdef int32_t log_fail(log_t *log, int32_t error) noexcept nogil
-cdef inline bint log_failed(log_t *log) noexcept nogil:
-    return log.disk.failed != 0 or log.closed != 0
 
-# Publish a new log end, let the high watermark follow where it may, wake who waited, ask for a flush.
-cdef void log_move_end(log_t *log, int64_t offset) noexcept nogil
-cdef void log_set_flushed(log_t *log, int64_t offset) noexcept nogil
+cdef inline bint log_failed(log_t *log) noexcept nogil:
+    return kx_load32(&log.disk.failed) != 0 or kx_load32(&log.closed) != 0
+
+# Publish a new log end behind the active segment's bytes, let the high watermark follow where it may; ``lock`` held.
+cdef void log_publish_end(log_t *log, int64_t offset) noexcept nogil
+# After ``log_publish_end``, without locks: wake who waited, ask for a flush.
+cdef void log_appended(log_t *log) noexcept nogil
 # Never above the log end; wakes who waited.
 cdef void log_set_high_watermark(log_t *log, int64_t offset) noexcept nogil
-# Compute high watermark and last stable offset anew from what they follow.
+# Who moves the high watermark from now on: one of ``MARK_*``.
+cdef void log_set_mark_mode(log_t *log, bint external) noexcept nogil
+# Compute high watermark and last stable offset anew from what they follow; ``lock`` held.
 cdef void log_settle(log_t *log) noexcept nogil
+# Sync everything appended before the call: 0, or ERR_KAFKA_STORAGE_ERROR with the disk offline.
+cdef int32_t log_flush(log_t *log) noexcept nogil
+# Registered until woken, or 1 when the mark is there already.
 cdef bint log_wait(log_t *log, waiter_t *waiter) noexcept nogil
 cdef bint log_unwait(log_t *log, waiter_t *waiter) noexcept nogil
+# Wake those whose mark is reached.
+cdef void log_wake(log_t *log) noexcept nogil
 cdef void log_wake_all(log_t *log) noexcept nogil
 # Give slice and aborted transactions back.
 cdef void read_result_release(read_result_t *result) noexcept nogil

@@ -1,8 +1,19 @@
 """Events from threads without the GIL to the Python loop: a queue behind an eventfd."""
 
 from libc.stdint cimport int32_t, int64_t
+from kafkax._core.pthreads cimport pthread_mutex_t
 
-cdef struct notify_t
+cdef struct event_t:
+    int64_t token
+    int64_t value
+
+cdef struct notify_t:
+    int32_t refs
+    int32_t fd
+    event_t *events
+    size_t count
+    size_t room
+    pthread_mutex_t lock
 
 # A queue with one reference; NULL when memory or file descriptors ran out.
 cdef notify_t *notify_new() noexcept nogil

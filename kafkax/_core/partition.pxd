@@ -1,7 +1,9 @@
 """A partition as the data plane sees it: a log plus leadership, and the rules of Produce and Fetch around them."""
 
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t
+from kafkax._core.log cimport Log
 from kafkax._core.logstate cimport append_result_t, log_t, read_result_t, waiter_t
+from kafkax._core.notify cimport NotifyQueue, notify_t
 
 cdef struct partition_t:
     int32_t refs
@@ -35,6 +37,9 @@ cdef int32_t partition_append(partition_t *partition, const uint8_t *records, si
 # What became of an acks=all append: 0 acknowledged, CORE_PENDING, or a wire error code (leadership lost, too few in sync).
 cdef int32_t partition_committed(partition_t *partition, int64_t required_offset, int32_t leader_epoch) noexcept nogil
 
+# What a request with that leader epoch (-1: none) deserves: 0 or a wire error code.
+cdef int32_t partition_check_epoch(partition_t *partition, int32_t current_leader_epoch, bint any_replica) noexcept nogil
+
 # What a consumer's Fetch gets: 0 or a wire error code.
 #
 # ``isolation``: READ_UNCOMMITTED up to the high watermark, READ_COMMITTED up to the last stable offset. An empty slice with 0
@@ -54,5 +59,22 @@ cdef bint partition_unwait(partition_t *partition, waiter_t *waiter) noexcept no
 
 cdef class Partition:
     cdef partition_t *partition
-    cdef readonly object log
+    cdef object check(self, int32_t code, str what)
+    cdef int32_t change(self, int32_t epoch, bint leader, bint external) noexcept nogil
+    cdef readonly Log log
     cdef readonly str topic
+
+
+# What wakes a Python waiter: apart from its object, which may not be touched without the GIL.
+cdef struct wake_t:
+    waiter_t waiter
+    log_t *log
+    notify_t *notify
+    int64_t token
+
+
+cdef class Wait:
+    cdef wake_t wake
+    cdef Partition partition
+    cdef NotifyQueue queue
+    cdef object callback

@@ -63,6 +63,9 @@ cdef producer_t *producers_find(producers_t *producers, int64_t producer_id) noe
 # the batch is a duplicate of one of the last five.
 cdef int32_t producers_check(producers_t *producers, const batch_t *batch, int64_t *duplicate_of, int64_t *duplicate_last) noexcept nogil
 
+# What a batch without sequence (a coordinator's) is held to: 0, or an error code.
+cdef int32_t producers_check_epoch(producers_t *producers, const batch_t *batch) noexcept nogil
+
 cdef int32_t producers_check_marker(producers_t *producers, const batch_t *batch, int32_t coordinator_epoch) noexcept nogil
 
 # Note a data batch that was appended (offsets assigned); 0 or CORE_NO_MEMORY.

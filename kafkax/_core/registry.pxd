@@ -1,9 +1,24 @@
 """The partitions that this broker hosts, by topic name and by topic id; lookups take no GIL."""
 
-from libc.stdint cimport int32_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from kafkax._core.partition cimport partition_t
+from kafkax._core.pthreads cimport pthread_rwlock_t
 
-cdef struct registry_t
+cdef struct registry_slot_t:
+    uint64_t hash
+    partition_t *partition
+
+cdef struct registry_table_t:
+    # Open addressing; at most half full. A slot without a partition is free.
+    registry_slot_t *slots
+    int64_t room
+    int64_t count
+
+cdef struct registry_t:
+    int32_t refs
+    registry_table_t names
+    registry_table_t ids
+    pthread_rwlock_t lock
 
 cdef void registry_retain(registry_t *registry) noexcept nogil
 cdef void registry_release(registry_t *registry) noexcept nogil

@@ -4,6 +4,7 @@ File descriptors and index maps come with the first use. A slice holds a referen
 after truncation, retention and deletion."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
+from kafkax._core.batch cimport batch_t
 from kafkax._core.files cimport directory_t
 from kafkax._core.index cimport index_t
 from kafkax._core.pthreads cimport pthread_mutex_t
@@ -23,11 +24,19 @@ cdef struct segment_t:
     int64_t max_timestamp_offset
     int64_t bytes_since_index
     int64_t flushed_size
+    int64_t preallocated
+    # Timestamps below are known.
     int32_t loaded
+    # Indexes are mapped for adding.
+    int32_t prepared
+    int32_t sealed
+    # Out of service: nothing of it is synced any more.
     int32_t deleted
+    # Its name in the folder is on disk.
     int32_t directory_synced
     # Entries in the aborted-transaction index; -1 when the file was not looked at yet.
-    int32_t has_aborted
+    int32_t aborted_count
+    int32_t aborted_dirty
     index_t offsets
     index_t times
     directory_t *directory
@@ -41,8 +50,63 @@ cdef struct slice_t:
     int64_t position
     int64_t length
 
+cdef struct found_t:
+    # Where a batch stands, and what its header says.
+    int64_t position
+    int64_t size
+    int64_t base_offset
+    int64_t last_offset
+    int64_t max_timestamp
+    int32_t leader_epoch
+
+cdef segment_t *segment_new(directory_t *directory, int64_t base_offset, int64_t size, int64_t created_ms) noexcept nogil
 cdef void segment_retain(segment_t *segment) noexcept nogil
 cdef void segment_release(segment_t *segment) noexcept nogil
+
+# Name of one of the segment's files into ``out`` (at least 64 bytes): ``kind`` is ``.log``, ``.index``, ``.timeindex`` or ``.txnindex``.
+cdef void segment_name(segment_t *segment, const char *kind, char *out) noexcept nogil
+
+# Begin with new, empty files; 0 or errno.
+cdef int32_t segment_create(segment_t *segment, int64_t index_bytes, int64_t preallocate) noexcept nogil
+
+# Have indexes mapped for adding, the log file open and the timestamps known; 0, errno, or CORE_END when an index is missing
+# or wrong. Append lock held.
+cdef int32_t segment_prepare(segment_t *segment, int64_t index_bytes) noexcept nogil
+
+# Write a batch (header apart from the rest) at the end and index it; 0 or errno. Append lock held.
+cdef int32_t segment_append(segment_t *segment, const uint8_t *head, size_t head_size, const uint8_t *body, size_t body_size,
+                            const batch_t *batch, int64_t index_interval) noexcept nogil
+
+# Note a batch at ``position`` in timestamps and indexes, as an append of it does; 0 or errno.
+cdef int32_t segment_note(segment_t *segment, const batch_t *batch, int64_t position, int64_t index_interval) noexcept nogil
+
+# First batch whose last offset is >= ``offset``, below byte ``limit``: 0, CORE_END when there is none, CORE_INDEX_WRONG when
+# index and log disagree, ERR_CORRUPT_MESSAGE, CORE_IO_ERROR.
+cdef int32_t segment_find(segment_t *segment, int64_t offset, int64_t limit, found_t *out) noexcept nogil
+
+# The batch at ``position``; codes as above.
+cdef int32_t segment_batch_at(segment_t *segment, int64_t position, int64_t limit, found_t *out) noexcept nogil
+
+# Map the indexes to read, unless they are mapped; 0, errno or CORE_END when one is missing or wrong.
+cdef int32_t segment_map(segment_t *segment) noexcept nogil
+
+# Largest timestamp and its offset from the time index; 0, errno or CORE_END when the index is missing or wrong.
+cdef int32_t segment_load(segment_t *segment) noexcept nogil
+
+# No more appends: add the closing time index entry and cut the indexes to their entries; 0 or errno. Append lock held.
+cdef int32_t segment_seal(segment_t *segment) noexcept nogil
+
+# Seal and unmap; the log file stays open for slices.
+cdef int32_t segment_close(segment_t *segment) noexcept nogil
+
+# Drop bytes from ``position`` (where ``offset`` begins) on; 0 or errno. Append lock held.
+cdef int32_t segment_truncate(segment_t *segment, int64_t position, int64_t offset) noexcept nogil
+
+# Put another suffix behind the names of all its files; 0 or errno.
+cdef int32_t segment_rename(segment_t *segment, const char *suffix) noexcept nogil
+
+# Sync the log file; 0 or errno.
+cdef int32_t segment_sync(segment_t *segment) noexcept nogil
 
 # File descriptor of the log file for ``sendfile`` and ``preadv2``, opened when needed; -errno when it cannot be.
 cdef int32_t segment_fd(segment_t *segment) noexcept nogil

@@ -1,0 +1,1 @@
+"""Aborted-transaction index; reached through ``Log.aborted_transactions``."""

@@ -1,0 +1,1 @@
+"""Appending to a log; reached through ``Log.append`` and ``Partition.append``."""

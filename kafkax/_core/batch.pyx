@@ -1,0 +1,206 @@
+"""Record batches of magic 2: header, checks, and records walked in place."""
+
+from libc.limits cimport LLONG_MIN
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint64_t
+from kafkax._core.codes cimport CORE_END, ERR_CORRUPT_MESSAGE, ERR_INVALID_RECORD, OK
+from kafkax._core.crc32c cimport crc32c_update
+from kafkax._core.cursor cimport (
+    kx_be16, kx_be32, kx_be64, read_i8, read_varint, read_varlong, reader, reader_t, remaining, take,
+)
+
+from typing import NamedTuple
+
+from kafkax.errors import ErrorCode, KafkaError
+
+cdef int64_t LOWEST = LLONG_MIN
+
+cdef enum:
+    # What Kafka's oldest message needs; a shorter length field is corrupt whatever follows.
+    SMALLEST_LENGTH = 14
+    NO_TIMESTAMP = -1
+
+
+cdef int64_t batch_size_at(const uint8_t *data, size_t size) noexcept nogil:
+    cdef int64_t length
+    if size < BATCH_OVERHEAD:
+        return CORE_END
+    length = <int32_t>kx_be32(data + AT_LENGTH)
+    if length < SMALLEST_LENGTH:
+        return -ERR_CORRUPT_MESSAGE
+    if size < MAGIC_END:
+        return CORE_END
+    if data[AT_MAGIC] > 2:
+        return -ERR_CORRUPT_MESSAGE
+    if length + BATCH_OVERHEAD > <int64_t>size:
+        return CORE_END
+    return length + BATCH_OVERHEAD
+
+
+cdef void batch_read(const uint8_t *data, batch_t *out) noexcept nogil:
+    out.base_offset = <int64_t>kx_be64(data)
+    out.size = <int32_t>(kx_be32(data + AT_LENGTH) + BATCH_OVERHEAD)
+    out.leader_epoch = <int32_t>kx_be32(data + AT_LEADER_EPOCH)
+    out.crc = kx_be32(data + AT_CRC)
+    out.attributes = <int16_t>kx_be16(data + AT_ATTRIBUTES)
+    out.last_offset_delta = <int32_t>kx_be32(data + AT_LAST_OFFSET_DELTA)
+    out.base_timestamp = <int64_t>kx_be64(data + 27)
+    out.max_timestamp = <int64_t>kx_be64(data + AT_MAX_TIMESTAMP)
+    out.producer_id = <int64_t>kx_be64(data + 43)
+    out.producer_epoch = <int16_t>kx_be16(data + 51)
+    out.base_sequence = <int32_t>kx_be32(data + 53)
+    out.count = <int32_t>kx_be32(data + 57)
+    # Unsigned, since a hostile base offset must not overflow; a log refuses what is negative.
+    out.last_offset = <int64_t>(<uint64_t>out.base_offset + <uint64_t>out.last_offset_delta)
+
+
+cdef int32_t batch_check(const uint8_t *data, int64_t size, batch_t *out) noexcept nogil:
+    if size < BATCH_HEADER or data[AT_MAGIC] != 2 or <int32_t>kx_be32(data + AT_LENGTH) != size - BATCH_OVERHEAD:
+        return ERR_CORRUPT_MESSAGE
+    batch_read(data, out)
+    if crc32c_update(0, data + AT_ATTRIBUTES, size - AT_ATTRIBUTES) != out.crc:
+        return ERR_CORRUPT_MESSAGE
+    return OK
+
+
+cdef int32_t skip_headers(reader_t *r, int32_t count) noexcept nogil:
+    cdef int32_t size
+    if count < 0 or <size_t>count > remaining(r):
+        return ERR_INVALID_RECORD
+    while count and not r.bad:
+        take(r, read_varint(r))
+        size = read_varint(r)
+        if size >= 0:
+            take(r, size)
+        count -= 1
+    return ERR_INVALID_RECORD if r.bad else OK
+
+
+cdef int32_t record_next(const uint8_t **at, const uint8_t *end, record_t *out) noexcept nogil:
+    cdef reader_t r = reader(at[0], end - at[0])
+    cdef int32_t size = read_varint(&r)
+    if r.bad or size < 0 or <size_t>size > remaining(&r):
+        return ERR_INVALID_RECORD
+    r.end = r.at + size
+    read_i8(&r)
+    out.timestamp_delta = read_varlong(&r)
+    out.offset_delta = read_varint(&r)
+    out.key_size = read_varint(&r)
+    out.key = take(&r, out.key_size) if out.key_size >= 0 else NULL
+    out.value_size = read_varint(&r)
+    out.value = take(&r, out.value_size) if out.value_size >= 0 else NULL
+    out.header_count = read_varint(&r)
+    out.headers = r.at
+    out.end = r.end
+    if r.bad:
+        return ERR_INVALID_RECORD
+    if out.header_count:
+        if skip_headers(&r, out.header_count) != OK:
+            return ERR_INVALID_RECORD
+    if r.at != r.end:
+        return ERR_INVALID_RECORD
+    at[0] = r.end
+    return OK
+
+
+cdef void walk_begin(walk_t *walk) noexcept nogil:
+    walk.max_timestamp = NO_TIMESTAMP
+    walk.max_timestamp_offset_delta = 0
+    walk.error_count = 0
+    walk.error_index = -1
+    walk.error_kind = RECORD_ERROR_NONE
+
+
+cdef int32_t walk_step(const record_t *record, int32_t index, const batch_t *batch, const record_rules_t *rules,
+                       walk_t *walk) noexcept nogil:
+    """Account for the record at ``index`` of the batch; 0 or ERR_INVALID_RECORD."""
+    cdef int64_t timestamp
+    cdef int32_t kind = RECORD_ERROR_NONE
+    if record.offset_delta != index:
+        return ERR_INVALID_RECORD
+    timestamp = <int64_t>(<uint64_t>batch.base_timestamp + <uint64_t>record.timestamp_delta)
+    if timestamp > walk.max_timestamp:
+        walk.max_timestamp = timestamp
+        walk.max_timestamp_offset_delta = index
+    if rules.need_key and record.key_size < 0:
+        kind = RECORD_ERROR_NO_KEY
+    elif rules.check_timestamp and timestamp != NO_TIMESTAMP and (
+            timestamp < rules.min_timestamp or timestamp > rules.max_timestamp):
+        kind = RECORD_ERROR_TIMESTAMP
+    if kind != RECORD_ERROR_NONE:
+        if walk.error_count == 0:
+            walk.error_index = index
+        # A timestamp error decides the code of the whole answer, wherever it stands.
+        if walk.error_kind != RECORD_ERROR_TIMESTAMP:
+            walk.error_kind = kind
+        walk.error_count += 1
+    return OK
+
+
+cdef int32_t records_walk(const uint8_t *at, const uint8_t *end, const batch_t *batch, const record_rules_t *rules,
+                          walk_t *out) noexcept nogil:
+    cdef record_t record
+    cdef int32_t index
+    walk_begin(out)
+    for index in range(batch.count):
+        if record_next(&at, end, &record) != OK or walk_step(&record, index, batch, rules, out) != OK:
+            return ERR_INVALID_RECORD
+    return OK if at == end else ERR_INVALID_RECORD
+
+
+cdef int32_t batch_walk(const uint8_t *data, const batch_t *batch, const record_rules_t *rules, walk_t *out) noexcept nogil:
+    return records_walk(data + BATCH_HEADER, data + batch.size, batch, rules, out)
+
+
+class BatchHeader(NamedTuple):
+    base_offset: int
+    last_offset: int
+    base_timestamp: int
+    max_timestamp: int
+    producer_id: int
+    size: int
+    leader_epoch: int
+    base_sequence: int
+    count: int
+    crc: int
+    attributes: int
+    producer_epoch: int
+
+
+cdef int64_t check_first(const uint8_t[::1] data, batch_t *batch) except -1:
+    """Size of the batch at the start of ``data``, checked; raises KafkaError."""
+    cdef int64_t size = batch_size_at(&data[0], data.shape[0]) if data.shape[0] else CORE_END
+    if size < 0 or batch_check(&data[0], size, batch) != OK:
+        raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"{data.shape[0]} bytes do not begin with a whole batch of magic 2 with a right checksum")
+    return size
+
+
+def read_header(const uint8_t[::1] data not None):
+    cdef batch_t b
+    check_first(data, &b)
+    return BatchHeader(b.base_offset, b.last_offset, b.base_timestamp, b.max_timestamp, b.producer_id, b.size, b.leader_epoch,
+                       b.base_sequence, b.count, b.crc, b.attributes, b.producer_epoch)
+
+
+def validate_records(const uint8_t[::1] data not None, *, bint need_key=False, min_timestamp=None, max_timestamp=None):
+    cdef batch_t batch
+    cdef record_t record
+    cdef record_rules_t rules
+    cdef walk_t walk
+    cdef const uint8_t *at
+    cdef int32_t index
+    cdef int64_t size = check_first(data, &batch)
+    rules.need_key = need_key
+    rules.check_timestamp = min_timestamp is not None or max_timestamp is not None
+    rules.min_timestamp = LOWEST if min_timestamp is None else min_timestamp
+    rules.max_timestamp = (1 << 63) - 1 if max_timestamp is None else max_timestamp
+    at = &data[0] + BATCH_HEADER
+    errors = []
+    for index in range(batch.count):
+        walk_begin(&walk)
+        if record_next(&at, &data[0] + size, &record) != OK or walk_step(&record, index, &batch, &rules, &walk) != OK:
+            raise KafkaError(ErrorCode.INVALID_RECORD, f"record {index} of {batch.count} does not parse")
+        if walk.error_count:
+            errors.append((index, "key" if walk.error_kind == RECORD_ERROR_NO_KEY else "timestamp"))
+    if at != &data[0] + size:
+        raise KafkaError(ErrorCode.INVALID_RECORD, f"bytes follow the {batch.count} records that the batch declares")
+    return errors

@@ -1,0 +1,1 @@
+"""Leader-epoch cache of a log; reached through ``Log.epochs``."""

@@ -1,0 +1,1 @@
+"""File system calls of the core; nothing of it is for Python."""

@@ -1,0 +1,1 @@
+"""State of a log; reached through ``Log`` and ``Partition``."""

@@ -1,0 +1,474 @@
+"""The state of one log, its marks, and who waits for them."""
+
+from libc.errno cimport errno
+from libc.stdint cimport int32_t, int64_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memmove
+from posix.fcntl cimport O_RDWR
+from posix.types cimport off_t
+from posix.unistd cimport close, fdatasync
+from kafkax._core.aborted cimport aborted_sync
+from kafkax._core.atomics cimport kx_add32, kx_fence, kx_load32, kx_load64, kx_store32, kx_store64, kx_swap32
+from kafkax._core.codes cimport CORE_NO_MEMORY, ERR_KAFKA_STORAGE_ERROR, OK
+from kafkax._core.epochs cimport epochs_free, epochs_new
+from kafkax._core.files cimport (
+    directory_new, directory_release, disk_fail, disk_new, disk_release, disk_retain, monotonic_ms, open_in, sync_directory,
+)
+from kafkax._core.flush cimport flusher_disk, flusher_release, flusher_retain, flusher_submit
+from kafkax._core.notify cimport notify_push, notify_release
+from kafkax._core.producer_state cimport producers_decide, producers_first_unstable, producers_free, producers_new
+from kafkax._core.pthreads cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
+from kafkax._core.segment cimport segment_fd, segment_name, segment_release, segment_retain, segment_sync, slice_release
+
+cdef extern from "<fcntl.h>" nogil:
+    enum:
+        SYNC_FILE_RANGE_WRITE
+    int sync_file_range(int fd, off_t at, off_t size, unsigned int flags) noexcept
+
+cdef enum:
+    NEVER = 0x7FFFFFFFFFFFFFFF
+    ITEM_QUEUED = 1
+    # Write-back begins when so much is dirty, so that the kernel never throttles an append to clear a backlog.
+    WRITE_BACK_BYTES = 8388608
+
+
+cdef log_t *log_new(const char *path, const log_settings_t *settings, flusher_t *flusher) noexcept nogil:
+    cdef log_t *log = <log_t *>calloc(1, sizeof(log_t))
+    if log == NULL:
+        return NULL
+    log.refs = 1
+    log.settings = settings[0]
+    log.flush_item.begin = flush_begin
+    log.flush_item.run = flush_run
+    log.flush_item.retain = flush_retain
+    log.flush_item.release = flush_release
+    pthread_mutex_init(&log.append_lock, NULL)
+    pthread_mutex_init(&log.lock, NULL)
+    pthread_mutex_init(&log.wait_lock, NULL)
+    pthread_mutex_init(&log.flush_lock, NULL)
+    if flusher != NULL:
+        flusher_retain(flusher)
+        log.flusher = flusher
+        log.disk = flusher_disk(flusher)
+        disk_retain(log.disk)
+    else:
+        log.disk = disk_new()
+    log.directory = directory_new(path)
+    log.producers = producers_new()
+    log.epochs = epochs_new()
+    if log.disk == NULL or log.directory == NULL or log.producers == NULL or log.epochs == NULL:
+        log_release(log)
+        return NULL
+    log_set_mark_mode(log, False)
+    return log
+
+
+cdef void log_retain(log_t *log) noexcept nogil:
+    kx_add32(&log.refs, 1)
+
+
+cdef void log_release(log_t *log) noexcept nogil:
+    cdef int32_t i
+    if log == NULL or kx_add32(&log.refs, -1) > 0:
+        return
+    for i in range(log.segment_count):
+        segment_release(log.segments[i])
+    free(log.segments)
+    producers_free(log.producers)
+    epochs_free(log.epochs)
+    directory_release(log.directory)
+    disk_release(log.disk)
+    flusher_release(log.flusher)
+    notify_release(log.notify)
+    pthread_mutex_destroy(&log.append_lock)
+    pthread_mutex_destroy(&log.lock)
+    pthread_mutex_destroy(&log.wait_lock)
+    pthread_mutex_destroy(&log.flush_lock)
+    free(log)
+
+
+cdef int32_t log_segment_index(log_t *log, int64_t offset) noexcept nogil:
+    cdef int32_t low = 0
+    cdef int32_t high = log.segment_count
+    cdef int32_t middle
+    # Most readers are at the tail.
+    if high and log.segments[high - 1].base_offset <= offset:
+        return high - 1
+    while low < high:
+        middle = (low + high) // 2
+        if log.segments[middle].base_offset <= offset:
+            low = middle + 1
+        else:
+            high = middle
+    return low - 1
+
+
+cdef segment_t *log_segment_for(log_t *log, int64_t offset) noexcept nogil:
+    cdef segment_t *segment = NULL
+    cdef int32_t i
+    pthread_mutex_lock(&log.lock)
+    i = log_segment_index(log, offset)
+    if i >= 0:
+        segment = log.segments[i]
+        segment_retain(segment)
+    pthread_mutex_unlock(&log.lock)
+    return segment
+
+
+cdef segment_t *log_segment_after(log_t *log, int64_t offset) noexcept nogil:
+    cdef segment_t *segment = NULL
+    cdef int32_t i
+    pthread_mutex_lock(&log.lock)
+    i = log_segment_index(log, offset) + 1
+    if i < log.segment_count:
+        segment = log.segments[i]
+        segment_retain(segment)
+    pthread_mutex_unlock(&log.lock)
+    return segment
+
+
+cdef segment_t *log_active(log_t *log) noexcept nogil:
+    return log.segments[log.segment_count - 1]
+
+
+cdef int32_t log_add_segment(log_t *log, segment_t *segment) noexcept nogil:
+    cdef segment_t **grown
+    cdef int32_t room
+    cdef int32_t at
+    pthread_mutex_lock(&log.lock)
+    if log.segment_count == log.segment_room:
+        room = log.segment_room * 2 if log.segment_room else 1
+        grown = <segment_t **>realloc(log.segments, room * sizeof(segment_t *))
+        if grown == NULL:
+            pthread_mutex_unlock(&log.lock)
+            return CORE_NO_MEMORY
+        log.segments = grown
+        log.segment_room = room
+    at = log_segment_index(log, segment.base_offset) + 1
+    memmove(log.segments + at + 1, log.segments + at, (log.segment_count - at) * sizeof(segment_t *))
+    log.segments[at] = segment
+    log.segment_count += 1
+    pthread_mutex_unlock(&log.lock)
+    return OK
+
+
+cdef int32_t log_fail(log_t *log, int32_t error) noexcept nogil:
+    disk_fail(log.disk, error)
+    log_wake_all(log)
+    return ERR_KAFKA_STORAGE_ERROR
+
+
+cdef void set_high(log_t *log, const mark_t *mark) noexcept nogil:
+    log.high = mark[0]
+    kx_store64(&log.high_watermark, mark.offset)
+
+
+cdef void log_settle(log_t *log) noexcept nogil:
+    cdef int64_t stable
+    cdef int64_t unstable
+    if log.mark_mode == MARK_AUTO_LOG_END:
+        set_high(log, &log.end)
+    elif log.mark_mode == MARK_AUTO_FLUSHED and log.flushed.offset > log.high.offset:
+        set_high(log, &log.flushed)
+    if log.high.offset > log.end.offset:
+        set_high(log, &log.end)
+    stable = log.high.offset
+    if log.producers.txn_count:
+        producers_decide(log.producers, stable)
+        unstable = producers_first_unstable(log.producers)
+        if 0 <= unstable < stable:
+            stable = unstable
+    kx_store64(&log.last_stable_offset, stable)
+
+
+cdef void log_publish_end(log_t *log, int64_t offset) noexcept nogil:
+    cdef segment_t *active = log_active(log)
+    log.end.offset = offset
+    log.end.segment_base = active.base_offset
+    log.end.position = active.size
+    kx_store64(&log.log_end_offset, offset)
+    log_settle(log)
+
+
+cdef void log_set_mark_mode(log_t *log, bint external) noexcept nogil:
+    cdef int32_t mode = MARK_EXTERNAL
+    if not external:
+        mode = MARK_AUTO_FLUSHED if log.settings.flushed else MARK_AUTO_LOG_END
+    pthread_mutex_lock(&log.lock)
+    log.mark_mode = mode
+    log_settle(log)
+    pthread_mutex_unlock(&log.lock)
+    log_wake(log)
+
+
+cdef void log_set_high_watermark(log_t *log, int64_t offset) noexcept nogil:
+    cdef mark_t mark
+    pthread_mutex_lock(&log.lock)
+    if offset >= log.end.offset:
+        mark = log.end
+    else:
+        mark.offset = offset if offset > log.log_start_offset else log.log_start_offset
+        mark.segment_base = -1
+        mark.position = -1
+    if mark.offset != log.high.offset:
+        set_high(log, &mark)
+    log_settle(log)
+    pthread_mutex_unlock(&log.lock)
+    log_wake(log)
+
+
+cdef void ask_for_flush(log_t *log, bint sync, int64_t due_ms) noexcept nogil:
+    if sync:
+        kx_store32(&log.sync_wanted, 1)
+    # The item may be queued already. Who dequeues it marks it first and looks at the log end then: seen queued after the
+    # end was published, it covers this append.
+    kx_fence()
+    if due_ms == 0 and kx_load32(&log.flush_item.state) == ITEM_QUEUED and log.flush_item.due_ms <= 0:
+        return
+    flusher_submit(log.flusher, &log.flush_item, due_ms)
+
+
+cdef void log_appended(log_t *log) noexcept nogil:
+    cdef int64_t unflushed
+    cdef int64_t dirty
+    log_wake(log)
+    if log.flusher == NULL:
+        return
+    unflushed = kx_load64(&log.log_end_offset) - kx_load64(&log.flushed_offset)
+    if unflushed >= log.settings.flush_messages:
+        ask_for_flush(log, True, 0)
+    elif log.settings.flush_ms != NEVER:
+        ask_for_flush(log, True, monotonic_ms() + log.settings.flush_ms)
+    elif log.settings.flushed and log.settings.flush_messages == NEVER:
+        ask_for_flush(log, True, 0)
+    else:
+        dirty = kx_load64(&log.end.position) - kx_load64(&log.written_back)
+        if dirty >= WRITE_BACK_BYTES or dirty < 0:
+            ask_for_flush(log, dirty < 0, 0)
+
+
+cdef void flush_retain(flush_item_t *item) noexcept nogil:
+    log_retain(<log_t *>item)
+
+
+cdef void flush_release(flush_item_t *item) noexcept nogil:
+    log_release(<log_t *>item)
+
+
+cdef segment_t *active_with_reference(log_t *log) noexcept nogil:
+    cdef segment_t *segment = NULL
+    pthread_mutex_lock(&log.lock)
+    if log.segment_count:
+        segment = log_active(log)
+        segment_retain(segment)
+    pthread_mutex_unlock(&log.lock)
+    return segment
+
+
+cdef void flush_begin(flush_item_t *item) noexcept nogil:
+    """Have the kernel write what is dirty, without waiting for it."""
+    cdef log_t *log = <log_t *>item
+    cdef segment_t *segment = active_with_reference(log)
+    cdef int64_t size
+    if segment == NULL:
+        return
+    size = kx_load64(&segment.size)
+    if segment_fd(segment) >= 0 and size > segment.flushed_size:
+        sync_file_range(segment_fd(segment), segment.flushed_size, size - segment.flushed_size, SYNC_FILE_RANGE_WRITE)
+    kx_store64(&log.written_back, size)
+    segment_release(segment)
+
+
+cdef int32_t flush_run(flush_item_t *item) noexcept nogil:
+    cdef log_t *log = <log_t *>item
+    if not kx_swap32(&log.sync_wanted, 0):
+        return 0
+    # It fails the disk itself; the flusher has nothing to add.
+    log_flush(log)
+    return 0
+
+
+cdef int32_t dirty_segments(log_t *log, segment_t ***out, mark_t *upto, int64_t *generation) noexcept nogil:
+    """Segments that hold unsynced data, with references; how many, -1 without memory."""
+    cdef int32_t count = 0
+    cdef int32_t i
+    pthread_mutex_lock(&log.lock)
+    upto[0] = log.end
+    generation[0] = log.generation
+    i = log_segment_index(log, log.flushed.offset)
+    if i < 0:
+        i = 0
+    out[0] = <segment_t **>malloc((log.segment_count - i) * sizeof(segment_t *)) if log.segment_count else NULL
+    if out[0] == NULL and log.segment_count:
+        count = -1
+    else:
+        while i < log.segment_count:
+            if kx_load64(&log.segments[i].size) > log.segments[i].flushed_size or not log.segments[i].directory_synced:
+                segment_retain(log.segments[i])
+                out[0][count] = log.segments[i]
+                count += 1
+            i += 1
+    pthread_mutex_unlock(&log.lock)
+    return count
+
+
+cdef int32_t sync_index(segment_t *segment, const char *kind) noexcept nogil:
+    cdef char name[64]
+    cdef int32_t fd
+    cdef int32_t error = 0
+    segment_name(segment, kind, name)
+    fd = open_in(segment.directory, name, O_RDWR)
+    if fd < 0:
+        # Missing or out of reach: it will be rebuilt from the log, which is what counts.
+        return 0
+    if fdatasync(fd) != 0:
+        error = errno
+    close(fd)
+    return error
+
+
+cdef int32_t sync_segment(segment_t *segment) noexcept nogil:
+    cdef int64_t size = kx_load64(&segment.size)
+    cdef int32_t error = 0
+    if kx_load32(&segment.deleted):
+        return 0
+    if size > segment.flushed_size:
+        error = segment_sync(segment)
+    if not error:
+        error = aborted_sync(segment)
+    if not error and segment.sealed:
+        error = sync_index(segment, ".index")
+        if not error:
+            error = sync_index(segment, ".timeindex")
+    if not error and not segment.directory_synced:
+        error = sync_directory(segment.directory)
+        segment.directory_synced = error == 0
+    if not error:
+        segment.flushed_size = size
+    return error
+
+
+cdef void set_flushed(log_t *log, const mark_t *upto, int64_t generation) noexcept nogil:
+    cdef bint moved = False
+    cdef bint tell
+    pthread_mutex_lock(&log.lock)
+    if generation == log.generation and upto.offset > log.flushed.offset:
+        log.flushed = upto[0]
+        kx_store64(&log.flushed_offset, upto.offset)
+        log_settle(log)
+        moved = True
+    tell = moved and log.notify != NULL
+    if tell:
+        notify_push(log.notify, log.flush_token, upto.offset)
+    pthread_mutex_unlock(&log.lock)
+    if moved:
+        log_wake(log)
+
+
+cdef int32_t log_flush(log_t *log) noexcept nogil:
+    cdef segment_t **dirty = NULL
+    cdef mark_t upto
+    cdef int64_t generation
+    cdef int32_t count
+    cdef int32_t error = 0
+    cdef int32_t i
+    pthread_mutex_lock(&log.flush_lock)
+    if kx_load32(&log.disk.failed):
+        pthread_mutex_unlock(&log.flush_lock)
+        return ERR_KAFKA_STORAGE_ERROR
+    count = dirty_segments(log, &dirty, &upto, &generation)
+    for i in range(count):
+        if not error:
+            error = sync_segment(dirty[i])
+        segment_release(dirty[i])
+    free(dirty)
+    if not error and count >= 0:
+        set_flushed(log, &upto, generation)
+    pthread_mutex_unlock(&log.flush_lock)
+    return log_fail(log, error) if error else OK
+
+
+cdef int64_t mark_of(log_t *log, int32_t kind) noexcept nogil:
+    if kind == WAIT_HIGH_WATERMARK:
+        return kx_load64(&log.high_watermark)
+    if kind == WAIT_LAST_STABLE:
+        return kx_load64(&log.last_stable_offset)
+    return kx_load64(&log.log_end_offset)
+
+
+cdef void unlink_waiter(log_t *log, waiter_t *waiter) noexcept nogil:
+    if waiter.prev != NULL:
+        waiter.prev.next = waiter.next
+    else:
+        log.waiters[waiter.kind] = waiter.next
+    if waiter.next != NULL:
+        waiter.next.prev = waiter.prev
+    waiter.next = NULL
+    waiter.prev = NULL
+    waiter.log = NULL
+    kx_add32(&log.waiting, -1)
+
+
+cdef bint log_wait(log_t *log, waiter_t *waiter) noexcept nogil:
+    pthread_mutex_lock(&log.wait_lock)
+    kx_add32(&log.waiting, 1)
+    kx_fence()
+    if mark_of(log, waiter.kind) >= waiter.offset or log_failed(log):
+        kx_add32(&log.waiting, -1)
+        pthread_mutex_unlock(&log.wait_lock)
+        return True
+    waiter.log = log
+    waiter.prev = NULL
+    waiter.next = log.waiters[waiter.kind]
+    if waiter.next != NULL:
+        waiter.next.prev = waiter
+    log.waiters[waiter.kind] = waiter
+    pthread_mutex_unlock(&log.wait_lock)
+    return False
+
+
+cdef bint log_unwait(log_t *log, waiter_t *waiter) noexcept nogil:
+    cdef bint registered
+    pthread_mutex_lock(&log.wait_lock)
+    registered = waiter.log == log
+    if registered:
+        unlink_waiter(log, waiter)
+    pthread_mutex_unlock(&log.wait_lock)
+    return registered
+
+
+cdef void wake_list(log_t *log, int32_t kind, int64_t mark) noexcept nogil:
+    cdef waiter_t *waiter = log.waiters[kind]
+    cdef waiter_t *next
+    while waiter != NULL:
+        next = waiter.next
+        if waiter.offset <= mark:
+            unlink_waiter(log, waiter)
+            waiter.wake(waiter)
+        waiter = next
+
+
+cdef void log_wake(log_t *log) noexcept nogil:
+    cdef int32_t kind
+    kx_fence()
+    if not kx_load32(&log.waiting):
+        return
+    pthread_mutex_lock(&log.wait_lock)
+    for kind in range(WAIT_KINDS):
+        wake_list(log, kind, mark_of(log, kind))
+    pthread_mutex_unlock(&log.wait_lock)
+
+
+cdef void log_wake_all(log_t *log) noexcept nogil:
+    cdef int32_t kind
+    pthread_mutex_lock(&log.wait_lock)
+    for kind in range(WAIT_KINDS):
+        wake_list(log, kind, NEVER)
+    pthread_mutex_unlock(&log.wait_lock)
+
+
+cdef void read_result_release(read_result_t *result) noexcept nogil:
+    slice_release(&result.piece)
+    free(result.aborted)
+    result.aborted = NULL
+    result.aborted_count = 0

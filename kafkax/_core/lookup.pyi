@@ -1,0 +1,1 @@
+"""Finding things in a log; reached through ``Log`` and ``Partition``."""

@@ -1,0 +1,347 @@
+"""A partition as the data plane sees it: a log plus leadership."""
+
+from typing import NamedTuple
+from uuid import UUID
+
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
+from kafkax._core.append cimport append_check, append_commit, append_result_clear, plan_t
+from kafkax._core.atomics cimport kx_add32, kx_load32, kx_load64, kx_store32
+from kafkax._core.codes cimport (
+    CORE_PENDING, ERR_FENCED_LEADER_EPOCH, ERR_INVALID_REQUIRED_ACKS, ERR_KAFKA_STORAGE_ERROR, ERR_NOT_ENOUGH_REPLICAS,
+    ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND, ERR_NOT_LEADER_OR_FOLLOWER, ERR_UNKNOWN_LEADER_EPOCH, OK,
+)
+from kafkax._core.epochs cimport epochs_assign, epochs_store
+from kafkax._core.log cimport Log, aborted_list, append_result, origin_of, raise_append
+from kafkax._core.logstate cimport (
+    ORIGIN_CLIENT, READ_COMMITTED, READ_LOG_END, READ_UNCOMMITTED, WAIT_HIGH_WATERMARK, WAIT_LAST_STABLE, WAIT_LOG_END,
+    log_appended, log_fail, log_failed, log_release, log_retain, log_set_high_watermark, log_set_mark_mode, log_unwait, log_wait,
+    log_wake_all, read_result_release,
+)
+from kafkax._core.lookup cimport log_marks, log_read
+from kafkax._core.notify cimport NotifyQueue, notify_push, notify_release, notify_retain
+from kafkax._core.pthreads cimport pthread_mutex_lock, pthread_mutex_unlock
+from kafkax._core.segment cimport FileSlice
+
+from kafkax.errors import ErrorCode, KafkaError
+from kafkax.model import valid_topic_name
+
+ISOLATION = {"read_uncommitted": READ_UNCOMMITTED, "read_committed": READ_COMMITTED, "log_end": READ_LOG_END}
+KINDS = {"high_watermark": WAIT_HIGH_WATERMARK, "last_stable": WAIT_LAST_STABLE, "log_end": WAIT_LOG_END}
+
+
+class ReadResult(NamedTuple):
+    records: object
+    high_watermark: int
+    last_stable_offset: int
+    log_start_offset: int
+    log_end_offset: int
+    aborted: object
+
+
+cdef void partition_retain(partition_t *partition) noexcept nogil:
+    kx_add32(&partition.refs, 1)
+
+
+cdef void partition_release(partition_t *partition) noexcept nogil:
+    if partition == NULL or kx_add32(&partition.refs, -1) > 0:
+        return
+    log_release(partition.log)
+    free(partition)
+
+
+cdef int32_t append_as_leader(partition_t *partition, const uint8_t *records, size_t size, int16_t acks, int32_t origin,
+                              int16_t api_version, int64_t now_ms, append_result_t *out) noexcept nogil:
+    cdef plan_t plan
+    cdef log_t *log = partition.log
+    cdef int32_t code
+    append_result_clear(out, log)
+    if acks < -1 or acks > 1:
+        return ERR_INVALID_REQUIRED_ACKS
+    if not kx_load32(&partition.is_leader):
+        return ERR_NOT_LEADER_OR_FOLLOWER
+    if log_failed(log):
+        return ERR_KAFKA_STORAGE_ERROR
+    if acks == -1 and kx_load32(&partition.in_sync) < kx_load32(&partition.min_in_sync):
+        return ERR_NOT_ENOUGH_REPLICAS
+    code = append_check(log, records, size, origin, api_version, now_ms, &plan, out)
+    if code != OK:
+        return code
+    pthread_mutex_lock(&log.append_lock)
+    # Leadership may have gone while the batch was checked; it changes under this lock only.
+    if not kx_load32(&partition.is_leader):
+        code = ERR_NOT_LEADER_OR_FOLLOWER
+    else:
+        code = append_commit(log, &plan, partition.leader_epoch, out)
+    pthread_mutex_unlock(&log.append_lock)
+    if code == OK and not out.duplicate:
+        log_appended(log)
+    return code
+
+
+cdef int32_t partition_append(partition_t *partition, const uint8_t *records, size_t size, int16_t acks,
+                              int16_t api_version, append_result_t *out) noexcept nogil:
+    return append_as_leader(partition, records, size, acks, ORIGIN_CLIENT, api_version, -1, out)
+
+
+cdef int32_t partition_committed(partition_t *partition, int64_t required_offset, int32_t leader_epoch) noexcept nogil:
+    if not kx_load32(&partition.is_leader) or kx_load32(&partition.leader_epoch) != leader_epoch:
+        return ERR_NOT_LEADER_OR_FOLLOWER
+    if log_failed(partition.log):
+        return ERR_KAFKA_STORAGE_ERROR
+    if kx_load64(&partition.log.high_watermark) < required_offset:
+        return CORE_PENDING
+    if kx_load32(&partition.in_sync) < kx_load32(&partition.min_in_sync):
+        return ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND
+    return OK
+
+
+cdef int32_t partition_check_epoch(partition_t *partition, int32_t current_leader_epoch, bint any_replica) noexcept nogil:
+    cdef int32_t known = kx_load32(&partition.leader_epoch)
+    if current_leader_epoch >= 0:
+        if current_leader_epoch < known:
+            return ERR_FENCED_LEADER_EPOCH
+        if current_leader_epoch > known:
+            return ERR_UNKNOWN_LEADER_EPOCH
+    if kx_load32(&partition.removed) or known < 0:
+        return ERR_NOT_LEADER_OR_FOLLOWER
+    return OK if any_replica or kx_load32(&partition.is_leader) else ERR_NOT_LEADER_OR_FOLLOWER
+
+
+cdef int32_t read_checked(partition_t *partition, int64_t offset, int32_t current_leader_epoch, int64_t max_bytes,
+                          bint min_one_batch, int32_t isolation, bint any_replica, read_result_t *out) noexcept nogil:
+    cdef int32_t code = partition_check_epoch(partition, current_leader_epoch, any_replica)
+    out.piece.segment = NULL
+    out.piece.length = 0
+    out.aborted = NULL
+    out.aborted_count = 0
+    if code != OK:
+        log_marks(partition.log, out)
+        return code
+    return log_read(partition.log, offset, max_bytes, min_one_batch, isolation, out)
+
+
+cdef int32_t partition_read(partition_t *partition, int64_t offset, int32_t current_leader_epoch, int64_t max_bytes,
+                            bint min_one_batch, int8_t isolation, read_result_t *out) noexcept nogil:
+    return read_checked(partition, offset, current_leader_epoch, max_bytes, min_one_batch, isolation, False, out)
+
+
+cdef bint partition_wait(partition_t *partition, waiter_t *waiter) noexcept nogil:
+    if log_wait(partition.log, waiter):
+        return True
+    # Whoever takes leadership away wakes after it did: seen here, or woken there.
+    if kx_load32(&partition.removed):
+        return log_unwait(partition.log, waiter)
+    return False
+
+
+cdef bint partition_unwait(partition_t *partition, waiter_t *waiter) noexcept nogil:
+    return log_unwait(partition.log, waiter)
+
+
+cdef void wake_python(waiter_t *waiter) noexcept nogil:
+    cdef wake_t *wake = <wake_t *>waiter.owner
+    notify_push(wake.notify, wake.token, waiter.offset)
+
+
+cdef class Wait:
+    def __dealloc__(self):
+        if self.wake.log != NULL:
+            log_unwait(self.wake.log, &self.wake.waiter)
+            log_release(self.wake.log)
+        notify_release(self.wake.notify)
+
+    def cancel(self):
+        cdef bint registered
+        with nogil:
+            registered = log_unwait(self.wake.log, &self.wake.waiter)
+        self.queue.drop(self.wake.token)
+        return registered
+
+    def _woken(self, value):
+        # The queue holds this method until it is called, and with it the waiter's memory.
+        self.callback(value)
+
+
+cdef class Partition:
+    def __cinit__(self, str topic not None, int32_t index, topic_id not None, Log log not None):
+        cdef bytes name = topic.encode("ascii", "replace")
+        cdef bytes uuid = topic_id.bytes
+        if not valid_topic_name(topic) or index < 0:
+            raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, f"{topic!r}-{index} is not a name for a partition")
+        self.partition = <partition_t *>calloc(1, sizeof(partition_t))
+        if self.partition == NULL:
+            raise MemoryError
+        self.topic = topic
+        self.log = log
+        self.partition.refs = 1
+        self.partition.index = index
+        self.partition.leader_epoch = -1
+        self.partition.in_sync = 1
+        self.partition.min_in_sync = 1
+        self.partition.topic_size = <int16_t>len(name)
+        memcpy(self.partition.topic, <const char *>name, len(name))
+        memcpy(self.partition.topic_id, <const char *>uuid, 16)
+        log_retain(log.log)
+        self.partition.log = log.log
+
+    def __dealloc__(self):
+        partition_release(self.partition)
+
+    cdef object check(self, int32_t code, str what):
+        if code == OK:
+            return None
+        if code == ERR_KAFKA_STORAGE_ERROR:
+            return self.log.check(code, what)
+        raise KafkaError(ErrorCode(code) if code > 0 else ErrorCode.UNKNOWN_SERVER_ERROR, f"{what} of {self.topic}-{self.index}")
+
+    @property
+    def index(self):
+        return self.partition.index
+
+    @property
+    def topic_id(self):
+        return UUID(bytes=self.partition.topic_id[:16])
+
+    @property
+    def is_leader(self):
+        return kx_load32(&self.partition.is_leader) != 0
+
+    @property
+    def leader_epoch(self):
+        return kx_load32(&self.partition.leader_epoch)
+
+    @property
+    def high_watermark(self):
+        return kx_load64(&self.partition.log.high_watermark)
+
+    @high_watermark.setter
+    def high_watermark(self, int64_t offset):
+        with nogil:
+            log_set_high_watermark(self.partition.log, offset)
+
+    cdef int32_t change(self, int32_t epoch, bint leader, bint external) noexcept nogil:
+        """Take a role from ``epoch`` on; 0, ERR_FENCED_LEADER_EPOCH or errno as a negative number."""
+        cdef partition_t *partition = self.partition
+        cdef log_t *log = partition.log
+        cdef int32_t changed = 0
+        pthread_mutex_lock(&log.append_lock)
+        if epoch < partition.leader_epoch:
+            pthread_mutex_unlock(&log.append_lock)
+            return ERR_FENCED_LEADER_EPOCH
+        if leader:
+            pthread_mutex_lock(&log.lock)
+            changed = epochs_assign(log.epochs, epoch, log.log_end_offset)
+            pthread_mutex_unlock(&log.lock)
+            if changed > 0:
+                changed = epochs_store(log.epochs, log.directory)
+        kx_store32(&partition.leader_epoch, epoch)
+        kx_store32(&partition.is_leader, leader and changed == 0)
+        pthread_mutex_unlock(&log.append_lock)
+        log_set_mark_mode(log, external)
+        log_wake_all(log)
+        return -log_fail(log, changed) if changed else OK
+
+    def become_leader(self, int32_t epoch, *, int32_t in_sync=1, int32_t min_in_sync=1, str mark="auto"):
+        cdef int32_t code
+        cdef bint external = mark == "external"
+        if mark not in ("auto", "external"):
+            raise ValueError(f"mark is {mark!r}, must be 'auto' or 'external'")
+        self.set_in_sync(in_sync, min_in_sync)
+        with nogil:
+            code = self.change(epoch, True, external)
+        self.check(code if code >= 0 else -code, f"leader epoch {epoch}, behind {self.leader_epoch},")
+
+    def become_follower(self, int32_t epoch):
+        cdef int32_t code
+        with nogil:
+            code = self.change(epoch, False, True)
+        self.check(code, f"leader epoch {epoch}, behind {self.leader_epoch},")
+
+    def set_in_sync(self, int32_t in_sync, int32_t min_in_sync):
+        kx_store32(&self.partition.in_sync, in_sync)
+        kx_store32(&self.partition.min_in_sync, min_in_sync)
+
+    def append(self, const uint8_t[::1] records not None, *, int16_t acks=-1, int16_t api_version=13, str origin="client",
+               bint validated=False, int64_t now_ms=-1):
+        cdef append_result_t result
+        cdef int32_t who = origin_of(origin, validated)
+        cdef const uint8_t *data = &records[0] if records.shape[0] else NULL
+        cdef size_t size = records.shape[0]
+        cdef int32_t code
+        with nogil:
+            code = append_as_leader(self.partition, data, size, acks, who, api_version, now_ms, &result)
+        if code == ERR_KAFKA_STORAGE_ERROR:
+            self.check(code, "append")
+        if code != OK:
+            raise_append(self.partition.log, code, &result, records)
+        return append_result(&result)
+
+    def committed(self, int64_t required_offset, int32_t leader_epoch):
+        cdef int32_t code = partition_committed(self.partition, required_offset, leader_epoch)
+        if code == CORE_PENDING:
+            return False
+        self.check(code, f"acknowledgement of offsets below {required_offset}")
+        return True
+
+    def read(self, int64_t offset, int64_t max_bytes, *, int32_t current_leader_epoch=-1, str isolation="read_uncommitted",
+             bint min_one_batch=True, bint any_replica=False):
+        cdef read_result_t result
+        cdef int32_t level = ISOLATION[isolation]
+        cdef int32_t code
+        with nogil:
+            code = read_checked(self.partition, offset, current_leader_epoch, max_bytes, min_one_batch, level, any_replica, &result)
+        try:
+            self.check(code, f"read at {offset}")
+            piece = None
+            if result.piece.segment != NULL:
+                piece = FileSlice.adopt(result.piece)
+                result.piece.segment = NULL
+            aborted = aborted_list(&result) if level == READ_COMMITTED else None
+            return ReadResult(piece, result.high_watermark, result.last_stable_offset, result.log_start_offset, result.log_end_offset,
+                              aborted)
+        finally:
+            read_result_release(&result)
+
+    def check_epoch(self, int32_t current_leader_epoch, *, bint any_replica=False):
+        self.check(partition_check_epoch(self.partition, current_leader_epoch, any_replica), f"leader epoch {current_leader_epoch}")
+
+    def wait(self, str kind not None, int64_t offset, NotifyQueue queue not None, callback):
+        cdef Wait wait = Wait.__new__(Wait)
+        cdef bint there
+        wait.partition = self
+        wait.queue = queue
+        wait.callback = callback
+        log_retain(self.partition.log)
+        wait.wake.log = self.partition.log
+        notify_retain(queue.queue)
+        wait.wake.notify = queue.queue
+        wait.wake.token = queue.add(wait._woken, True)
+        wait.wake.waiter.kind = KINDS[kind]
+        wait.wake.waiter.offset = offset
+        wait.wake.waiter.wake = wake_python
+        wait.wake.waiter.owner = &wait.wake
+        with nogil:
+            there = partition_wait(self.partition, &wait.wake.waiter)
+        if there:
+            queue.drop(wait.wake.token)
+            return None
+        return wait
+
+    def on_flushed(self, NotifyQueue queue not None, callback):
+        cdef log_t *log = self.partition.log
+        cdef int64_t token = queue.add(callback, False) if callback is not None else 0
+        cdef int64_t former
+        notify_retain(queue.queue)
+        with nogil:
+            pthread_mutex_lock(&log.lock)
+            former = log.flush_token
+            notify_release(log.notify)
+            log.notify = queue.queue if token else NULL
+            log.flush_token = token
+            pthread_mutex_unlock(&log.lock)
+        if not token:
+            notify_release(queue.queue)
+        if former:
+            queue.drop(former)

@@ -1,0 +1,1 @@
+"""Producer state of a log; reached through ``Log.producers``."""

@@ -1,0 +1,1 @@
+"""Producer state from disk; reached through ``Log.open``."""

@@ -1,0 +1,1 @@
+"""Reading a segment from front to back; reached through ``Log.open``."""

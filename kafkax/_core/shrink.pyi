@@ -1,0 +1,1 @@
+"""Taking things out of a log; reached through ``Log``."""
