@@ -28,7 +28,8 @@ def _nullable(data: bytes | None) -> bytes:
 
 def record(rec: Rec, offset_delta: int, base_timestamp: int) -> bytes:
     """Bytes of one record."""
-    body = b"\0" + encode_varlong(rec.timestamp - base_timestamp) + encode_varint(offset_delta) + _nullable(rec.key) + _nullable(rec.value)
+    body = b"\0" + encode_varlong(rec.timestamp - base_timestamp) + encode_varint(offset_delta)
+    body += _nullable(rec.key) + _nullable(rec.value)
     body += encode_varint(len(rec.headers))
     for key, value in rec.headers:
         body += encode_varint(len(key)) + key + _nullable(value)
