@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from kafkax.storage.tasks import PeriodicTasks
-from tests.unit.storage.test_throttle import FakeClock
+from tests.unit.storage.rig import FakeClock
 
 
 def test_a_task_runs_again_one_interval_after_it_ended() -> None:

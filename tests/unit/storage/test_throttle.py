@@ -5,17 +5,7 @@ import math
 import pytest
 
 from kafkax.storage.throttle import Throttle
-
-
-class FakeClock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def wall_ms(self) -> int:
-        return int(self.now * 1000)
+from tests.unit.storage.rig import FakeClock
 
 
 def test_the_rate_is_kept_over_time() -> None:
