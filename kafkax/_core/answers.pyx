@@ -5,6 +5,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from kafkax._core.codes cimport CORE_NO_MEMORY
 from kafkax._core.network cimport ANSWER_PENDING, ANSWER_READY, answer_t, connection_t
+from kafkax._core.segment cimport slice_release
 
 
 cdef answer_t *answer_new(size_t size) noexcept nogil:
@@ -67,6 +68,9 @@ cdef void answer_skip(connection_t *connection, answer_t *slot) noexcept nogil:
 
 
 cdef void answer_free(answer_t *answer) noexcept nogil:
+    cdef int32_t at
+    for at in range(answer.cut, answer.cut_count):
+        slice_release(&answer.cuts[at].piece)
     free(answer.cuts)
     free(answer.content)
     free(answer)

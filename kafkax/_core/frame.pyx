@@ -11,20 +11,25 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memmove
 from kafkax._core.connection cimport connection_close, connection_starve, connection_touch
 from kafkax._core.cursor cimport kx_be16, kx_be32
+from kafkax._core.fetch cimport fetch
 from kafkax._core.handoff cimport charge_kept, hand_over, handoff_full, memory_full
 from kafkax._core.linux cimport iovec, readv
 from kafkax._core.network cimport (
     API_COUNTED,
+    API_FETCH,
+    API_PRODUCE,
     CLOSE_FRAME_SIZE,
     CLOSE_MEMORY,
     CLOSE_PEER,
     MAX_ANSWERS,
+    REQUEST_DONE,
     SCRATCH_SIZE,
     STARVED_MEMORY,
     STARVED_QUEUE,
     connection_t,
     network_thread_t,
 )
+from kafkax._core.produce cimport produce
 
 cdef enum:
     ROUNDS = 4
@@ -66,13 +71,18 @@ cdef bint length_fits(connection_t *connection, const uint8_t *prefix) noexcept 
 cdef bint serve(connection_t *connection, const uint8_t *frame, size_t size) noexcept nogil:
     """Serve one frame. False when it has to wait, untouched, for room in the queue to the control plane."""
     cdef uint16_t api_key = kx_be16(frame)
+    cdef int64_t *counted = &connection.thread.counters.requests[api_key if api_key < API_COUNTED else API_COUNTED - 1]
+    if connection.fast and ((api_key == API_PRODUCE and produce(connection, frame, size) == REQUEST_DONE)
+                            or (api_key == API_FETCH and fetch(connection, frame, size) == REQUEST_DONE)):
+        counted[0] += 1
+        return True
     if handoff_full(connection.thread.reactor):
         connection_starve(connection, STARVED_QUEUE)
         return False
     if hand_over(connection, frame, size) != 0:
         connection_close(connection, CLOSE_MEMORY)
         return True
-    connection.thread.counters.requests[api_key if api_key < API_COUNTED else API_COUNTED - 1] += 1
+    counted[0] += 1
     return True
 
 

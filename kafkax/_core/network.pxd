@@ -8,13 +8,7 @@ parked requests hang on.  A ``handed_t`` (a frame for the control plane) belongs
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from kafkax._core.linux cimport sockaddr_in6
 from kafkax._core.pthreads cimport pthread_mutex_t, pthread_t
-
-cdef struct registry_t
-cdef struct segment_t
-cdef struct slice_t:
-    segment_t *segment
-    int64_t position
-    int64_t length
+from kafkax._core.segment cimport slice_t
 
 cdef enum:
     API_PRODUCE = 0
@@ -146,6 +140,8 @@ cdef struct connection_t:
     # A helper reads the next slice from disk into the page cache.
     int64_t warmed_to
     # Bytes of the slice at the head that need no further look.
+    int64_t warming_to
+    # What ``warmed_to`` becomes.
     int64_t progress
     # Bytes received since the connection last counted as active.
     uint8_t *frame
@@ -187,7 +183,6 @@ cdef struct counters_t:
     int64_t handed
     int64_t accepted
     int64_t closed[10]
-    int64_t sessions
     int64_t warmed
 
 cdef struct settings_t:
@@ -251,7 +246,8 @@ cdef struct network_thread_t:
 cdef struct reactor_t:
     int32_t refs
     settings_t settings
-    registry_t *registry
+    void *registry
+    # registry_t, sessions_t, warmer_t and the table of ``addresses``, which know more of the core than this file.
     void *sessions
     void *warmer
     void *addresses

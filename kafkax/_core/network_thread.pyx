@@ -66,6 +66,7 @@ from kafkax._core.network cimport (
     LETTER_CLOSE,
     LETTER_CONNECTION,
     LETTER_TRUST,
+    LETTER_WARMED,
     SCRATCH_SIZE,
     answer_t,
     connection_t,
@@ -209,6 +210,12 @@ cdef void read_letter(network_thread_t *thread, letter_t *letter) noexcept nogil
         connection = connection_find(thread, letter.connection)
         if connection != NULL:
             connection_close(connection, CLOSE_ASKED)
+    elif letter.kind == LETTER_WARMED:
+        connection = connection_find(thread, letter.connection)
+        if connection != NULL:
+            connection.warming = 0
+            connection.warmed_to = connection.warming_to
+            connection_work(connection)
     elif letter.kind == LETTER_TRUST:
         connection = connection_find(thread, letter.connection)
         if connection != NULL:
@@ -374,7 +381,23 @@ cdef int32_t thread_start(network_thread_t *thread) noexcept nogil:
     return error
 
 
+cdef void drop_letters(network_thread_t *thread) noexcept nogil:
+    """Free what nobody will read any more."""
+    cdef letter_t *letter = take_letters(thread)
+    cdef letter_t *following
+    while letter != NULL:
+        following = letter.next
+        if letter.kind == LETTER_ANSWER and letter.body != NULL:
+            answer_free(<answer_t *>letter.body)
+        elif letter.kind == LETTER_CONNECTION:
+            close((<accepted_t *>letter.body).fd)
+            free(letter.body)
+        free(letter)
+        letter = following
+
+
 cdef void thread_free(network_thread_t *thread) noexcept nogil:
+    drop_letters(thread)
     if thread.epoll >= 0:
         close(thread.epoll)
     if thread.wakeup >= 0:

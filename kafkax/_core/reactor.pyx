@@ -15,6 +15,7 @@ from kafkax._core.addresses cimport addresses_free
 from kafkax._core.answers cimport answer_free, answer_new
 from kafkax._core.atomics cimport kx_load32, kx_load64, kx_store32, kx_store64
 from kafkax._core.cursor cimport kx_put32
+from kafkax._core.fetch_session cimport sessions_count, sessions_free, sessions_new, sessions_t
 from kafkax._core.handoff cimport take_handed, taken_bytes
 from kafkax._core.linux cimport AF_INET6, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, monotonic_ms, sockaddr_in, sockaddr_in6
 from kafkax._core.mailbox cimport post, wake_thread
@@ -34,6 +35,8 @@ from kafkax._core.network cimport (
     settings_t,
 )
 from kafkax._core.network_thread cimport thread_free, thread_init, thread_start, watch_listener
+from kafkax._core.registry cimport Registry
+from kafkax._core.warm cimport warmer_start, warmer_stop
 from kafkax._core.pthreads cimport pthread_join, pthread_mutex_destroy, pthread_mutex_init
 
 __all__ = ["ClosedConnection", "HandedRequest", "Reactor"]
@@ -134,7 +137,7 @@ cdef answer_t *make_answer(object payload) except NULL:
 
 
 cdef class Reactor:
-    def __cinit__(self, registry, settings):
+    def __cinit__(self, Registry registry, settings):
         cdef reactor_t *reactor = <reactor_t *>calloc(1, sizeof(reactor_t))
         if reactor == NULL:
             raise MemoryError("reactor")
@@ -146,6 +149,11 @@ cdef class Reactor:
         if reactor.handed_event < 0:
             raise OSError(errno, os.strerror(errno), "eventfd")
         fill_settings(&reactor.settings, settings)
+        reactor.sessions = sessions_new(reactor.settings.session_slots)
+        if reactor.sessions == NULL:
+            raise MemoryError("fetch sessions")
+        if registry is not None:
+            reactor.registry = registry.registry
 
     def __dealloc__(self):
         cdef handed_t *handed
@@ -164,6 +172,7 @@ cdef class Reactor:
             free(handed)
             handed = following
         addresses_free(self.reactor)
+        sessions_free(<sessions_t *>self.reactor.sessions)
         if self.reactor.handed_event >= 0:
             close(self.reactor.handed_event)
         pthread_mutex_destroy(&self.reactor.lock)
@@ -183,7 +192,7 @@ cdef class Reactor:
             bound = opened.getsockname()[1]
             listener = &self.reactor.listeners[self.reactor.listener_count]
             listener.fd = opened.detach()
-        listener.fast = fast
+        listener.fast = fast and self.reactor.registry != NULL
         listener.trusted = authenticated
         listener.paused = 0
         self.reactor.listener_count += 1
@@ -203,6 +212,7 @@ cdef class Reactor:
                 break
         for at in range(self.reactor.listener_count):
             error = error or watch_listener(self.reactor, at)
+        error = error or warmer_start(self.reactor)
         if error:
             self.release_threads()
             raise OSError(error, os.strerror(error), "network threads")
@@ -240,6 +250,8 @@ cdef class Reactor:
 
     def release_threads(self):
         """Free the threads' structures; their counters stay readable."""
+        with nogil:
+            warmer_stop(self.reactor)
         cdef int32_t at
         for at in range(self.reactor.thread_count):
             thread_free(&self.reactor.threads[at])
@@ -292,7 +304,7 @@ cdef class Reactor:
         self.send_letter(connection, 0, LETTER_CLOSE, 0)
 
     def authenticated(self, unsigned long long connection, *, bint fast):
-        self.send_letter(connection, 0, LETTER_TRUST, fast)
+        self.send_letter(connection, 0, LETTER_TRUST, fast and self.reactor.registry != NULL)
 
     def counters(self):
         cdef int32_t at, key
@@ -314,4 +326,5 @@ cdef class Reactor:
         totals["connections"] = kx_load32(&self.reactor.connections)
         totals["waiting_for_control_plane"] = kx_load64(&self.reactor.handed_requests)
         totals["held_bytes"] = kx_load64(&self.reactor.kept_bytes) + kx_load64(&self.reactor.handed_bytes)
+        totals["fetch_sessions"] = sessions_count(<sessions_t *>self.reactor.sessions)
         return {**totals, "requests": requests, "closed": closed}

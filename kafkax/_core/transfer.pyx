@@ -2,16 +2,23 @@
 
 ``MSG_MORE`` on what stands before a slice lets header and data leave in the same packet."""
 
-from libc.errno cimport EAGAIN, EINTR, errno
+from libc.errno cimport EAGAIN, EINTR, EIO, errno
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
+from posix.types cimport off_t
 from kafkax._core.answers cimport answer_pop
-from kafkax._core.connection cimport connection_touch
-from kafkax._core.linux cimport MSG_MORE, MSG_NOSIGNAL, iovec, msghdr, sendmsg
-from kafkax._core.network cimport ANSWER_PENDING, answer_t, connection_t
+from kafkax._core.connection cimport connection_touch, connection_work
+from kafkax._core.linux cimport MSG_MORE, MSG_NOSIGNAL, iovec, msghdr, sendfile, sendmsg
+from kafkax._core.network cimport ANSWER_PENDING, answer_t, connection_t, cut_t
+from kafkax._core.segment cimport segment_fd, slice_release
+from kafkax._core.warm cimport resident, warm
 
 cdef enum:
     IOV_COUNT = 128
+    CHUNK = 1048576
+    # Bytes of a slice that are looked at and sent at a time.
+    ROUNDS = 8
+    # Sends of one connection before others have their turn.
 
 
 cdef inline size_t bytes_before_cut(answer_t *answer) noexcept nogil:
@@ -80,10 +87,72 @@ cdef int32_t send_bytes(connection_t *connection) noexcept nogil:
     return 0 if <size_t>sent == want else EAGAIN
 
 
+cdef void finish_slice(connection_t *connection, answer_t *answer) noexcept nogil:
+    slice_release(&answer.cuts[answer.cut].piece)
+    answer.cut += 1
+    answer.slice_sent = 0
+    connection.warmed_to = 0
+    advance(connection, 0)
+
+
+cdef bint in_memory(connection_t *connection, answer_t *answer, int32_t fd, int64_t size) noexcept nogil:
+    """Whether the next ``size`` bytes of the slice can be sent without waiting for the disk; a helper is asked if not."""
+    cdef cut_t *cut = &answer.cuts[answer.cut]
+    if answer.slice_sent + size <= connection.warmed_to:
+        return True
+    if not resident(fd, cut.piece.position + answer.slice_sent, size):
+        if warm(connection, cut.piece.segment, cut.piece.position + answer.slice_sent, size) == 0:
+            connection.warming = 1
+            connection.warming_to = answer.slice_sent + size
+            connection.thread.counters.warmed += 1
+            return False
+    connection.warmed_to = answer.slice_sent + size
+    return True
+
+
+cdef int32_t send_slice(connection_t *connection) noexcept nogil:
+    """Send a piece of the slice that is next; 0, EAGAIN, or errno."""
+    cdef answer_t *answer = connection.first
+    cdef cut_t *cut = &answer.cuts[answer.cut]
+    cdef int64_t size = min(cut.piece.length - answer.slice_sent, <int64_t>CHUNK)
+    cdef int32_t fd = segment_fd(cut.piece.segment)
+    cdef off_t at = cut.piece.position + answer.slice_sent
+    cdef ssize_t sent
+    if fd < 0:
+        return EIO
+    if connection.warmed_to > answer.slice_sent:
+        size = min(size, connection.warmed_to - answer.slice_sent)
+    if not in_memory(connection, answer, fd, size):
+        return 0
+    sent = sendfile(connection.fd, fd, &at, <size_t>size)
+    if sent < 0:
+        return EAGAIN if errno == EINTR else errno
+    if sent == 0:
+        return EIO
+    connection_touch(connection)
+    connection.thread.counters.bytes_out += sent
+    answer.slice_sent += sent
+    if answer.slice_sent == cut.piece.length:
+        finish_slice(connection, answer)
+        return 0
+    return 0 if sent == size else EAGAIN
+
+
+cdef bint at_slice(connection_t *connection) noexcept nogil:
+    """Whether a slice is what has to be sent next."""
+    cdef answer_t *answer = connection.first
+    return answer.cut < answer.cut_count and answer.sent == answer.cuts[answer.cut].at
+
+
 cdef int32_t send_answers(connection_t *connection) noexcept nogil:
-    cdef int32_t error = 0
-    while connection.writable and connection.first != NULL and connection.first.state != ANSWER_PENDING:
-        error = send_bytes(connection)
+    cdef int32_t error = 0, rounds = ROUNDS
+    while (connection.writable and not connection.warming and connection.first != NULL
+           and connection.first.state != ANSWER_PENDING):
+        if rounds == 0:
+            connection_work(connection)
+            return 0
+        rounds -= 1
+        error = send_slice(connection) if at_slice(connection) else send_bytes(connection)
         if error == EAGAIN:
             connection.writable = 0
             return 0

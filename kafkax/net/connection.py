@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -17,10 +18,17 @@ Payload: TypeAlias = "bytes | list[bytes | FileSlice]"
 class Link(Protocol):
     """What carries a connection's answers: the reactor, or a TLS transport. ``Reactor`` has these very methods."""
 
-    def respond(self, connection: int, token: int, payload: Payload) -> None: ...
-    def skip(self, connection: int, token: int) -> None: ...
-    def close(self, connection: int) -> None: ...
-    def authenticated(self, connection: int, *, fast: bool) -> None: ...
+    def respond(self, connection: int, token: int, payload: Payload) -> Awaitable[None] | None:
+        """Answer a request; what it returns is awaited before the connection's next request begins."""
+
+    def skip(self, connection: int, token: int) -> None:
+        """Answer a request with nothing."""
+
+    def close(self, connection: int) -> None:
+        """Close a connection."""
+
+    def authenticated(self, connection: int, *, fast: bool) -> None:
+        """Lift the limits of a connection that has not authenticated."""
 
 
 class Connection:
@@ -30,23 +38,25 @@ class Connection:
         id: number that no other connection of this process has on the same link.
         listener: name of the listener.
         peer: ``host:port`` of the client.
+        certificate: the client's TLS certificate as ``ssl.SSLSocket.getpeercert`` tells it; None without.
         state: what the broker keeps about the connection (its principal, a SASL exchange); None at first.
     """
 
-    __slots__ = ("_link", "busy", "id", "listener", "peer", "state", "waiting")
+    __slots__ = ("_link", "busy", "certificate", "id", "listener", "peer", "state", "waiting")
 
     def __init__(self, link: Link, number: int, listener: str, peer: str) -> None:
         self._link = link
         self.id = number
         self.listener = listener
         self.peer = peer
+        self.certificate: dict[str, Any] | None = None
         self.state: Any = None
         self.busy = False
         self.waiting: deque[tuple[int, bytes]] = deque()
 
-    def respond(self, token: int, payload: Payload) -> None:
-        """Answer the request that came with ``token``."""
-        self._link.respond(self.id, token, payload)
+    def respond(self, token: int, payload: Payload) -> Awaitable[None] | None:
+        """Answer the request that came with ``token``; an awaitable when that takes time."""
+        return self._link.respond(self.id, token, payload)
 
     def skip(self, token: int) -> None:
         """Answer the request that came with ``token`` with nothing."""

@@ -79,6 +79,11 @@ class Dispatcher:
         else:
             self._begin(connection, token, frame)
 
+    def fault(self, connection: Connection, reason: str, detail: str) -> None:
+        """Close a connection that broke a rule, and log who and why."""
+        self._faults.report(connection.peer, reason, detail)
+        connection.close()
+
     def forget(self, connection: Connection) -> None:
         """The connection is gone: drop what waits, tell the broker."""
         connection.waiting.clear()
@@ -113,28 +118,40 @@ class Dispatcher:
             self._fail(connection, error)
             return
         if isawaitable(answer):
-            connection.busy = True
-            task = asyncio.ensure_future(self._finish(connection, token, header, answer))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            step: Awaitable[None] = self._answer_later(connection, token, header, answer)
         else:
-            self._answer(connection, token, header, answer)
+            sending = self._answer(connection, token, header, answer)
+            if sending is None:
+                return
+            step = sending
+        connection.busy = True
+        task = asyncio.ensure_future(self._finish(connection, step))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    async def _finish(self, connection: Connection, token: int, header: RequestHeader, answer: Awaitable[Payload | None]) -> None:
+    async def _answer_later(
+        self, connection: Connection, token: int, header: RequestHeader, answer: Awaitable[Payload | None]
+    ) -> None:
+        sending = self._answer(connection, token, header, await answer)
+        if sending is not None:
+            await sending
+
+    async def _finish(self, connection: Connection, step: Awaitable[None]) -> None:
+        """Wait for what the connection's request still needs, then begin the next one."""
         try:
-            self._answer(connection, token, header, await answer)
+            await step
         except Exception as error:
             self._fail(connection, error)
         connection.busy = False
         while connection.waiting and not connection.busy:
             self._begin(connection, *connection.waiting.popleft())
 
-    def _answer(self, connection: Connection, token: int, header: RequestHeader, body: Payload | None) -> None:
+    def _answer(self, connection: Connection, token: int, header: RequestHeader, body: Payload | None) -> Awaitable[None] | None:
         if body is None:
             connection.skip(token)
-            return
+            return None
         start = response_header(header.api_key, header.api_version, header.correlation_id)
-        connection.respond(token, start + body if isinstance(body, bytes) else [start, *body])
+        return connection.respond(token, start + body if isinstance(body, bytes) else [start, *body])
 
     def _fail(self, connection: Connection, error: Exception) -> None:
         """Close the connection of a request that has no other answer."""

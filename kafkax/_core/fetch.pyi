@@ -1,0 +1,1 @@
+"""Fetch in the core. Nothing for Python callers."""

@@ -1,0 +1,234 @@
+"""A Fetch request is answered at once when there is enough to say: an error, ``min_bytes`` of records, or no time to wait.
+Otherwise it is parked with a waiter at each of its partitions, and looked at again when one of their marks moves.
+
+After registering it is looked at once more by the waiter itself: ``partition_wait`` says so when the mark had moved already."""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+from kafkax._core.answers cimport answer_fill, answer_slot
+from kafkax._core.codes cimport ERR_KAFKA_STORAGE_ERROR, ERR_UNKNOWN_TOPIC_ID, ERR_UNKNOWN_TOPIC_OR_PARTITION, OK
+from kafkax._core.connection cimport connection_close, connection_work
+from kafkax._core.fetch_answer cimport fetch_answer
+from kafkax._core.fetch_request cimport fetch_free, fetch_parse
+from kafkax._core.fetch_session cimport session_answer, session_enter, session_leave, sessions_t
+from kafkax._core.fetch_state cimport fetch_part_t, fetch_t
+from kafkax._core.logstate cimport (
+    READ_COMMITTED,
+    WAIT_HIGH_WATERMARK,
+    WAIT_LAST_STABLE,
+    read_result_release,
+    waiter_t,
+)
+from kafkax._core.mailbox cimport wake_parked
+from kafkax._core.network cimport (
+    CLOSE_MEMORY,
+    DROPPED,
+    EXPIRED,
+    REQUEST_DONE,
+    REQUEST_HANDOFF,
+    WOKEN,
+    answer_t,
+    connection_t,
+    parked_t,
+    reactor_t,
+)
+from kafkax._core.park cimport park, unpark
+from kafkax._core.partition cimport partition_read, partition_release, partition_t, partition_unwait, partition_wait
+from kafkax._core.registry cimport registry_get, registry_get_by_id, registry_t
+
+
+cdef int32_t unknown(reactor_t *reactor, fetch_part_t *part) noexcept nogil:
+    """The error for a partition that is not here: an id is unknown when not even its first partition is."""
+    cdef partition_t *first
+    if part.topic.name != NULL:
+        return ERR_UNKNOWN_TOPIC_OR_PARTITION
+    first = registry_get_by_id(<registry_t *>reactor.registry, part.topic.id, 0)
+    if first == NULL:
+        return ERR_UNKNOWN_TOPIC_ID
+    partition_release(first)
+    return ERR_UNKNOWN_TOPIC_OR_PARTITION
+
+
+cdef bint own_name(fetch_part_t *part) noexcept nogil:
+    """Copy a name that points into the frame; False without memory."""
+    cdef uint8_t *name
+    if part.topic.name == NULL or part.owns_name:
+        return True
+    name = <uint8_t *>malloc(<size_t>part.topic.name_size + 1)
+    if name == NULL:
+        return False
+    memcpy(name, part.topic.name, <size_t>part.topic.name_size)
+    part.topic.name = name
+    part.owns_name = True
+    return True
+
+
+cdef bint find(reactor_t *reactor, fetch_t *request) noexcept nogil:
+    """Look all partitions up; afterwards nothing points into the frame. False without memory."""
+    cdef fetch_part_t *part
+    cdef int32_t at
+    for at in range(request.count):
+        part = &request.parts[at]
+        part.result.high_watermark = -1
+        part.result.last_stable_offset = -1
+        part.result.log_start_offset = -1
+        if part.topic.name == NULL:
+            part.partition = registry_get_by_id(<registry_t *>reactor.registry, part.topic.id, part.asked.index)
+        else:
+            part.partition = registry_get(<registry_t *>reactor.registry, <const char *>part.topic.name, <size_t>part.topic.name_size,
+                                          part.asked.index)
+        if part.partition == NULL:
+            part.refused = True
+            part.code = unknown(reactor, part)
+            if not own_name(part):
+                return False
+        elif part.topic.name != NULL and not part.owns_name:
+            part.topic.name = <const uint8_t *>part.partition.topic
+    return True
+
+
+cdef bint read_part(fetch_t *request, fetch_part_t *part, int64_t limit, bint first) noexcept nogil:
+    """Read one partition anew; False on an error, which is then all that its answer holds."""
+    read_result_release(&part.result)
+    part.code = partition_read(part.partition, part.asked.offset, part.asked.leader_epoch, limit, first,
+                               <signed char>request.isolation, &part.result)
+    if part.code == OK:
+        return True
+    if part.code < -1:
+        part.code = ERR_KAFKA_STORAGE_ERROR
+    read_result_release(&part.result)
+    part.result.high_watermark = -1
+    part.result.last_stable_offset = -1
+    part.result.log_start_offset = -1
+    return False
+
+
+cdef bint read_all(fetch_t *request) noexcept nogil:
+    """Read every partition within ``max_bytes``; True when that is enough to answer."""
+    cdef int64_t left = max(request.max_bytes, 0), got = 0
+    cdef bint failed = False, any_interesting = False
+    cdef fetch_part_t *part
+    cdef int32_t at
+    for at in range(request.count):
+        part = &request.parts[at]
+        if part.refused:
+            continue
+        any_interesting = True
+        if not read_part(request, part, max(<int64_t>0, min(left, <int64_t>part.asked.max_bytes)), got == 0):
+            failed = True
+        got += part.result.piece.length
+        left = max(<int64_t>0, left - part.result.piece.length)
+    return failed or not any_interesting or got >= request.min_bytes
+
+
+cdef void wake(waiter_t *waiter) noexcept nogil:
+    wake_parked(<parked_t *>waiter.owner)
+
+
+cdef bint watch(fetch_t *request) noexcept nogil:
+    """Register where no waiter is; False when a mark has moved since it was read."""
+    cdef fetch_part_t *part
+    cdef int32_t at
+    for at in range(request.count):
+        part = &request.parts[at]
+        if part.refused or part.waiter.log != NULL:
+            continue
+        part.waiter.wake = wake
+        part.waiter.owner = request
+        if request.isolation == READ_COMMITTED:
+            part.waiter.kind = WAIT_LAST_STABLE
+            part.waiter.offset = part.result.last_stable_offset + 1
+        else:
+            part.waiter.kind = WAIT_HIGH_WATERMARK
+            part.waiter.offset = part.result.high_watermark + 1
+        if partition_wait(part.partition, &part.waiter):
+            return False
+    return True
+
+
+cdef void unwatch(fetch_t *request) noexcept nogil:
+    cdef int32_t at
+    for at in range(request.count):
+        if not request.parts[at].refused:
+            partition_unwait(request.parts[at].partition, &request.parts[at].waiter)
+
+
+cdef void release(fetch_t *request) noexcept nogil:
+    session_leave(request.session)
+    fetch_free(request)
+
+
+cdef void respond(connection_t *connection, fetch_t *request, answer_t *slot) noexcept nogil:
+    """Fill the slot from what was read, and free the request."""
+    cdef answer_t *content
+    session_answer(<sessions_t *>connection.thread.reactor.sessions, request, connection.thread.now_ms)
+    content = fetch_answer(request)
+    release(request)
+    if content == NULL:
+        connection.close_after = 1
+        connection.close_reason = CLOSE_MEMORY
+    else:
+        answer_fill(connection, slot, content)
+    connection_work(connection)
+
+
+cdef void look(parked_t *parked, int32_t why) noexcept nogil:
+    cdef fetch_t *request = <fetch_t *>parked
+    cdef bint done = why == DROPPED
+    cdef int32_t tries = 0
+    while not done:
+        done = read_all(request) or why == EXPIRED
+        if not done and watch(request):
+            return
+        tries += 1
+        if not done and tries == 8:
+            # Marks that move faster than they are read must not hold the thread.
+            wake_parked(parked)
+            return
+    unwatch(request)
+    unpark(parked)
+    if why == DROPPED:
+        release(request)
+    else:
+        respond(parked.connection, request, parked.answer)
+
+
+cdef int32_t serve(connection_t *connection, fetch_t *request) noexcept nogil:
+    """Answer or park a request whose partitions are known."""
+    cdef answer_t *slot = answer_slot(connection)
+    cdef int64_t deadline = connection.thread.now_ms + max(request.max_wait_ms, 0)
+    if slot == NULL:
+        release(request)
+        connection_close(connection, CLOSE_MEMORY)
+        return REQUEST_DONE
+    request.max_bytes = <int32_t>min(<int64_t>request.max_bytes, connection.thread.reactor.settings.fetch_max_bytes)
+    request.min_bytes = min(request.min_bytes, request.max_bytes)
+    if request.error or read_all(request) or request.max_wait_ms <= 0 or connection.thread.stopping:
+        respond(connection, request, slot)
+        return REQUEST_DONE
+    request.parked.look = look
+    if park(&request.parked, connection, slot, deadline) != 0:
+        respond(connection, request, slot)
+    elif not watch(request):
+        look(&request.parked, WOKEN)
+    return REQUEST_DONE
+
+
+cdef int32_t fetch(connection_t *connection, const uint8_t *frame, size_t size) noexcept nogil:
+    cdef reactor_t *reactor = connection.thread.reactor
+    cdef fetch_t *request = fetch_parse(frame, size)
+    cdef fetch_t *served
+    if request == NULL:
+        return REQUEST_HANDOFF
+    served = session_enter(<sessions_t *>reactor.sessions, request, connection.thread.now_ms)
+    if served != request:
+        fetch_free(request)
+    if served == NULL or (served.error == 0 and not find(reactor, served)):
+        if served != NULL:
+            release(served)
+        connection_close(connection, CLOSE_MEMORY)
+        return REQUEST_DONE
+    if served.error:
+        served.count = 0
+    return serve(connection, served)

@@ -1,0 +1,1 @@
+"""Writing a Fetch response. Nothing for Python callers."""

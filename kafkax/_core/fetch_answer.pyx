@@ -1,0 +1,200 @@
+"""Records are not copied: the answer's bytes are cut where a slice of a log file belongs.  Small slices are an exception,
+since one ``sendmsg`` of everything costs less than a ``sendfile`` for each of them.
+
+Partitions follow each other in the order of the request or session, those refused beforehand after the others;
+neighbours of one topic share an entry.  Both as Kafka does it."""
+
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t
+from libc.stdlib cimport calloc
+from kafkax._core.answers cimport answer_free, answer_new
+from kafkax._core.cursor cimport (
+    give,
+    kx_put32,
+    write_bytes,
+    write_i16,
+    write_i32,
+    write_i64,
+    write_uvarint,
+    writer,
+    writer_t,
+)
+from kafkax._core.fetch_request cimport same_topic
+from kafkax._core.fetch_state cimport SESSIONS_SINCE, fetch_part_t, fetch_t
+from kafkax._core.fields cimport write_count, write_no_tags, write_text
+from kafkax._core.linux cimport RWF_NOWAIT, iovec, preadv2
+from kafkax._core.network cimport answer_t, cut_t
+from kafkax._core.segment cimport segment_fd, slice_release
+
+cdef enum:
+    SMALL_SLICE = 16384
+    # Bytes up to which records are copied into the answer.
+    COPIED_BYTES = 65536
+    # And in all.
+    INT32_MAX = 2147483647
+
+
+cdef int32_t order(fetch_t *fetch, int32_t *places) noexcept nogil:
+    """Places of the partitions to answer, in the answer's order; how many there are."""
+    cdef int32_t at, count = 0
+    cdef int32_t refused
+    for refused in range(2):
+        for at in range(fetch.count):
+            if fetch.parts[at].refused == refused and not fetch.parts[at].told:
+                places[count] = at
+                count += 1
+    return count
+
+
+cdef int64_t bound(fetch_t *fetch) noexcept nogil:
+    """At least the bytes of the answer without slices that are too large to copy."""
+    cdef int64_t size = 64, copied = 0
+    cdef int32_t at
+    cdef fetch_part_t *part
+    for at in range(fetch.count):
+        part = &fetch.parts[at]
+        size += 96 + part.topic.name_size + <int64_t>part.result.aborted_count * 17
+        if part.result.piece.length <= SMALL_SLICE:
+            copied += part.result.piece.length
+    return size + min(copied, <int64_t>COPIED_BYTES + SMALL_SLICE)
+
+
+cdef bint copy_small(writer_t *w, fetch_part_t *part, int64_t *copied) noexcept nogil:
+    """Put a small slice's bytes into the answer if they are in memory; False when it has to be sent from the file."""
+    cdef iovec place
+    cdef int64_t size = part.result.piece.length
+    cdef int32_t fd
+    if size > SMALL_SLICE or copied[0] >= COPIED_BYTES or size > w.end - w.at:
+        return False
+    fd = segment_fd(part.result.piece.segment)
+    place.iov_base = w.at
+    place.iov_len = <size_t>size
+    if fd < 0 or preadv2(fd, &place, 1, part.result.piece.position, RWF_NOWAIT) != size:
+        return False
+    give(w, size)
+    copied[0] += size
+    slice_release(&part.result.piece)
+    return True
+
+
+cdef void write_aborted(writer_t *w, fetch_t *fetch, fetch_part_t *part) noexcept nogil:
+    cdef bint flexible = fetch.header.flexible
+    cdef int32_t at
+    if part.result.aborted == NULL and not part.refused and not (fetch.isolation == 1 and part.code == 0):
+        if flexible:
+            write_uvarint(w, 0)
+        else:
+            write_i32(w, -1)
+        return
+    write_count(w, part.result.aborted_count, flexible)
+    for at in range(part.result.aborted_count):
+        write_i64(w, part.result.aborted[at].producer_id)
+        write_i64(w, part.result.aborted[at].first_offset)
+        write_no_tags(w, flexible)
+
+
+cdef void write_records(writer_t *w, answer_t *answer, bint flexible, fetch_part_t *part, int64_t *copied) noexcept nogil:
+    cdef int64_t size = part.result.piece.length
+    cdef cut_t *cut
+    if flexible:
+        write_uvarint(w, <uint32_t>size + 1)
+    else:
+        write_i32(w, <int32_t>size)
+    if size == 0 or copy_small(w, part, copied):
+        return
+    cut = &answer.cuts[answer.cut_count]
+    cut.at = <size_t>(w.at - answer.data)
+    cut.piece = part.result.piece
+    part.result.piece.segment = NULL
+    part.result.piece.length = 0
+    answer.cut_count += 1
+    answer.total += size
+
+
+cdef void write_part(writer_t *w, answer_t *answer, fetch_t *fetch, fetch_part_t *part, int64_t *copied) noexcept nogil:
+    cdef int16_t version = fetch.header.version
+    write_i32(w, part.asked.index)
+    write_i16(w, <int16_t>part.code)
+    write_i64(w, part.result.high_watermark)
+    write_i64(w, part.result.last_stable_offset)
+    if version >= 5:
+        write_i64(w, part.result.log_start_offset)
+    write_aborted(w, fetch, part)
+    if version >= 11:
+        write_i32(w, -1)
+    write_records(w, answer, fetch.header.flexible, part, copied)
+    write_no_tags(w, fetch.header.flexible)
+
+
+cdef void write_start(writer_t *w, fetch_t *fetch, int32_t topics) noexcept nogil:
+    write_i32(w, 0)
+    write_i32(w, fetch.header.correlation_id)
+    write_no_tags(w, fetch.header.flexible)
+    write_i32(w, 0)
+    if fetch.header.version >= SESSIONS_SINCE:
+        write_i16(w, <int16_t>fetch.error)
+        write_i32(w, fetch.session_id)
+    write_count(w, topics, fetch.header.flexible)
+
+
+cdef int32_t run_length(fetch_t *fetch, const int32_t *places, int32_t count, int32_t at) noexcept nogil:
+    """How many partitions from place ``at`` on belong to one topic."""
+    cdef int32_t end = at + 1
+    while end < count and same_topic(&fetch.parts[places[at]].topic, &fetch.parts[places[end]].topic):
+        end += 1
+    return end - at
+
+
+cdef int32_t count_topics(fetch_t *fetch, const int32_t *places, int32_t count) noexcept nogil:
+    cdef int32_t topics = 0, at = 0
+    while at < count:
+        at += run_length(fetch, places, count, at)
+        topics += 1
+    return topics
+
+
+cdef void write_answer(writer_t *w, answer_t *answer, fetch_t *fetch, const int32_t *places, int32_t count) noexcept nogil:
+    cdef bint flexible = fetch.header.flexible
+    cdef int64_t copied = 0
+    cdef int32_t at = 0, left
+    cdef fetch_part_t *part
+    write_start(w, fetch, count_topics(fetch, places, count))
+    while at < count:
+        part = &fetch.parts[places[at]]
+        if part.topic.name == NULL:
+            write_bytes(w, part.topic.id, 16)
+        else:
+            write_text(w, part.topic.name, part.topic.name_size, flexible)
+        left = run_length(fetch, places, count, at)
+        write_count(w, left, flexible)
+        while left:
+            write_part(w, answer, fetch, &fetch.parts[places[at]], &copied)
+            at += 1
+            left -= 1
+        write_no_tags(w, flexible)
+    write_no_tags(w, flexible)
+
+
+cdef answer_t *fetch_answer(fetch_t *fetch) noexcept nogil:
+    cdef answer_t *answer = answer_new(<size_t>bound(fetch))
+    cdef int32_t *places
+    cdef int32_t count
+    cdef writer_t w
+    if answer == NULL:
+        return NULL
+    # One allocation for the cuts, behind which the order is worked out.
+    answer.cuts = <cut_t *>calloc(fetch.count + 1, sizeof(cut_t) + sizeof(int32_t))
+    if answer.cuts == NULL:
+        answer_free(answer)
+        return NULL
+    places = <int32_t *>(answer.cuts + fetch.count + 1)
+    count = 0 if fetch.error else order(fetch, places)
+    answer.total = 0
+    w = writer(answer.data, answer.size)
+    write_answer(&w, answer, fetch, places, count)
+    answer.size = <size_t>(w.at - answer.data)
+    answer.total += <int64_t>answer.size
+    if w.bad or answer.total - 4 > INT32_MAX:
+        answer_free(answer)
+        return NULL
+    kx_put32(answer.data, <uint32_t>(answer.total - 4))
+    return answer

@@ -1,0 +1,1 @@
+"""Reading a Fetch request. Nothing for Python callers."""

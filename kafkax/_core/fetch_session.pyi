@@ -1,0 +1,1 @@
+"""Incremental fetch sessions. Nothing for Python callers."""

@@ -1,0 +1,7 @@
+"""Produce in the core: versions 3 to 13, on partitions that this broker leads."""
+
+from libc.stdint cimport int32_t, uint8_t
+from kafkax._core.network cimport connection_t
+
+cdef int32_t produce(connection_t *connection, const uint8_t *frame, size_t size) noexcept nogil
+"""Serve a Produce frame: REQUEST_DONE (answered, parked, or closing), or REQUEST_HANDOFF with nothing changed."""

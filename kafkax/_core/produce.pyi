@@ -1,0 +1,1 @@
+"""Produce in the core. Nothing for Python callers."""

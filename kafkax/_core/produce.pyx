@@ -1,0 +1,502 @@
+"""A Produce request is walked twice: once to check its bounds and count its partitions, once to note where they stand.
+
+Nothing is appended before every partition was found and looked at.  The whole frame goes to the control plane when one of
+them is not led here or its batch is out of the ordinary, so a request is either the core's or the control plane's, never both.
+What the look cannot foresee (a config that changes at this very moment) is answered with an error that clients retry.
+
+acks=all: the request is parked with a waiter at every partition whose high watermark has still to pass its records."""
+
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
+from kafkax._core.answers cimport answer_fill, answer_free, answer_new, answer_now, answer_slot
+from kafkax._core.codes cimport (
+    CORE_HANDOFF,
+    CORE_PENDING,
+    ERR_INVALID_REQUIRED_ACKS,
+    ERR_KAFKA_STORAGE_ERROR,
+    ERR_NOT_LEADER_OR_FOLLOWER,
+    OK,
+)
+from kafkax._core.connection cimport connection_close, connection_work
+from kafkax._core.cursor cimport (
+    kx_be16,
+    kx_put32,
+    read_i16,
+    read_i32,
+    reader,
+    reader_t,
+    remaining,
+    take,
+    write_bytes,
+    write_i16,
+    write_i32,
+    write_i64,
+    write_i8,
+    writer,
+    writer_t,
+)
+from kafkax._core.fields cimport (
+    read_count,
+    read_data,
+    read_header,
+    request_header_t,
+    skip_tags,
+    write_count,
+    write_no_tags,
+    write_no_text,
+    write_text,
+)
+from kafkax._core.logstate cimport WAIT_HIGH_WATERMARK, append_result_t, waiter_t
+from kafkax._core.mailbox cimport wake_parked
+from kafkax._core.network cimport (
+    CLOSE_ACKS_ZERO,
+    CLOSE_MEMORY,
+    DROPPED,
+    EXPIRED,
+    REQUEST_DONE,
+    REQUEST_HANDOFF,
+    answer_t,
+    connection_t,
+    parked_t,
+)
+from kafkax._core.park cimport park, unpark
+from kafkax._core.partition cimport (
+    partition_append,
+    partition_committed,
+    partition_release,
+    partition_t,
+    partition_unwait,
+    partition_wait,
+)
+from kafkax._core.registry cimport registry_get, registry_get_by_id, registry_t
+
+cdef enum:
+    FIRST_VERSION = 3
+    LAST_VERSION = 13
+    FLEXIBLE_SINCE = 9
+    MAX_PARTITIONS = 65536
+    # Partitions of one request; the rest of a request with more is the control plane's to refuse.
+    BATCH_HEADER = 61
+    BATCH_MAGIC_AT = 16
+    BATCH_ATTRIBUTES_AT = 21
+    CODEC_MASK = 7
+    TRANSACTIONAL = 16
+    ERR_REQUEST_TIMED_OUT = 7
+    SMALL_ANSWER = 512
+
+cdef struct part_t:
+    partition_t *partition
+    const uint8_t *records
+    int32_t size
+    int32_t index
+    int32_t topic
+    int32_t code
+    append_result_t result
+    waiter_t waiter
+
+cdef struct topic_t:
+    const uint8_t *name
+    int32_t name_size
+    uint8_t id[16]
+    int32_t first
+    int32_t count
+
+cdef struct produce_t:
+    parked_t parked
+    request_header_t header
+    int16_t acks
+    int32_t timeout_ms
+    int32_t topic_count
+    int32_t part_count
+    topic_t *topics
+    part_t *parts
+
+
+cdef void read_topic(reader_t *r, bint flexible, int16_t version, topic_t *topic) noexcept nogil:
+    cdef const uint8_t *id
+    cdef int32_t at
+    topic.name = NULL
+    topic.name_size = 0
+    if version >= 13:
+        id = take(r, 16)
+        for at in range(16 if id != NULL else 0):
+            topic.id[at] = id[at]
+    else:
+        topic.name_size = read_data(r, flexible, False, &topic.name)
+        if topic.name == NULL:
+            r.bad = 1
+
+
+cdef void walk(reader_t *r, produce_t *request) noexcept nogil:
+    """Read the topics. Without ``topics`` only count what there is; ``r.bad`` tells whether it parses."""
+    cdef bint flexible = request.header.flexible
+    cdef int32_t topics = read_count(r, flexible)
+    cdef int32_t parts, left, at = 0, number = 0
+    cdef topic_t topic
+    cdef part_t part
+    while number < topics and not r.bad:
+        read_topic(r, flexible, request.header.version, &topic)
+        parts = read_count(r, flexible)
+        topic.first = at
+        topic.count = parts
+        if parts < 1:
+            # Kafka leaves a topic without partitions out of its answer; so does the control plane.
+            r.bad = 1
+        if request.topics != NULL:
+            request.topics[number] = topic
+        left = topic.count
+        while left and not r.bad:
+            part.index = read_i32(r)
+            part.size = read_data(r, flexible, True, &part.records)
+            if flexible:
+                skip_tags(r)
+            if request.parts != NULL:
+                request.parts[at].index = part.index
+                request.parts[at].size = part.size
+                request.parts[at].records = part.records
+                request.parts[at].topic = number
+            at += 1
+            left -= 1
+        if flexible:
+            skip_tags(r)
+        number += 1
+    if flexible:
+        skip_tags(r)
+    request.topic_count = number
+    request.part_count = at
+
+
+cdef produce_t *parse(const uint8_t *frame, size_t size) noexcept nogil:
+    """The request with its topics and partitions, pointing into the frame; NULL when the control plane has to see it."""
+    cdef reader_t r = reader(frame, size)
+    cdef reader_t body
+    cdef produce_t plain
+    cdef produce_t *request
+    cdef const uint8_t *transactional_id
+    plain.header = read_header(&r, FLEXIBLE_SINCE)
+    if not FIRST_VERSION <= plain.header.version <= LAST_VERSION:
+        return NULL
+    read_data(&r, plain.header.flexible, False, &transactional_id)
+    plain.acks = read_i16(&r)
+    plain.timeout_ms = read_i32(&r)
+    plain.topics = NULL
+    plain.parts = NULL
+    body = r
+    walk(&r, &plain)
+    if r.bad or remaining(&r) or plain.part_count == 0 or plain.part_count > MAX_PARTITIONS:
+        return NULL
+    request = <produce_t *>calloc(1, sizeof(produce_t) + plain.part_count * sizeof(part_t) + plain.topic_count * sizeof(topic_t))
+    if request == NULL:
+        return NULL
+    request.header = plain.header
+    request.acks = plain.acks
+    request.timeout_ms = plain.timeout_ms
+    request.parts = <part_t *>(<uint8_t *>request + sizeof(produce_t))
+    request.topics = <topic_t *>(<uint8_t *>request.parts + plain.part_count * sizeof(part_t))
+    walk(&body, request)
+    return request
+
+
+cdef void release(produce_t *request) noexcept nogil:
+    cdef int32_t at
+    for at in range(request.part_count):
+        if request.parts[at].partition != NULL:
+            partition_release(request.parts[at].partition)
+    free(request)
+
+
+cdef bint find(connection_t *connection, produce_t *request) noexcept nogil:
+    """Look every partition up; False when one is not there or not led here."""
+    cdef registry_t *registry = <registry_t *>connection.thread.reactor.registry
+    cdef part_t *part
+    cdef topic_t *topic
+    cdef int32_t at
+    for at in range(request.part_count):
+        part = &request.parts[at]
+        topic = &request.topics[part.topic]
+        if request.header.version >= 13:
+            part.partition = registry_get_by_id(registry, topic.id, part.index)
+        else:
+            part.partition = registry_get(registry, <const char *>topic.name, <size_t>topic.name_size, part.index)
+        if part.partition == NULL or not part.partition.is_leader or part.records == NULL:
+            return False
+        topic.name = <const uint8_t *>part.partition.topic
+    return True
+
+
+cdef bint repeats(const uint64_t *keys, int32_t count, uint64_t *table, uint64_t mask) noexcept nogil:
+    """Whether a key stands twice among ``keys``; none is 0, and ``table`` has ``mask`` + 1 places that are."""
+    cdef uint64_t place
+    cdef int32_t at
+    for at in range(count):
+        place = (keys[at] * <uint64_t>0x9E3779B97F4A7C15) >> 32 & mask
+        while table[place] != 0 and table[place] != keys[at]:
+            place = (place + 1) & mask
+        if table[place] != 0:
+            return True
+        table[place] = keys[at]
+    return False
+
+
+cdef bint repeated(produce_t *request) noexcept nogil:
+    """Whether a partition or a topic is named twice, which Kafka merges (also True without memory)."""
+    cdef int32_t at, count = request.part_count + request.topic_count
+    cdef uint64_t mask = 8
+    cdef uint64_t *keys
+    cdef bint found
+    if request.part_count == 1:
+        return False
+    while mask < <uint64_t>count * 2:
+        mask *= 2
+    keys = <uint64_t *>calloc(<size_t>count + mask, sizeof(uint64_t))
+    if keys == NULL:
+        return True
+    for at in range(request.part_count):
+        keys[at] = <uint64_t>request.parts[at].partition
+    for at in range(request.topic_count):
+        # The topic's id, whose halves are random enough to stand for it.
+        memcpy(&keys[request.part_count + at], request.parts[request.topics[at].first].partition.topic_id, 8)
+        keys[request.part_count + at] |= 1
+    found = repeats(keys, count, keys + count, mask - 1)
+    free(keys)
+    return found
+
+
+cdef bint ordinary(part_t *part) noexcept nogil:
+    """Whether ``partition_append`` surely needs no control plane; asked where several partitions must not be parted."""
+    cdef uint8_t codec, attributes
+    if part.size < BATCH_HEADER or part.records[BATCH_MAGIC_AT] != 2:
+        return False
+    attributes = <uint8_t>kx_be16(part.records + BATCH_ATTRIBUTES_AT)
+    codec = attributes & CODEC_MASK
+    if part.partition.log.settings.compression >= 0 and part.partition.log.settings.compression != codec:
+        return False
+    if codec and not part.partition.log.settings.trust_compressed:
+        return False
+    return not (attributes & TRANSACTIONAL and part.partition.log.settings.verify_transactions)
+
+
+cdef bint explained_elsewhere(part_t *part) noexcept nogil:
+    """Whether the control plane can say more about an append that failed, or can still make it."""
+    return (part.code == CORE_HANDOFF or part.code == ERR_NOT_LEADER_OR_FOLLOWER
+            or (part.code > 0 and part.result.record_error_count > 0))
+
+
+cdef bint append(produce_t *request) noexcept nogil:
+    """Append every partition's records. False: nothing was, and the control plane is to have the frame."""
+    cdef int32_t at
+    cdef bint appended = False
+    cdef part_t *part
+    if request.part_count > 1:
+        for at in range(request.part_count):
+            if not ordinary(&request.parts[at]):
+                return False
+    for at in range(request.part_count):
+        part = &request.parts[at]
+        part.code = partition_append(part.partition, part.records, <size_t>part.size, request.acks, request.header.version,
+                                     &part.result)
+        if part.code != OK and not appended and at == request.part_count - 1 and explained_elsewhere(part):
+            return False
+        if part.code == OK:
+            appended = True
+        elif part.code == CORE_HANDOFF:
+            part.code = ERR_NOT_LEADER_OR_FOLLOWER
+        elif part.code < -1:
+            part.code = ERR_KAFKA_STORAGE_ERROR
+    return True
+
+
+cdef void refuse_acks(produce_t *request) noexcept nogil:
+    cdef int32_t at
+    for at in range(request.part_count):
+        request.parts[at].code = ERR_INVALID_REQUIRED_ACKS
+        request.parts[at].result.base_offset = -1
+        request.parts[at].result.log_append_time_ms = -1
+        request.parts[at].result.log_start_offset = -1
+
+
+cdef size_t answer_bound(produce_t *request) noexcept nogil:
+    """At least the bytes of the answer."""
+    cdef size_t size = 32 + <size_t>request.part_count * 56
+    cdef int32_t at
+    for at in range(request.topic_count):
+        size += 32 + <size_t>request.topics[at].name_size
+    return size
+
+
+cdef void write_part(writer_t *w, int16_t version, bint flexible, part_t *part) noexcept nogil:
+    write_i32(w, part.index)
+    write_i16(w, <int16_t>part.code)
+    write_i64(w, part.result.base_offset)
+    write_i64(w, part.result.log_append_time_ms)
+    if version >= 5:
+        write_i64(w, part.result.log_start_offset)
+    if version >= 8:
+        write_count(w, 0, flexible)
+        write_no_text(w, flexible)
+    write_no_tags(w, flexible)
+
+
+cdef size_t write_answer(produce_t *request, uint8_t *data, size_t room) noexcept nogil:
+    """The whole response with its length prefix; its bytes."""
+    cdef writer_t w = writer(data, room)
+    cdef bint flexible = request.header.flexible
+    cdef topic_t *topic
+    cdef int32_t number, at
+    write_i32(&w, 0)
+    write_i32(&w, request.header.correlation_id)
+    write_no_tags(&w, flexible)
+    write_count(&w, request.topic_count, flexible)
+    for number in range(request.topic_count):
+        topic = &request.topics[number]
+        if request.header.version >= 13:
+            write_bytes(&w, topic.id, 16)
+        else:
+            write_text(&w, topic.name, topic.name_size, flexible)
+        write_count(&w, topic.count, flexible)
+        for at in range(topic.first, topic.first + topic.count):
+            write_part(&w, request.header.version, flexible, &request.parts[at])
+        write_no_tags(&w, flexible)
+    write_i32(&w, 0)
+    write_no_tags(&w, flexible)
+    kx_put32(data, <unsigned int>(w.at - data - 4))
+    return <size_t>(w.at - data)
+
+
+cdef void answer_immediately(connection_t *connection, produce_t *request) noexcept nogil:
+    cdef uint8_t small[SMALL_ANSWER]
+    cdef size_t room = answer_bound(request)
+    cdef answer_t *content
+    cdef answer_t *slot
+    if room <= SMALL_ANSWER:
+        if answer_now(connection, small, write_answer(request, small, SMALL_ANSWER)) == 0:
+            return
+    else:
+        content = answer_new(room)
+        slot = NULL if content == NULL else answer_slot(connection)
+        if slot != NULL:
+            content.size = write_answer(request, content.data, room)
+            content.total = <int64_t>content.size
+            answer_fill(connection, slot, content)
+            return
+        if content != NULL:
+            answer_free(content)
+    connection_close(connection, CLOSE_MEMORY)
+
+
+cdef void wake(waiter_t *waiter) noexcept nogil:
+    wake_parked(<parked_t *>waiter.owner)
+
+
+cdef bint settled(produce_t *request) noexcept nogil:
+    """Take in what became of the appends; register where one is still pending. True when all are decided."""
+    cdef bint all_settled = True
+    cdef part_t *part
+    cdef int32_t at, code
+    for at in range(request.part_count):
+        part = &request.parts[at]
+        if part.code != CORE_PENDING:
+            continue
+        code = partition_committed(part.partition, part.result.required_offset, part.result.leader_epoch)
+        if code == CORE_PENDING and part.waiter.log == NULL and partition_wait(part.partition, &part.waiter):
+            code = partition_committed(part.partition, part.result.required_offset, part.result.leader_epoch)
+        if code == CORE_PENDING:
+            all_settled = False
+            continue
+        part.code = code
+        partition_unwait(part.partition, &part.waiter)
+    return all_settled
+
+
+cdef void look(parked_t *parked, int32_t why) noexcept nogil:
+    cdef produce_t *request = <produce_t *>parked
+    cdef connection_t *connection = parked.connection
+    cdef answer_t *content
+    cdef size_t room
+    cdef int32_t at
+    if why != DROPPED and not settled(request) and why != EXPIRED:
+        return
+    for at in range(request.part_count):
+        if request.parts[at].code == CORE_PENDING:
+            partition_unwait(request.parts[at].partition, &request.parts[at].waiter)
+            request.parts[at].code = ERR_REQUEST_TIMED_OUT
+    unpark(parked)
+    if why != DROPPED:
+        room = answer_bound(request)
+        content = answer_new(room)
+        if content == NULL:
+            connection.close_after = 1
+            connection.close_reason = CLOSE_MEMORY
+        else:
+            content.size = write_answer(request, content.data, room)
+            content.total = <int64_t>content.size
+            answer_fill(connection, parked.answer, content)
+        connection_work(connection)
+    release(request)
+
+
+cdef void wait_for_replicas(connection_t *connection, produce_t *request) noexcept nogil:
+    """Park the request, unless everything it waits for has happened already."""
+    cdef answer_t *slot
+    cdef part_t *part
+    cdef bint pending = False
+    cdef int32_t at
+    for at in range(request.part_count):
+        part = &request.parts[at]
+        if part.code == OK:
+            part.code = partition_committed(part.partition, part.result.required_offset, part.result.leader_epoch)
+            pending = pending or part.code == CORE_PENDING
+        part.waiter.kind = WAIT_HIGH_WATERMARK
+        part.waiter.offset = part.result.required_offset
+        part.waiter.wake = wake
+        part.waiter.owner = request
+    if not pending:
+        answer_immediately(connection, request)
+        release(request)
+        return
+    slot = answer_slot(connection)
+    request.parked.look = look
+    request.parked.patient = 1
+    if slot == NULL or park(&request.parked, connection, slot, connection.thread.now_ms + max(request.timeout_ms, 0)) != 0:
+        connection_close(connection, CLOSE_MEMORY)
+        release(request)
+        return
+    if settled(request):
+        wake_parked(&request.parked)
+
+
+cdef bint any_failed(produce_t *request) noexcept nogil:
+    cdef int32_t at
+    for at in range(request.part_count):
+        if request.parts[at].code != OK:
+            return True
+    return False
+
+
+cdef int32_t produce(connection_t *connection, const uint8_t *frame, size_t size) noexcept nogil:
+    cdef produce_t *request
+    if connection.handed_produces:
+        # Batches must not overtake those that the control plane still has.
+        return REQUEST_HANDOFF
+    request = parse(frame, size)
+    if request == NULL:
+        return REQUEST_HANDOFF
+    if not find(connection, request) or repeated(request):
+        release(request)
+        return REQUEST_HANDOFF
+    if not -1 <= request.acks <= 1:
+        refuse_acks(request)
+    elif not append(request):
+        release(request)
+        return REQUEST_HANDOFF
+    if request.acks == -1:
+        wait_for_replicas(connection, request)
+        return REQUEST_DONE
+    if request.acks != 0:
+        answer_immediately(connection, request)
+    elif any_failed(request):
+        connection.close_after = 1
+        connection.close_reason = CLOSE_ACKS_ZERO
+    release(request)
+    return REQUEST_DONE

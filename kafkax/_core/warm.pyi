@@ -1,0 +1,1 @@
+"""Helper threads for cold reads. Nothing for Python callers."""

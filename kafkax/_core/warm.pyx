@@ -1,0 +1,220 @@
+"""A cold range is read with ``pread`` into a throw-away buffer, which is what fills the cache for sure; what follows it is
+asked for by ``readahead``, since a consumer that catches up comes back for it."""
+
+from libc.errno cimport EINTR, ENOMEM, errno
+from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from posix.unistd cimport pread, sysconf
+from kafkax._core.codes cimport CORE_NO_MEMORY
+from kafkax._core.linux cimport (
+    RWF_NOWAIT,
+    SIG_SETMASK,
+    iovec,
+    preadv2,
+    pthread_sigmask,
+    readahead,
+    sigfillset,
+    sigset_t,
+    syscall,
+)
+from kafkax._core.mailbox cimport post
+from kafkax._core.network cimport LETTER_WARMED, connection_t, network_thread_t, reactor_t
+from kafkax._core.pthreads cimport (
+    pthread_cond_broadcast,
+    pthread_cond_destroy,
+    pthread_cond_init,
+    pthread_cond_signal,
+    pthread_cond_t,
+    pthread_cond_wait,
+    pthread_create,
+    pthread_join,
+    pthread_mutex_destroy,
+    pthread_mutex_init,
+    pthread_mutex_lock,
+    pthread_mutex_t,
+    pthread_mutex_unlock,
+    pthread_t,
+)
+from kafkax._core.segment cimport segment_fd, segment_release, segment_retain, segment_t
+
+cdef extern from "<unistd.h>" nogil:
+    int _SC_PAGESIZE
+
+cdef enum:
+    HELPERS = 2
+    BUFFER = 262144
+    AHEAD = 2097152
+    # Bytes behind a cold range that are asked for as well.
+    SAMPLE = 65536
+    # Where cachestat is missing, one byte in so many is probed.
+    SYS_CACHESTAT = 451
+
+cdef struct job_t:
+    job_t *next
+    network_thread_t *thread
+    uint64_t connection
+    segment_t *segment
+    int64_t position
+    int64_t length
+
+cdef struct warmer_t:
+    pthread_mutex_t lock
+    pthread_cond_t work
+    job_t *first
+    job_t *last
+    int32_t stopping
+    int32_t started
+    pthread_t threads[2]
+
+cdef struct cache_range_t:
+    uint64_t offset
+    uint64_t length
+
+cdef struct cache_state_t:
+    uint64_t cached
+    uint64_t dirty
+    uint64_t writeback
+    uint64_t evicted
+    uint64_t recently_evicted
+
+
+cdef bint probed(int32_t fd, int64_t position, int64_t length) noexcept nogil:
+    """Whether reading a byte here and there would not wait."""
+    cdef char byte
+    cdef iovec place
+    cdef int64_t at = position
+    place.iov_base = &byte
+    place.iov_len = 1
+    while at < position + length:
+        if preadv2(fd, &place, 1, at, RWF_NOWAIT) < 0:
+            return False
+        at += SAMPLE
+    return preadv2(fd, &place, 1, position + length - 1, RWF_NOWAIT) >= 0
+
+
+cdef bint resident(int32_t fd, int64_t position, int64_t length) noexcept nogil:
+    cdef cache_range_t range_
+    cdef cache_state_t state
+    cdef int64_t page = sysconf(_SC_PAGESIZE)
+    cdef int64_t first = position // page
+    cdef int64_t pages = (position + length + page - 1) // page - first
+    if length <= 0:
+        return True
+    range_.offset = <uint64_t>(first * page)
+    range_.length = <uint64_t>(pages * page)
+    if syscall(SYS_CACHESTAT, fd, &range_, &state, 0) != 0:
+        return probed(fd, position, length)
+    return <int64_t>state.cached >= pages
+
+
+cdef void read_through(job_t *job, char *buffer) noexcept nogil:
+    cdef int32_t fd = segment_fd(job.segment)
+    cdef int64_t at = job.position, end = job.position + job.length
+    cdef ssize_t got
+    if fd < 0:
+        return
+    readahead(fd, job.position, <size_t>(job.length + AHEAD))
+    while at < end:
+        got = pread(fd, buffer, <size_t>min(<int64_t>BUFFER, end - at), at)
+        if got < 0 and errno == EINTR:
+            continue
+        if got <= 0:
+            # Who sends the range meets the same error and closes the connection.
+            return
+        at += got
+
+
+cdef job_t *next_job(warmer_t *warmer) noexcept nogil:
+    """The oldest job, waited for; NULL when the helpers stop."""
+    cdef job_t *job = NULL
+    pthread_mutex_lock(&warmer.lock)
+    while warmer.first == NULL and not warmer.stopping:
+        pthread_cond_wait(&warmer.work, &warmer.lock)
+    if not warmer.stopping:
+        job = warmer.first
+        warmer.first = job.next
+        if warmer.first == NULL:
+            warmer.last = NULL
+    pthread_mutex_unlock(&warmer.lock)
+    return job
+
+
+cdef void *run(void *argument) noexcept nogil:
+    cdef warmer_t *warmer = <warmer_t *>argument
+    cdef char *buffer = <char *>malloc(BUFFER)
+    cdef job_t *job = next_job(warmer)
+    while job != NULL:
+        if buffer != NULL:
+            read_through(job, buffer)
+        post(job.thread, LETTER_WARMED, job.connection, 0, 0, NULL)
+        segment_release(job.segment)
+        free(job)
+        job = next_job(warmer)
+    free(buffer)
+    return NULL
+
+
+cdef int32_t warmer_start(reactor_t *reactor) noexcept nogil:
+    cdef warmer_t *warmer = <warmer_t *>calloc(1, sizeof(warmer_t))
+    cdef sigset_t every, before
+    cdef int32_t at, error = 0
+    if warmer == NULL:
+        return ENOMEM
+    reactor.warmer = warmer
+    pthread_mutex_init(&warmer.lock, NULL)
+    pthread_cond_init(&warmer.work, NULL)
+    sigfillset(&every)
+    pthread_sigmask(SIG_SETMASK, &every, &before)
+    for at in range(HELPERS):
+        error = pthread_create(&warmer.threads[at], NULL, run, warmer)
+        if error:
+            break
+        warmer.started = at + 1
+    pthread_sigmask(SIG_SETMASK, &before, NULL)
+    return error
+
+
+cdef void warmer_stop(reactor_t *reactor) noexcept nogil:
+    cdef warmer_t *warmer = <warmer_t *>reactor.warmer
+    cdef job_t *job
+    cdef int32_t at
+    if warmer == NULL:
+        return
+    pthread_mutex_lock(&warmer.lock)
+    warmer.stopping = 1
+    pthread_cond_broadcast(&warmer.work)
+    pthread_mutex_unlock(&warmer.lock)
+    for at in range(warmer.started):
+        pthread_join(warmer.threads[at], NULL)
+    while warmer.first != NULL:
+        job = warmer.first
+        warmer.first = job.next
+        segment_release(job.segment)
+        free(job)
+    pthread_cond_destroy(&warmer.work)
+    pthread_mutex_destroy(&warmer.lock)
+    free(warmer)
+    reactor.warmer = NULL
+
+
+cdef int32_t warm(connection_t *connection, segment_t *segment, int64_t position, int64_t length) noexcept nogil:
+    cdef warmer_t *warmer = <warmer_t *>connection.thread.reactor.warmer
+    cdef job_t *job = <job_t *>malloc(sizeof(job_t))
+    if job == NULL:
+        return CORE_NO_MEMORY
+    job.next = NULL
+    job.thread = connection.thread
+    job.connection = connection.id
+    job.segment = segment
+    job.position = position
+    job.length = length
+    segment_retain(segment)
+    pthread_mutex_lock(&warmer.lock)
+    if warmer.last == NULL:
+        warmer.first = job
+    else:
+        warmer.last.next = job
+    warmer.last = job
+    pthread_cond_signal(&warmer.work)
+    pthread_mutex_unlock(&warmer.lock)
+    return 0

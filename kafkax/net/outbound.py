@@ -1,0 +1,186 @@
+"""Connections to other brokers: answers matched to requests, timeouts, and a pause before a failed peer is tried again."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import struct
+from collections import deque
+from typing import NamedTuple, TypeVar
+
+from kafkax.clock import Clock, SystemClock
+from kafkax.errors import ErrorCode, KafkaError, ProtocolError
+from kafkax.protocol.headers import parse_response_header, request_header
+from kafkax.protocol.message import Request, Response
+
+__all__ = ["BrokerLink", "OutboundSettings"]
+
+_PREFIX = struct.Struct(">i")
+AnyResponse = TypeVar("AnyResponse", bound=Response)
+
+
+class OutboundSettings(NamedTuple):
+    """Times in ms, under the names of Kafka's configs.
+
+    Attributes:
+        client_id: what the header of each request says.
+        request_timeout_ms: how long one answer may take; the connection is closed then, since later answers come behind it.
+        connection_setup_timeout_ms: how long connecting may take (``socket.connection.setup.timeout.ms``).
+        reconnect_backoff_ms, reconnect_backoff_max_ms: pause after a failed connection; doubles up to the maximum, with jitter.
+        max_in_flight: requests that wait for answers at the same time; more wait their turn.
+        response_max_bytes: the largest answer that is read.
+    """
+
+    client_id: str
+    request_timeout_ms: int = 30_000
+    connection_setup_timeout_ms: int = 10_000
+    reconnect_backoff_ms: int = 50
+    reconnect_backoff_max_ms: int = 1_000
+    max_in_flight: int = 5
+    response_max_bytes: int = 104_857_600
+
+
+class _Waiting(NamedTuple):
+    correlation_id: int
+    api_key: int
+    version: int
+    answer: asyncio.Future[memoryview]
+
+
+class BrokerLink:
+    """One connection to a broker, made when it is needed and made again after it broke.
+
+    Args:
+        host, port: where the broker listens.
+        settings: see ``OutboundSettings``.
+        clock: for the pause between attempts.
+        jitter: random numbers from 0 to 1 for that pause.
+    """
+
+    def __init__(
+        self, host: str, port: int, settings: OutboundSettings, *, clock: Clock | None = None, jitter: random.Random | None = None
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._jitter = jitter or random.Random()
+        self._writer: asyncio.StreamWriter | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._waiting: deque[_Waiting] = deque()
+        self._turn = asyncio.Semaphore(settings.max_in_flight)
+        self._connecting = asyncio.Lock()
+        self._correlation_id = 0
+        self._failures = 0
+        self._not_before = 0.0
+        self._closed = False
+
+    async def send(self, request: Request, version: int, response: type[AnyResponse]) -> AnyResponse:
+        """Send a request and return its answer.
+
+        Requests arrive in the order of their calls.
+
+        Raises:
+            KafkaError: NETWORK_EXCEPTION when the broker cannot be reached or the connection breaks; REQUEST_TIMED_OUT.
+            ProtocolError: the answer does not parse.
+        """
+        payload = request.encode(version)
+        async with self._turn:
+            waiting = await self._write(type(request).api_key, version, payload)
+            try:
+                body = await asyncio.wait_for(asyncio.shield(waiting.answer), self._settings.request_timeout_ms / 1000)
+            except asyncio.TimeoutError:
+                late = self._error(ErrorCode.REQUEST_TIMED_OUT, f"no answer within {self._settings.request_timeout_ms} ms")
+                self._disconnect(late)
+                raise late from None
+        return response.decode(body, version)
+
+    async def close(self) -> None:
+        """Close the connection; requests that wait for answers fail with NETWORK_EXCEPTION."""
+        self._closed = True
+        reading = self._reading
+        self._disconnect(self._error(ErrorCode.NETWORK_EXCEPTION, "closed by this side"))
+        if reading is not None:
+            await asyncio.gather(reading, return_exceptions=True)
+
+    def _error(self, code: ErrorCode, what: str) -> KafkaError:
+        return KafkaError(code, f"broker at {self._host}:{self._port}: {what}")
+
+    async def _write(self, api_key: int, version: int, payload: bytes) -> _Waiting:
+        async with self._connecting:
+            if self._writer is None:
+                await self._connect()
+            writer = self._writer
+            assert writer is not None
+            self._correlation_id = (self._correlation_id + 1) & 0x7FFFFFFF
+            header = request_header(api_key, version, self._correlation_id, self._settings.client_id)
+            waiting = _Waiting(self._correlation_id, api_key, version, asyncio.get_running_loop().create_future())
+            self._waiting.append(waiting)
+            writer.write(_PREFIX.pack(len(header) + len(payload)) + header + payload)
+            try:
+                await writer.drain()
+            except OSError as error:
+                self._disconnect(self._error(ErrorCode.NETWORK_EXCEPTION, str(error)))
+        return waiting
+
+    async def _connect(self) -> None:
+        if self._closed:
+            raise self._error(ErrorCode.NETWORK_EXCEPTION, "the link is closed")
+        pause = self._not_before - self._clock.monotonic()
+        if pause > 0:
+            await asyncio.sleep(pause)
+        opening = asyncio.open_connection(self._host, self._port, limit=1 << 20)
+        try:
+            reader, self._writer = await asyncio.wait_for(opening, self._settings.connection_setup_timeout_ms / 1000)
+        except (OSError, asyncio.TimeoutError) as error:
+            self._back_off()
+            what = str(error) or f"no connection within {self._settings.connection_setup_timeout_ms} ms"
+            raise self._error(ErrorCode.NETWORK_EXCEPTION, what) from error
+        self._failures = 0
+        self._reading = asyncio.get_running_loop().create_task(self._read(reader))
+
+    def _back_off(self) -> None:
+        """Put the next attempt off, further with each failure in a row, by 80 to 120 %."""
+        pause = min(self._settings.reconnect_backoff_ms * 2 ** min(self._failures, 30), self._settings.reconnect_backoff_max_ms)
+        self._failures += 1
+        self._not_before = self._clock.monotonic() + pause / 1000 * (0.8 + 0.4 * self._jitter.random())
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        """Match answers to the requests that wait, until the connection ends."""
+        try:
+            while True:
+                (size,) = _PREFIX.unpack(await reader.readexactly(4))
+                if not 4 <= size <= self._settings.response_max_bytes:
+                    raise ProtocolError(f"an answer of {size} bytes")
+                self._take(await reader.readexactly(size))
+        except asyncio.IncompleteReadError:
+            self._disconnect(self._error(ErrorCode.NETWORK_EXCEPTION, "closed the connection"))
+        except (OSError, ProtocolError) as error:
+            self._disconnect(self._error(ErrorCode.NETWORK_EXCEPTION, str(error)))
+
+    def _take(self, frame: bytes) -> None:
+        if not self._waiting:
+            raise ProtocolError("an answer without a request")
+        waiting = self._waiting.popleft()
+        correlation_id, body = parse_response_header(frame, waiting.api_key, waiting.version)
+        if correlation_id != waiting.correlation_id:
+            self._waiting.appendleft(waiting)
+            raise ProtocolError(f"answer {correlation_id} where {waiting.correlation_id} was due")
+        if not waiting.answer.done():
+            waiting.answer.set_result(body)
+
+    def _disconnect(self, error: KafkaError) -> None:
+        """Drop the connection; everything that waits fails with ``error``."""
+        if self._writer is None:
+            return
+        self._writer.transport.abort()
+        self._writer = None
+        self._back_off()
+        if self._reading is not None and self._reading is not asyncio.current_task():
+            self._reading.cancel()
+        self._reading = None
+        waiting, self._waiting = self._waiting, deque()
+        for one in waiting:
+            if not one.answer.done():
+                one.answer.set_exception(error)
+                one.answer.exception()

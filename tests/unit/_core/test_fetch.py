@@ -1,0 +1,479 @@
+"""Fetch in the core: the right bytes, in Kafka's order, when there are enough of them or when the time is over."""
+
+from __future__ import annotations
+
+import os
+import random
+import struct
+import threading
+import time
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from kafkax.errors import ErrorCode
+from kafkax.protocol.headers import request_header
+from kafkax.protocol.messages.fetch import (
+    AbortedTransaction,
+    FetchPartition,
+    FetchRequest,
+    FetchResponse,
+    FetchTopic,
+    ForgottenTopic,
+    ReplicaState,
+)
+from kafkax.protocol.records import Record, build_batch
+from tests.unit._core.topics import Topics, answer, ask, batch, encode, fetch, fetched, serving
+from tests.unit._core.wire import Client, frame
+
+VERSIONS = range(4, 19)
+Key = tuple[str, int]
+
+
+def named(topics: Topics, version: int, *keys: Key) -> list[tuple[str | UUID, int]]:
+    """The keys as an answer of the version names them."""
+    return [(topics.ids[topic] if version >= 13 else topic, index) for topic, index in keys]
+
+
+def get(client: Client, request: FetchRequest, version: int = 12) -> FetchResponse:
+    return ask(client, request, version, FetchResponse)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_version_reads_what_is_there(version: int, tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        topics.add("t").append(batch(b"a", b"b"))
+        response = get(broker.client(), fetch(topics, {("t", 0): 0}, version), version)
+        assert fetched(response) == {named(topics, version, ("t", 0))[0]: (0, [b"a", b"b"])}
+        part = response.responses[0].partitions[0]
+        assert (part.high_watermark, part.last_stable_offset) == (2, 2)
+        assert part.log_start_offset == (0 if version >= 5 else -1)
+        assert part.aborted_transactions is None
+        assert part.preferred_read_replica == -1
+        assert (response.throttle_time_ms, response.error_code, response.session_id) == (0, 0, 0)
+        assert broker.reactor.counters()["handed_over"] == 0
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("isolation", [0, 1])
+def test_answers_are_encoded_as_the_declarations_say(version: int, isolation: int, tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        for index in range(3):
+            topics.add("t", index).append(batch(os.urandom(30_000)))
+        client = broker.client()
+        unknown: str | UUID = uuid4() if version >= 13 else "nope"
+        wanted = {("t", 0): 0, ("t", 1): 1, (unknown, 0): 0, ("t", 2): 99, ("t", 7): 0}
+        client.send(encode(fetch(topics, wanted, version, isolation_level=isolation), version, 5))
+        body = client.receive()[5 if version >= 12 else 4 :]
+        assert FetchResponse.decode(body, version).encode(version) == body
+
+
+@pytest.mark.parametrize("version", [4, 12, 13, 18])
+def test_unknown_partitions_come_last_and_each_with_its_error(version: int, tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        topics.add("t").append(batch(b"a"))
+        unknown: str | UUID = uuid4() if version >= 13 else "nope"
+        response = get(broker.client(), fetch(topics, {(unknown, 0): 0, ("t", 0): 0, ("t", 9): 0}, version), version)
+        code = ErrorCode.UNKNOWN_TOPIC_ID if version >= 13 else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+        t = named(topics, version, ("t", 0))[0][0]
+        assert list(fetched(response).items()) == [
+            ((t, 0), (0, [b"a"])),
+            ((unknown, 0), (code, [])),
+            ((t, 9), (ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, [])),
+        ]
+        refused = response.responses[1].partitions[0]
+        assert (refused.high_watermark, refused.last_stable_offset, refused.log_start_offset) == (-1, -1, -1)
+        assert refused.aborted_transactions == []
+
+
+@pytest.mark.parametrize(
+    ("offset", "epoch", "error"),
+    [
+        (99, -1, ErrorCode.OFFSET_OUT_OF_RANGE),
+        (-1, -1, ErrorCode.OFFSET_OUT_OF_RANGE),
+        (0, 0, ErrorCode.FENCED_LEADER_EPOCH),
+        (0, 2, ErrorCode.UNKNOWN_LEADER_EPOCH),
+        (0, 1, ErrorCode.NONE),
+    ],
+)
+def test_an_error_is_answered_at_once_with_nothing_else(offset: int, epoch: int, error: int, tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        topics.add("t").append(batch(b"a"))
+        request = fetch(topics, {("t", 0): offset}, leader_epoch=epoch, max_wait_ms=10_000)
+        part = get(broker.client(), request).responses[0].partitions[0]
+        assert part.error_code == error
+        if error:
+            assert (part.high_watermark, part.last_stable_offset, part.log_start_offset) == (-1, -1, -1)
+            assert part.aborted_transactions is None
+
+
+def test_a_follower_s_partition_is_not_served(tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        topics.add("t").become_follower(2)
+        response = get(broker.client(), fetch(topics, {("t", 0): 0}))
+        assert fetched(response)["t", 0][0] == ErrorCode.NOT_LEADER_OR_FOLLOWER
+
+
+def test_a_fetch_that_starts_inside_a_batch_gets_the_whole_batch(tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        partition = topics.add("t")
+        partition.append(batch(b"a", b"b", b"c"))
+        partition.append(batch(b"d"))
+        assert fetched(get(broker.client(), fetch(topics, {("t", 0): 1})))["t", 0] == (0, [b"a", b"b", b"c", b"d"])
+
+
+def test_at_least_one_batch_comes_though_it_is_larger_than_asked_for(tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        for index in range(3):
+            topics.add("t", index).append(batch(os.urandom(5000)))
+        client = broker.client()
+        wanted = {("t", n): 0 for n in range(3)}
+        got = fetched(get(client, fetch(topics, wanted, max_bytes=100)))
+        assert [len(values) for _, values in got.values()] == [1, 0, 0]
+        got = fetched(get(client, fetch(topics, wanted, partition_max_bytes=100)))
+        assert [len(values) for _, values in got.values()] == [1, 0, 0]
+        got = fetched(get(client, fetch(topics, wanted, max_bytes=12_000)))
+        assert [len(values) for _, values in got.values()] == [1, 1, 0]
+
+
+def test_the_broker_s_own_limit_holds_too(tmp_path: Path) -> None:
+    with serving(tmp_path, fetch_max_bytes=6000) as (topics, broker):
+        partition = topics.add("t")
+        for _ in range(5):
+            partition.append(batch(os.urandom(2500)))
+        assert len(fetched(get(broker.client(), fetch(topics, {("t", 0): 0})))["t", 0][1]) == 2
+
+
+@pytest.mark.parametrize("sizes", [(10, 100_000, 10), (40_000, 20_000, 5), (16_000,) * 12, (1_000_000, 3_000_000)])
+def test_small_and_large_slices_arrive_unchanged_in_their_places(sizes: tuple[int, ...], tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        sent = {}
+        for index, size in enumerate(sizes):
+            sent[index] = os.urandom(size)
+            topics.add("t", index, max_message_bytes=1 << 23).append(batch(sent[index]))
+        client = broker.client()
+        request = fetch(topics, {("t", n): 0 for n in sent}, max_bytes=1 << 23, partition_max_bytes=1 << 23)
+        client.send(encode(request, 12) * 3)
+        for _ in range(3):
+            assert fetched(answer(client, request, 12, FetchResponse)) == {("t", n): (0, [data]) for n, data in sent.items()}
+
+
+def test_a_partition_asked_for_twice_is_answered_once_with_its_last_wish(tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        partition = topics.add("t")
+        partition.append(batch(b"a"))
+        partition.append(batch(b"b"))
+        parts = [FetchPartition(partition=0, fetch_offset=n, partition_max_bytes=1000) for n in (0, 1)]
+        entries = [FetchTopic(topic="t", partitions=[part]) for part in parts]
+        request = FetchRequest(max_wait_ms=0, min_bytes=0, max_bytes=1000, topics=entries)
+        response = get(broker.client(), request)
+        assert [part.partition_index for topic in response.responses for part in topic.partitions] == [0]
+        assert fetched(response)["t", 0] == (0, [b"b"])
+
+
+def test_only_what_is_below_the_high_watermark_is_read(tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        partition = topics.add("t", mark="external", in_sync=2)
+        partition.append(batch(b"a"), acks=1)
+        partition.append(batch(b"b"), acks=1)
+        partition.high_watermark = 1
+        assert fetched(get(broker.client(), fetch(topics, {("t", 0): 0})))["t", 0] == (0, [b"a"])
+
+
+# --- long polls ---
+
+
+def test_a_poll_waits_for_data_and_no_longer(tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        partition = topics.add("t")
+        client = broker.client()
+        request = fetch(topics, {("t", 0): 0}, max_wait_ms=10_000)
+        client.send(encode(request, 12))
+        assert client.quiet(0.05)
+        began = time.monotonic()
+        partition.append(batch(b"a"))
+        assert fetched(answer(client, request, 12, FetchResponse))["t", 0] == (0, [b"a"])
+        assert time.monotonic() - began < 1
+
+
+def test_a_poll_that_nothing_comes_for_ends_in_time(tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        topics.add("t")
+        began = time.monotonic()
+        response = get(broker.client(), fetch(topics, {("t", 0): 0}, max_wait_ms=150))
+        assert 0.14 < time.monotonic() - began < 1
+        assert fetched(response)["t", 0] == (0, [])
+
+
+def test_a_poll_waits_until_there_are_enough_bytes_over_all_partitions(tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        one, two = topics.add("t", 0), topics.add("t", 1)
+        client = broker.client()
+        request = fetch(topics, {("t", 0): 0, ("t", 1): 0}, max_wait_ms=10_000, min_bytes=400)
+        client.send(encode(request, 12))
+        one.append(batch(bytes(100)))
+        two.append(batch(bytes(100)))
+        assert client.quiet(0.1)
+        one.append(batch(bytes(100)))
+        got = fetched(answer(client, request, 12, FetchResponse))
+        assert sum(len(values) for _, values in got.values()) == 3
+
+
+def test_a_poll_for_known_and_unknown_partitions_waits_for_the_known(tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        partition = topics.add("t")
+        client = broker.client()
+        request = fetch(topics, {("nope", 0): 0, ("t", 0): 0}, max_wait_ms=10_000)
+        client.send(encode(request, 12))
+        assert client.quiet(0.05)
+        partition.append(batch(b"a"))
+        assert fetched(answer(client, request, 12, FetchResponse)) == {("t", 0): (0, [b"a"]), ("nope", 0): (3, [])}
+        began = time.monotonic()
+        get(client, fetch(topics, {("nope", 0): 0}, max_wait_ms=10_000))
+        assert time.monotonic() - began < 1
+
+
+def test_lost_leadership_and_deletion_end_a_poll(tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        one, _ = topics.add("t", 0), topics.add("t", 1)
+        for change in (lambda: one.become_follower(2), lambda: topics.registry.remove("t", 1)):
+            client = broker.client()
+            request = fetch(topics, {("t", 0 if topics.registry.get("t", 0).is_leader else 1): 0}, max_wait_ms=10_000)
+            client.send(encode(request, 12))
+            assert client.quiet(0.05)
+            change()
+            (outcome,) = fetched(answer(client, request, 12, FetchResponse)).values()
+            assert outcome[0] == ErrorCode.NOT_LEADER_OR_FOLLOWER
+
+
+def test_a_poller_that_goes_away_leaves_nothing_behind(tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        partition = topics.add("t")
+        for _ in range(20):
+            client = broker.client()
+            client.send(encode(fetch(topics, {("t", 0): 0}, max_wait_ms=10_000), 12))
+            client.reset()
+        assert broker.until(lambda: broker.reactor.counters()["connections"] == 0)
+        partition.append(batch(b"a"))
+        assert fetched(get(broker.client(), fetch(topics, {("t", 0): 0})))["t", 0] == (0, [b"a"])
+
+
+def test_stopping_ends_polls_at_once(tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        topics.add("t")
+        client = broker.client()
+        request = fetch(topics, {("t", 0): 0}, max_wait_ms=60_000)
+        client.send(encode(request, 12))
+        assert client.quiet(0.05)
+        began = time.monotonic()
+        broker.reactor.stop(10)
+        assert time.monotonic() - began < 1
+        assert fetched(answer(client, request, 12, FetchResponse))["t", 0] == (0, [])
+
+
+def test_tail_readers_see_every_record_once_and_in_order(tmp_path: Path) -> None:
+    with serving(tmp_path, threads=3) as (topics, broker):
+        partition = topics.add("t", flushed=True)
+        seen: list[list[bytes]] = []
+
+        def follow() -> None:
+            client, got, offset = broker.client(), [], 0
+            while offset < 300:
+                response = get(client, fetch(topics, {("t", 0): offset}, max_wait_ms=1000))
+                values = fetched(response)["t", 0][1]
+                got += values
+                offset += len(values)
+            seen.append(got)
+
+        readers = [threading.Thread(target=follow) for _ in range(4)]
+        for reader in readers:
+            reader.start()
+        for n in range(300):
+            partition.append(batch(b"%d" % n))
+        for reader in readers:
+            reader.join()
+        assert seen == [[b"%d" % n for n in range(300)]] * 4
+
+
+# --- sessions (KIP-227) ---
+
+
+def test_a_session_answers_only_what_has_news(tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        parts = [topics.add("t", n) for n in range(3)]
+        client = broker.client()
+        first = get(client, fetch(topics, {("t", n): 0 for n in range(3)}, session_epoch=0))
+        assert first.session_id > 0
+        assert len(fetched(first)) == 3
+        session = {"session_id": first.session_id}
+        assert fetched(get(client, fetch(topics, {}, **session, session_epoch=1))) == {}
+        parts[1].append(batch(b"a"))
+        assert fetched(get(client, fetch(topics, {}, **session, session_epoch=2))) == {("t", 1): (0, [b"a"])}
+        assert fetched(get(client, fetch(topics, {("t", 1): 1}, **session, session_epoch=3))) == {}
+        assert broker.reactor.counters()["fetch_sessions"] == 1
+
+
+def test_a_session_adds_changes_and_forgets_partitions(tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        for n in range(3):
+            topics.add("t", n).append(batch(b"%d" % n))
+        client = broker.client()
+        session = {"session_id": get(client, fetch(topics, {("t", 0): 1, ("t", 1): 1}, session_epoch=0)).session_id}
+        added = get(client, fetch(topics, {("t", 2): 0, ("t", 0): 0}, **session, session_epoch=1))
+        assert fetched(added) == {("t", 0): (0, [b"0"]), ("t", 2): (0, [b"2"])}
+        forgetting = fetch(topics, {}, **session, session_epoch=2)
+        forgetting.forgotten_topics_data = [ForgottenTopic(topic="t", partitions=[0, 1])]
+        assert list(fetched(get(client, forgetting))) == [("t", 2)]
+        forgetting = fetch(topics, {}, **session, session_epoch=3)
+        forgetting.forgotten_topics_data = [ForgottenTopic(topic="t", partitions=[2])]
+        emptied = get(client, forgetting)
+        assert (emptied.session_id, fetched(emptied)) == (0, {})
+        assert broker.reactor.counters()["fetch_sessions"] == 0
+
+
+def test_errors_are_told_again_each_time_and_so_is_their_end(tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        topics.add("t").append(batch(b"a"))
+        client = broker.client()
+        session = {"session_id": get(client, fetch(topics, {("t", 0): 99, ("u", 0): 0}, session_epoch=0)).session_id}
+        again = fetched(get(client, fetch(topics, {}, **session, session_epoch=1)))
+        assert again == {("t", 0): (ErrorCode.OFFSET_OUT_OF_RANGE, []), ("u", 0): (ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, [])}
+        topics.add("u")
+        mended = fetched(get(client, fetch(topics, {("t", 0): 1}, **session, session_epoch=2)))
+        assert mended == {("t", 0): (0, []), ("u", 0): (0, [])}
+
+
+def test_a_wrong_session_or_epoch_is_told(tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        topics.add("t")
+        client = broker.client()
+        lost = get(client, fetch(topics, {("t", 0): 0}, session_id=12345, session_epoch=1))
+        assert (lost.error_code, lost.session_id, lost.responses) == (ErrorCode.FETCH_SESSION_ID_NOT_FOUND, 0, [])
+        session = {"session_id": get(client, fetch(topics, {("t", 0): 0}, session_epoch=0)).session_id}
+        wrong = get(client, fetch(topics, {}, **session, session_epoch=5))
+        assert (wrong.error_code, wrong.session_id) == (ErrorCode.INVALID_FETCH_SESSION_EPOCH, 0)
+        mixed = get(client, fetch(topics, {("t", 0): 0}, 13, **session, session_epoch=1), 13)
+        assert (mixed.error_code, mixed.session_id) == (ErrorCode.FETCH_SESSION_TOPIC_ID_ERROR, 0)
+        assert get(client, fetch(topics, {}, **session, session_epoch=1)).error_code == 0
+
+
+def test_a_final_or_new_full_fetch_ends_the_session(tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        topics.add("t")
+        client = broker.client()
+        one = get(client, fetch(topics, {("t", 0): 0}, session_epoch=0)).session_id
+        two = get(client, fetch(topics, {("t", 0): 0}, session_id=one, session_epoch=0)).session_id
+        assert two not in (0, one)
+        assert broker.reactor.counters()["fetch_sessions"] == 1
+        final = get(client, fetch(topics, {("t", 0): 0}, session_id=two, session_epoch=-1))
+        assert final.session_id == 0
+        assert broker.reactor.counters()["fetch_sessions"] == 0
+
+
+def test_without_room_there_is_no_session_and_the_data_comes_all_the_same(tmp_path: Path) -> None:
+    with serving(tmp_path, max_incremental_fetch_session_cache_slots=2) as (topics, broker):
+        topics.add("t").append(batch(b"a"))
+        client = broker.client()
+        answers = [get(client, fetch(topics, {("t", 0): 0}, session_epoch=0)) for _ in range(3)]
+        assert [one.session_id != 0 for one in answers] == [True, True, False]
+        assert fetched(answers[2])["t", 0] == (0, [b"a"])
+
+
+def test_under_a_tight_limit_every_partition_of_a_session_has_its_turn(tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        for n in range(3):
+            topics.add("t", n).append(batch(os.urandom(1000)))
+        client = broker.client()
+        keys = {("t", n): 0 for n in range(3)}
+        session = {"session_id": get(client, fetch(topics, keys, session_epoch=0, max_bytes=1, partition_max_bytes=1)).session_id}
+        served = []
+        for epoch in range(1, 7):
+            got = fetched(get(client, fetch(topics, {}, **session, session_epoch=epoch, max_bytes=1, partition_max_bytes=1)))
+            served += [index for (_, index), (_, values) in got.items() if values]
+        assert sorted(served[:3]) == [0, 1, 2]
+        assert served[:3] == served[3:]
+
+
+def test_a_session_by_id_survives_version_18(tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        partition = topics.add("t")
+        client = broker.client()
+        session = {"session_id": get(client, fetch(topics, {("t", 0): 0}, 18, session_epoch=0), 18).session_id}
+        request = fetch(topics, {}, 18, **session, session_epoch=1, max_wait_ms=5000)
+        client.send(encode(request, 18))
+        assert client.quiet(0.05)
+        partition.append(batch(b"a"))
+        assert fetched(answer(client, request, 18, FetchResponse)) == {(topics.ids["t"], 0): (0, [b"a"])}
+
+
+# --- transactions ---
+
+
+def test_read_committed_stops_at_the_last_stable_offset_and_names_what_was_aborted(tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        partition = topics.add("t")
+        partition.append(batch(b"plain"))
+        partition.append(batch(b"doomed", producer_id=7, producer_epoch=0, base_sequence=0, transactional=True))
+        client = broker.client()
+        committed = fetch(topics, {("t", 0): 0}, isolation_level=1)
+        part = get(client, committed).responses[0].partitions[0]
+        assert (part.last_stable_offset, part.high_watermark) == (1, 2)
+        assert part.aborted_transactions == []
+        assert fetched(get(client, fetch(topics, {("t", 0): 0})))["t", 0] == (0, [b"plain", b"doomed"])
+        waiting = fetch(topics, {("t", 0): 1}, isolation_level=1, max_wait_ms=10_000)
+        client.send(encode(waiting, 12))
+        assert client.quiet(0.05)
+        partition.append(abort_marker(7), origin="coordinator")
+        part = answer(client, waiting, 12, FetchResponse).responses[0].partitions[0]
+        assert part.last_stable_offset == 3
+        assert part.aborted_transactions == [AbortedTransaction(producer_id=7, first_offset=1)]
+
+
+def abort_marker(producer_id: int) -> bytes:
+    marker = Record(key=struct.pack(">hh", 0, 0), value=struct.pack(">hi", 0, 0), timestamp=1_700_000_000_000)
+    return build_batch([marker], producer_id=producer_id, producer_epoch=0, base_sequence=-1, transactional=True, control=True)
+
+
+# --- what the core leaves to the control plane ---
+
+
+def test_replicas_and_odd_requests_are_handed_over(tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        topics.add("t")
+        client = broker.client()
+        old = fetch(topics, {("t", 0): 0}, 14)
+        old.replica_id = 2
+        new = fetch(topics, {("t", 0): 0}, 17)
+        new.replica_state = ReplicaState(replica_id=2, replica_epoch=5)
+        diverging = fetch(topics, {("t", 0): 0})
+        diverging.topics[0].partitions[0].last_fetched_epoch = 0
+        client.send(encode(old, 14) + encode(new, 17) + encode(diverging, 12))
+        client.send(frame(request_header(1, 12, 1, None) + b"\0" * 3))
+        assert [item.frame[2:4] for item in broker.handed(4)] == [struct.pack(">h", version) for version in (14, 17, 12, 12)]
+
+
+def test_cluster_id_and_rack_and_unknown_tags_are_read_over(tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        topics.add("t").append(batch(b"a"))
+        request = fetch(topics, {("t", 0): 0}, 17, rack_id="r1", cluster_id="c")
+        assert fetched(get(broker.client(), request, 17)) == {(topics.ids["t"], 0): (0, [b"a"])}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_hostile_bytes_harm_only_their_connection(seed: int, tmp_path: Path) -> None:
+    chance = random.Random(seed)
+    with serving(tmp_path, threads=1) as (topics, broker):
+        topics.add("t").append(batch(b"a"))
+        for _ in range(40):
+            version = chance.choice(VERSIONS)
+            request = fetch(topics, {("t", 0): 0, ("t", 1): 0}, version)
+            body = bytearray(encode(request, version)[4:])
+            for _ in range(chance.randint(1, 6)):
+                body[chance.randrange(8, len(body))] = chance.choice([0, 1, 2, 127, 128, 255])
+            body = body[: chance.randint(8, len(body))] if chance.random() < 0.3 else body
+            client = broker.client()
+            client.send(struct.pack(">i", len(body)) + bytes(body))
+            broker.poll(0.001)
+            client.close()
+        assert fetched(get(broker.client(), fetch(topics, {("t", 0): 0})))["t", 0] == (0, [b"a"])

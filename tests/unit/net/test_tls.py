@@ -1,0 +1,177 @@
+"""A TLS listener behaves like the reactor's: order, limits, slow clients, faults."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from kafkax.errors import KafkaError
+from kafkax.net.connection import Connection, Payload
+from kafkax.net.dispatch import Dispatcher
+from kafkax.net.settings import ReactorSettings
+from kafkax.net.tls import TlsListener, TlsSettings, server_context
+from kafkax.protocol.headers import RequestHeader
+from tests.unit._core.wire import request
+from tests.unit.net.certificates import self_signed
+
+METADATA = 3
+
+
+class Slice:
+    """Stands for a slice of a log file: what the listener uses of one."""
+
+    def __init__(self, path: Path, position: int, length: int) -> None:
+        self._file = path.open("rb")
+        self.position = position
+        self._length = length
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def __len__(self) -> int:
+        return self._length
+
+
+@pytest.fixture
+def pem(tmp_path: Path) -> Path:
+    return self_signed(tmp_path)
+
+
+@asynccontextmanager
+async def serving(
+    pem: Path, handler: Callable[..., object], closed: Callable[[Connection], object] | None = None, **limits: int
+) -> AsyncIterator[Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]]:
+    dispatcher = Dispatcher(handler, closed=closed)  # type: ignore[arg-type]
+    listener = TlsListener(dispatcher, ReactorSettings(**limits), server_context(TlsSettings(str(pem))), "SSL")
+    port = await listener.start("127.0.0.1", 0)
+    trust = ssl.create_default_context(cafile=str(pem))
+    writers: list[asyncio.StreamWriter] = []
+
+    async def connect() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trust)
+        writers.append(writer)
+        return reader, writer
+
+    try:
+        yield connect
+    finally:
+        for writer in writers:
+            writer.transport.abort()
+        await listener.stop()
+        await dispatcher.stop(0.1)
+
+
+async def receive(reader: asyncio.StreamReader) -> bytes:
+    (size,) = struct.unpack(">i", await asyncio.wait_for(reader.readexactly(4), 5))
+    return await asyncio.wait_for(reader.readexactly(size), 10)
+
+
+def echo(connection: Connection, header: RequestHeader, body: memoryview) -> Payload:
+    return bytes(body)
+
+
+async def test_pipelined_requests_are_answered_in_order(pem: Path) -> None:
+    async def sometimes_late(connection: Connection, header: RequestHeader, body: memoryview) -> Payload:
+        if header.correlation_id % 3 == 0:
+            await asyncio.sleep(0.001)
+        return bytes(body)
+
+    def handler(connection: Connection, header: RequestHeader, body: memoryview) -> Awaitable[Payload] | Payload:
+        assert connection.listener == "SSL"
+        assert connection.peer.startswith("127.0.0.1:")
+        return sometimes_late(connection, header, body) if header.correlation_id % 2 else bytes(body)
+
+    async with serving(pem, handler) as connect:
+        reader, writer = await connect()
+        writer.write(b"".join(request(METADATA, 1, n, os.urandom(n)) for n in range(300)))
+        answers = [await receive(reader) for _ in range(300)]
+    assert [struct.unpack_from(">i", answer)[0] for answer in answers] == list(range(300))
+    assert [len(answer) for answer in answers] == [4 + n for n in range(300)]
+
+
+async def test_slices_of_files_arrive_between_their_bytes_and_before_the_next_answer(pem: Path, tmp_path: Path) -> None:
+    data = os.urandom(3_000_000)
+    (tmp_path / "log").write_bytes(data)
+
+    def handler(connection: Connection, header: RequestHeader, body: memoryview) -> Payload:
+        if header.correlation_id == 2:
+            return b"next"
+        return [b"<", Slice(tmp_path / "log", 1000, 2_500_000), b"|", Slice(tmp_path / "log", 0, 7), b">"]  # type: ignore[list-item]
+
+    async with serving(pem, handler) as connect:
+        reader, writer = await connect()
+        writer.write(request(METADATA, 1, 1) + request(METADATA, 1, 2))
+        await asyncio.sleep(0.1)
+        assert (await receive(reader))[4:] == b"<" + data[1000:2_501_000] + b"|" + data[:7] + b">"
+        assert (await receive(reader))[4:] == b"next"
+
+
+@pytest.mark.parametrize("length", [-1, 0, 7, 1001, 2**31 - 1])
+async def test_a_frame_length_out_of_bounds_closes_the_connection(pem: Path, length: int) -> None:
+    async with serving(pem, echo, socket_request_max_bytes=1000) as connect:
+        reader, writer = await connect()
+        writer.write(struct.pack(">i", length) + b"x" * 10)
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def test_an_idle_connection_is_closed_and_told_of(pem: Path) -> None:
+    gone: list[Connection] = []
+    async with serving(pem, echo, gone.append, connections_max_idle_ms=100) as connect:
+        reader, writer = await connect()
+        writer.write(request(METADATA, 1, 1))
+        await receive(reader)
+        with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+            await asyncio.wait_for(reader.readexactly(1), 5)
+        await asyncio.sleep(0.05)
+    assert len(gone) == 1
+
+
+async def test_a_client_that_never_reads_is_read_no_further(pem: Path) -> None:
+    handled = 0
+
+    def handler(connection: Connection, header: RequestHeader, body: memoryview) -> Payload:
+        nonlocal handled
+        handled += 1
+        return bytes(500_000)
+
+    async with serving(pem, handler) as connect:
+        _, writer = await connect()
+        for n in range(2000):
+            writer.write(request(METADATA, 1, n, bytes(1000)))
+        await asyncio.sleep(0.5)
+    assert 0 < handled < 500
+
+
+async def test_connections_beyond_the_limit_are_closed(pem: Path) -> None:
+    async with serving(pem, echo, max_connections=1) as connect:
+        reader, writer = await connect()
+        writer.write(request(METADATA, 1, 1))
+        await receive(reader)
+
+        async def second() -> None:
+            other, _ = await connect()
+            await asyncio.wait_for(other.readexactly(1), 5)
+
+        with pytest.raises((OSError, asyncio.IncompleteReadError)):
+            await second()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"keystore_location": "/nowhere.pem"}, r"ssl\.keystore\.location=/nowhere\.pem"),
+        ({"client_auth": "maybe"}, r"ssl\.client\.auth=maybe: allowed are none, requested, required"),
+        ({"enabled_protocols": ("SSLv3",)}, r"ssl\.enabled\.protocols=SSLv3"),
+        ({"truststore_location": "/nowhere.pem"}, r"ssl\.truststore\.location=/nowhere\.pem"),
+    ],
+)
+def test_bad_settings_name_the_config(pem: Path, change: dict[str, object], said: str) -> None:
+    with pytest.raises(KafkaError, match=said):
+        server_context(TlsSettings(**{"keystore_location": str(pem), **change}))  # type: ignore[arg-type]
