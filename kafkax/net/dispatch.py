@@ -74,7 +74,7 @@ class Dispatcher:
 
     def submit(self, connection: Connection, token: int, frame: bytes) -> None:
         """Handle a request of a connection after those that came before it."""
-        if connection.busy:
+        if connection.busy or connection.waiting:
             connection.waiting.append((token, frame))
         else:
             self._begin(connection, token, frame)
