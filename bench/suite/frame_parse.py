@@ -21,7 +21,7 @@ class Frames:
     def setup(self, version: int, connections: int) -> None:
         self.stage = BrokerStage()
         nowhere = Topic("nowhere", TOPIC_ID, self.stage.topic.leaders)
-        self.targets = [[fetch_target(nowhere, 9, version=version, max_wait_ms=0)] for _ in range(connections)]
+        self.targets = [[fetch_target(nowhere, 9, version=version, first=0)] for _ in range(connections)]
         self.time_requests(version, connections)
 
     def teardown(self, version: int, connections: int) -> None:

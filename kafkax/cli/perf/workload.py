@@ -20,6 +20,7 @@ from kafkax.protocol.records import HEADER_SIZE, build_batch
 __all__ = ["PRODUCE_TIMEOUT_MS", "api_versions_target", "fetch_target", "produce_target", "record_batch", "spread"]
 
 PRODUCE_TIMEOUT_MS = 30_000
+MAX_WAIT_MS = 500
 OFFSET_MARK = 0x6B66_6B78_6F66_6673
 """A fetch offset that is easily found again in an encoded request."""
 
@@ -73,13 +74,15 @@ def fetch_target(
     offset: int = 0,
     max_bytes: int = 1 << 20,
     min_bytes: int = 1,
-    max_wait_ms: int = 500,
     first: int = -1,
 ) -> Target:
-    """A Fetch without a session that reads one partition forward from ``offset``; at its end it waits or returns to ``first``."""
+    """A Fetch without a session that reads one partition forward from ``offset``.
+
+    At the end of the partition the broker holds it until there is more, or answers at once and it goes back to ``first``.
+    """
     wanted = FetchPartition(partition=partition, fetch_offset=OFFSET_MARK, partition_max_bytes=max_bytes)
     topics = [FetchTopic(topic=topic.name, topic_id=topic.id, partitions=[wanted])]
-    request = FetchRequest(max_wait_ms=max_wait_ms, min_bytes=min_bytes, max_bytes=max_bytes, topics=topics)
+    request = FetchRequest(max_wait_ms=MAX_WAIT_MS if first < 0 else 0, min_bytes=min_bytes, max_bytes=max_bytes, topics=topics)
     whole = frame(request, version)
     return Target(whole, offset_at=whole.index(struct.pack(">q", OFFSET_MARK)), next=offset, first=first)
 

@@ -33,10 +33,10 @@ def test_a_produce_request_is_whole_in_every_version(version: int) -> None:
 
 @pytest.mark.parametrize("version", range(4, 19))
 def test_a_fetch_request_is_whole_in_every_version(version: int) -> None:
-    target = fetch_target(TOPIC, 1, version=version, max_bytes=77, max_wait_ms=5)
+    target = fetch_target(TOPIC, 1, version=version, max_bytes=77, first=0)
     _, body = RequestHeader.parse(target.head[4:])
     request = FetchRequest.decode(body, version)
-    assert (request.max_wait_ms, request.max_bytes, request.topics[0].partitions[0].partition_max_bytes) == (5, 77, 77)
+    assert (request.max_wait_ms, request.max_bytes, request.topics[0].partitions[0].partition_max_bytes) == (0, 77, 77)
 
 
 def test_batches_are_valid_and_of_the_size_asked_for() -> None:
