@@ -1,7 +1,7 @@
 """Record batches of magic 2: header, checks, and records walked in place."""
 
 from libc.limits cimport LLONG_MIN
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from kafkax._core.codes cimport CORE_END, ERR_CORRUPT_MESSAGE, ERR_INVALID_RECORD, OK
 from kafkax._core.crc32c cimport crc32c_update
 from kafkax._core.cursor cimport (
@@ -18,6 +18,7 @@ cdef enum:
     # What Kafka's oldest message needs; a shorter length field is corrupt whatever follows.
     SMALLEST_LENGTH = 14
     NO_TIMESTAMP = -1
+    SHORTEST_PLAIN = 8
 
 
 cdef int64_t batch_size_at(const uint8_t *data, size_t size) noexcept nogil:
@@ -73,6 +74,61 @@ cdef int32_t skip_headers(reader_t *r, int32_t count) noexcept nogil:
             take(r, size)
         count -= 1
     return ERR_INVALID_RECORD if r.bad else OK
+
+
+cdef inline const uint8_t *short_varint(const uint8_t *at, int64_t *value) noexcept nogil:
+    """A zigzag varint of one or two bytes, both of which can be read; NULL when it is longer."""
+    cdef uint32_t raw = at[0]
+    if raw < 128:
+        at += 1
+    elif at[1] < 128:
+        raw = (raw & 127) | <uint32_t>at[1] << 7
+        at += 2
+    else:
+        return NULL
+    value[0] = <int64_t>(raw >> 1) ^ -<int64_t>(raw & 1)
+    return at
+
+
+cdef inline bint plain_record(const uint8_t *at, const uint8_t *end, record_t *out) noexcept nogil:
+    """Most records have short lengths and deltas and no headers: read one of those. False for any other, right or wrong.
+
+    ``at`` moves only over what was found to lie before ``end``, with room for the two bytes of the next varint.
+    """
+    cdef int64_t size, value
+    if end - at < SHORTEST_PLAIN:
+        return False
+    at = short_varint(at, &size)
+    if at == NULL or size < SHORTEST_PLAIN or size > end - at:
+        return False
+    out.end = at + size
+    # SHORTEST_PLAIN leaves room for attributes and three varints of two bytes.
+    at = short_varint(at + 1, &out.timestamp_delta)
+    if at == NULL:
+        return False
+    at = short_varint(at, &value)
+    if at == NULL:
+        return False
+    out.offset_delta = <int32_t>value
+    at = short_varint(at, &value)
+    if at == NULL:
+        return False
+    out.key_size = <int32_t>value
+    out.key = at if value >= 0 else NULL
+    if value > 0:
+        if value > out.end - at - 2:
+            return False
+        at += value
+    if out.end - at < 2:
+        return False
+    at = short_varint(at, &value)
+    if at == NULL or value < 0 or value != out.end - at - 1 or at[value] != 0:
+        return False
+    out.value_size = <int32_t>value
+    out.value = at
+    out.header_count = 0
+    out.headers = out.end
+    return True
 
 
 cdef int32_t record_next(const uint8_t **at, const uint8_t *end, record_t *out) noexcept nogil:
@@ -142,7 +198,11 @@ cdef int32_t records_walk(const uint8_t *at, const uint8_t *end, const batch_t *
     cdef int32_t index
     walk_begin(out)
     for index in range(batch.count):
-        if record_next(&at, end, &record) != OK or walk_step(&record, index, batch, rules, out) != OK:
+        if plain_record(at, end, &record):
+            at = record.end
+        elif record_next(&at, end, &record) != OK:
+            return ERR_INVALID_RECORD
+        if walk_step(&record, index, batch, rules, out) != OK:
             return ERR_INVALID_RECORD
     return OK if at == end else ERR_INVALID_RECORD
 

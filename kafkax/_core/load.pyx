@@ -6,21 +6,22 @@ not a slow broker let it leave then, so that its pauses show in full (no coordin
 """
 
 from libc.errno cimport EINTR, errno
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memset, strerror
+from libc.string cimport strerror
 from posix.unistd cimport close, read
 
 from kafkax._core.atomics cimport kx_load64, kx_store64
 from kafkax._core.histogram cimport Histogram, histogram_record
 from kafkax._core.linux cimport (
-    CLOCK_MONOTONIC, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, epoll_create1, epoll_ctl, epoll_event, epoll_wait,
-    timespec,
+    CLOCK_MONOTONIC, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, epoll_create1, epoll_ctl, epoll_event,
+    epoll_wait, timespec,
 )
 from kafkax._core.load_answers cimport answer_t
 from kafkax._core.load_connection cimport (
     LOAD_CLOSED, LOAD_MALFORMED, LOAD_NO_MEMORY, LOAD_OUT_OF_ORDER, LOAD_SILENT, LOAD_SYSTEM, Target, connection_fill,
-    connection_flush, connection_free, connection_free_slots, connection_init, connection_receive, connection_t, load_now, slot_t, target_t,
+    connection_flush, connection_free, connection_free_slots, connection_init, connection_receive, connection_t, load_now, slot_t,
+    target_t,
 )
 
 from kafkax.errors import ProtocolError
@@ -118,9 +119,8 @@ cdef int arm(load_t* load, int64_t due) noexcept nogil:
 
 cdef int free_connection(load_t* load) noexcept nogil:
     """The next connection in turn with a free slot, -1 if all are busy."""
-    cdef int tried
     cdef int index = load.next_connection
-    for tried in range(load.connection_count):
+    for _ in range(load.connection_count):
         if connection_free_slots(&load.connections[index]) > 0:
             load.next_connection = index + 1 if index + 1 < load.connection_count else 0
             return index

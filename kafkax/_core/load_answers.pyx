@@ -3,7 +3,7 @@
 Of Produce (3 to 13) and Fetch (4 to 18) the one partition asked for is read; answers to other requests only count.
 """
 
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
+from libc.stdint cimport int16_t, int64_t, uint8_t
 
 from kafkax._core.cursor cimport read_i16, read_i32, read_i64, read_uvarint, reader, reader_t, take
 
