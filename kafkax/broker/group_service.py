@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from kafkax.coordinator.groups.coordinator import GroupCoordinator
 from kafkax.coordinator.groups.settings import Caller, GroupSettings, MigrationPolicy
+from kafkax.coordinator.groups.topics import TopicInfo
 from kafkax.coordinator.runtime import RuntimeSettings
 from kafkax.errors import ErrorCode, KafkaError
 
@@ -16,13 +18,14 @@ if TYPE_CHECKING:
     from kafkax._core.partition import Partition
     from kafkax._core.registry import Registry
     from kafkax.broker.handlers.spec import RequestContext
+    from kafkax.broker.replica_manager import LeadershipChange
     from kafkax.clock import Clock
     from kafkax.cluster.image import ImageDelta, MetadataCache, MetadataImage
     from kafkax.cluster.topic_admin import TopicAdmin
     from kafkax.cluster.znodes import Endpoint
     from kafkax.config import BrokerConfig
 
-__all__ = ["GROUP_TOPIC", "GroupService", "InternalTopic", "LoopTimers", "group_settings"]
+__all__ = ["GROUP_TOPIC", "GroupService", "ImageTopics", "InternalTopic", "LoopTimers", "group_settings"]
 
 GROUP_TOPIC = "__consumer_offsets"
 
@@ -119,6 +122,42 @@ def _end_of(data: bytes) -> int:
     return end
 
 
+class ImageTopics:
+    """The topics of a metadata image as groups see them.
+
+    Args:
+        image: the cluster at one moment.
+    """
+
+    __slots__ = ("_image",)
+
+    def __init__(self, image: MetadataImage) -> None:
+        self._image = image
+
+    def by_name(self, name: str) -> TopicInfo | None:
+        """The topic of that name."""
+        topic = self._image.topics.get(name)
+        if topic is None:
+            return None
+        racks: dict[int, str | None] = {number: broker.rack for number, broker in self._image.brokers.items()}
+        placed: tuple[frozenset[str], ...] = ()
+        if any(rack is not None for rack in racks.values()):
+            placed = tuple(
+                frozenset(rack for rack in map(racks.get, partition.replicas) if rack is not None)
+                for partition in topic.partitions.values()
+            )
+        return TopicInfo(topic.name, topic.topic_id, len(topic.partitions), placed)
+
+    def by_id(self, topic_id: UUID) -> TopicInfo | None:
+        """The topic of that id."""
+        name = self._image.names.get(topic_id)
+        return None if name is None else self.by_name(name)
+
+    def names(self) -> Iterable[str]:
+        """Every topic's name."""
+        return self._image.topics.keys()
+
+
 def group_settings(config: BrokerConfig) -> GroupSettings:
     """The coordinator's settings from the broker's configs."""
     return GroupSettings(
@@ -165,8 +204,16 @@ class GroupService:
         limits = RuntimeSettings(commit_timeout_ms=config["offsets.commit.timeout.ms"])
         partitions = config["offsets.topic.num.partitions"]
         self.coordinator = GroupCoordinator(
-            internal, internal, LoopTimers(), clock, group_settings(config), limits, partitions=partitions
+            internal,
+            internal,
+            LoopTimers(),
+            clock,
+            group_settings(config),
+            limits,
+            partitions=partitions,
+            topics=lambda: ImageTopics(cache.image),
         )
+        self._known = frozenset(cache.image.topics)
         cache.add_listener(self._image_changed)
 
     @staticmethod
@@ -175,13 +222,16 @@ class GroupService:
         host = context.connection.peer.rpartition(":")[0]
         return Caller(context.client_id or "", f"/{host}", context.version)
 
-    def became_leader(self, partition: int, epoch: int) -> None:
-        """This broker leads a partition of the internal topic from an epoch on: load its groups."""
-        self.coordinator.load(partition, epoch)
-
-    def became_follower(self, partition: int, epoch: int) -> None:
-        """This broker leads a partition of the internal topic no more."""
-        self.coordinator.unload(partition, epoch)
+    def leadership_changed(self, changes: list[LeadershipChange]) -> None:
+        """This broker begins or ceases to lead partitions: load or unload the groups of those of the internal topic."""
+        for change in changes:
+            topic, index = change.partition
+            if topic != GROUP_TOPIC:
+                continue
+            if change.leads:
+                self.coordinator.load(index, change.leader_epoch)
+            else:
+                self.coordinator.unload(index)
 
     async def find(self, group_id: str, listener: str) -> tuple[int, Endpoint]:
         """The broker that coordinates a group, and where that broker is reached by the listener's name.
@@ -206,5 +256,13 @@ class GroupService:
         self.coordinator.shut_down()
 
     def _image_changed(self, image: MetadataImage, delta: ImageDelta) -> None:
+        changed = delta.topics | delta.deleted_topics
+        if delta.brokers:
+            # brokers may have come with racks
+            changed |= image.topics.keys()
+        if changed:
+            names = bool(delta.deleted_topics) or any(topic not in self._known for topic in delta.topics)
+            self._known = frozenset(image.topics)
+            self.coordinator.topics_changed(changed, names=names)
         if delta.deleted_topics:
             self.coordinator.topics_deleted(delta.deleted_topics)

@@ -6,7 +6,7 @@ KIP-211 (retention counts from when the group became empty), KIP-447 (unstable o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from uuid import UUID
 
 from kafkax.coordinator.offset_records import NO_EXPIRY, CommittedOffset, OffsetRecord
@@ -75,9 +75,9 @@ class OffsetStore:
         """Everything that a group has committed."""
         yield from self._committed.get(group, {}).items()
 
-    def has_any(self, group: str) -> bool:
-        """Whether the group has committed offsets, or a transaction is open that would commit some."""
-        return group in self._committed or any(key[0] == group for pending in self._pending.values() for key in pending)
+    def has_pending(self, group: str) -> bool:
+        """Whether a transaction is open that would commit offsets of the group."""
+        return any(key[0] == group for pending in self._pending.values() for key in pending)
 
     def is_pending(self, group: str, topic: str, partition: int) -> bool:
         """Whether an open transaction would commit an offset of the partition."""
@@ -85,8 +85,16 @@ class OffsetStore:
 
     # -- operations ------------------------------------------------------------------------------------------------
 
-    def commit(self, request: OffsetCommitRequest, now_ms: int) -> tuple[list[OffsetRecord], OffsetCommitResponse]:
-        """Records and response of a commit; metadata that is too large fails its partition only."""
+    def commit(
+        self, request: OffsetCommitRequest, now_ms: int, refused: Mapping[Partition, ErrorCode]
+    ) -> tuple[list[OffsetRecord], OffsetCommitResponse]:
+        """Records and response of a commit.
+
+        Args:
+            request: topics carry names, and ids where they are known.
+            now_ms: wall time.
+            refused: partitions that the committer may not commit; like metadata that is too large, each fails by itself.
+        """
         group, limit = request.group_id, self._metadata_max
         expire = NO_EXPIRY if request.retention_time_ms == -1 else now_ms + request.retention_time_ms
         records: list[OffsetRecord] = []
@@ -96,7 +104,9 @@ class OffsetStore:
             for partition in topic.partitions:
                 metadata = partition.committed_metadata or ""
                 code = _ONE_PARTITION_OK
-                if len(metadata) > limit:
+                if refused and (topic.name, partition.partition_index) in refused:
+                    code = refused[topic.name, partition.partition_index].value
+                elif len(metadata) > limit:
                     code = ErrorCode.OFFSET_METADATA_TOO_LARGE.value
                 else:
                     committed = CommittedOffset(

@@ -46,7 +46,8 @@ class Result(Generic[T]):
     Attributes:
         records: to append, in order, all or none; may be empty.
         response: given out once the records, and everything written before them, are committed.
-        replay: false when the shard has applied the records itself.
+        replay: false when the shard has applied the records itself; what it changed in its undoable state is taken
+            back all the same when the operation or the append fails.
         on_commit: called with None once the records are committed, or with the error that kept them from it, before
             the response is given out.
     """
@@ -352,32 +353,33 @@ class CoordinatorRuntime(Generic[S]):
     def _run(
         self, partition: _Partition[S], operation: Callable[[S], Result[T]], promise: Promise[T], producer: Producer | None
     ) -> None:
-        result = operation(partition.shard)
-        waiter = _Waiter(promise, result.response, result.on_commit)
-        if not result.records:
-            self._join_last_write(partition, waiter)
-            return
+        mark = partition.undo.mark()
         try:
+            result = operation(partition.shard)
+            waiter = _Waiter(promise, result.response, result.on_commit)
+            if not result.records:
+                self._join_last_write(partition, waiter)
+                return
             entries = [partition.shard.encode(record) for record in result.records]
-            size = encoded_size(entries)
-            if size > self._settings.max_batch_bytes:
-                raise KafkaError(
-                    ErrorCode.RECORD_LIST_TOO_LARGE,
-                    f"the records take {size} bytes, the internal topic takes {self._settings.max_batch_bytes}",
-                )
-        except KafkaError as error:
-            waiter.settle(error)
-            return
-        if producer is not None or partition.size + size > self._settings.max_batch_bytes:
-            self._flush(partition)
-        if result.replay:
-            mark = partition.undo.mark()
-            try:
+            if result.replay:
                 for record in result.records:
                     partition.shard.replay(record, producer)
-            except Exception:
-                partition.undo.rollback(mark)
-                raise
+        except Exception:
+            partition.undo.rollback(mark)
+            raise
+        size = encoded_size(entries)
+        if size > self._settings.max_batch_bytes:
+            partition.undo.rollback(mark)
+            limit = self._settings.max_batch_bytes
+            why = f"the records take {size} bytes, the internal topic takes {limit}"
+            waiter.settle(KafkaError(ErrorCode.RECORD_LIST_TOO_LARGE, why))
+            return
+        if producer is not None or partition.size + size > self._settings.max_batch_bytes:
+            # What was gathered before goes first; when it goes wrong, this operation saw what is no more.
+            error = self._flush(partition, upto=mark)
+            if error is not None:
+                waiter.settle(error)
+                return
         partition.entries += entries
         partition.size += size
         partition.waiters.append(waiter)
@@ -410,26 +412,35 @@ class CoordinatorRuntime(Generic[S]):
         if self._partitions.get(partition.index) is partition:
             self._flush(partition)
 
-    def _flush(self, partition: _Partition[S], producer: Producer | None = None) -> None:
-        """Append what has been gathered, as one batch."""
+    def _flush(self, partition: _Partition[S], producer: Producer | None = None, upto: int | None = None) -> KafkaError | None:
+        """Append what has been gathered, as one batch; the error if that failed.
+
+        Args:
+            partition: whose.
+            producer: in whose transaction.
+            upto: mark in the undo log up to which changes belong to the batch; by default all do.
+        """
         if not partition.entries:
-            return
+            return None
         entries, partition.entries = partition.entries, []
         waiters, partition.waiters = partition.waiters, []
         partition.size = 0
         try:
             batch = encode_batch(entries, self._clock.wall_ms(), producer)
             end_offset = self._appender.append(partition.index, batch)
-        except Exception as error:
+        except Exception as failure:
             partition.undo.rollback()
-            if not isinstance(error, KafkaError):
+            if isinstance(failure, KafkaError):
+                error = failure
+            else:
                 log.exception("appending to coordinator partition %d failed", partition.index)
-                error = KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR, f"the append failed: {error!r}")
+                error = KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR, f"the append failed: {failure!r}")
             for waiter in waiters:
                 waiter.settle(error)
-            return
-        partition.undo.clear()
+            return error
+        partition.undo.clear(upto)
         self._await_commit(partition, end_offset, waiters)
+        return None
 
     def _await_commit(self, partition: _Partition[S], end_offset: int, waiters: list[_Waiter]) -> None:
         deadline = self._clock.monotonic() + self._settings.commit_timeout_ms / 1000

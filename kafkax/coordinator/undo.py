@@ -41,9 +41,9 @@ class UndoLog:
             else:
                 dict.__setitem__(mapping, key, value)
 
-    def clear(self) -> None:
-        """Forget what was noted: the log has accepted it."""
-        self.entries.clear()
+    def clear(self, mark: int | None = None) -> None:
+        """Forget what was noted, up to a mark or all of it: the log has accepted it."""
+        del self.entries[:mark]
 
 
 class UndoDict(dict[K, V]):

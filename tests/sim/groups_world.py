@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
+from uuid import NAMESPACE_DNS, UUID, uuid5
 
 from kafkax.coordinator.groups.coordinator import GroupCoordinator
 from kafkax.coordinator.groups.settings import Caller, GroupSettings
+from kafkax.coordinator.groups.topics import TopicInfo
 from kafkax.coordinator.promise import Promise
 from kafkax.coordinator.runtime import RuntimeSettings
 from kafkax.protocol.coordinator_records.consumer_protocol import ConsumerProtocolSubscription
+from kafkax.protocol.messages.consumer_group_describe import ConsumerGroupDescribeRequest
+from kafkax.protocol.messages.consumer_group_describe import DescribedGroup as DescribedConsumerGroup
+from kafkax.protocol.messages.consumer_group_heartbeat import (
+    ConsumerGroupHeartbeatRequest,
+    ConsumerGroupHeartbeatResponse,
+    TopicPartitions,
+)
 from kafkax.protocol.messages.delete_groups import DeleteGroupsRequest
 from kafkax.protocol.messages.describe_groups import DescribedGroup, DescribeGroupsRequest
 from kafkax.protocol.messages.heartbeat import HeartbeatRequest
@@ -31,6 +39,29 @@ def subscription(*topics: str) -> bytes:
     return ConsumerProtocolSubscription(topics=list(topics)).to_bytes(1)
 
 
+class Topics:
+    """Topics that a test makes, grows and deletes."""
+
+    def __init__(self) -> None:
+        self.infos: dict[str, TopicInfo] = {}
+
+    def by_name(self, name: str) -> TopicInfo | None:
+        return self.infos.get(name)
+
+    def by_id(self, topic_id: UUID) -> TopicInfo | None:
+        return next((info for info in self.infos.values() if info.topic_id == topic_id), None)
+
+    def names(self) -> list[str]:
+        return list(self.infos)
+
+    def id_of(self, name: str) -> UUID:
+        return self.infos[name].topic_id
+
+
+Held = dict[str, list[int]]
+"""Partitions by topic name."""
+
+
 class GroupsWorld:
     """One broker that coordinates every group."""
 
@@ -39,13 +70,33 @@ class GroupsWorld:
         self.topic = MemoryTopic(self.time)
         self.settings = settings or GroupSettings(initial_rebalance_delay_ms=0)
         self.partitions = partitions
+        self.topics = Topics()
         self.start()
 
     def make(self) -> GroupCoordinator:
         """The coordinator of a fresh broker process."""
         return GroupCoordinator(
-            self.topic, self.topic, self.time, self.time, self.settings, RuntimeSettings(), partitions=self.partitions
+            self.topic,
+            self.topic,
+            self.time,
+            self.time,
+            self.settings,
+            RuntimeSettings(),
+            partitions=self.partitions,
+            topics=lambda: self.topics,
         )
+
+    def have(self, *, racks: tuple[frozenset[str], ...] = (), **partitions: int) -> None:
+        """Make topics, or change how many partitions they have; none deletes."""
+        names = False
+        for name, count in partitions.items():
+            before = self.topics.infos.get(name)
+            names = names or before is None or count == 0
+            topic_id = uuid5(NAMESPACE_DNS, f"{name}-{len(self.topics.infos)}") if before is None else before.topic_id
+            self.topics.infos[name] = TopicInfo(name, topic_id, count, racks)
+            if count == 0:
+                del self.topics.infos[name]
+        self.coordinator.topics_changed(list(partitions), names=names)
 
     def start(self) -> None:
         """Start the broker: load every partition."""
@@ -211,6 +262,59 @@ class GroupsWorld:
     def delete_group(self, group: str = GROUP) -> int:
         """Send DeleteGroups; the code of the answer."""
         return int(self.done(self.coordinator.delete_groups(DeleteGroupsRequest(groups_names=[group]))).results[0].error_code)
+
+    # -- the consumer protocol -------------------------------------------------------------------------------------
+
+    def beat(
+        self,
+        member_id: str,
+        epoch: int = 0,
+        *,
+        group: str = GROUP,
+        topics: tuple[str, ...] | None = ("t",),
+        owned: Held | None = None,
+        instance: str | None = None,
+        rack: str | None = None,
+        regex: str | None = None,
+        assignor: str | None = None,
+        rebalance_ms: int | None = None,
+        version: int = 1,
+    ) -> ConsumerGroupHeartbeatResponse:
+        """Send ConsumerGroupHeartbeat: a full one to join (epoch 0), otherwise one without what does not change."""
+        joins = epoch == 0
+        held = [TopicPartitions(topic_id=self.topics.id_of(name), partitions=each) for name, each in (owned or {}).items()]
+        request = ConsumerGroupHeartbeatRequest(
+            group_id=group,
+            member_id=member_id,
+            member_epoch=epoch,
+            instance_id=instance,
+            rack_id=rack,
+            rebalance_timeout_ms=(60_000 if rebalance_ms is None else rebalance_ms) if joins else -1,
+            subscribed_topic_names=list(topics) if joins and topics is not None else None,
+            subscribed_topic_regex=regex,
+            server_assignor=assignor,
+            topic_partitions=held if joins or owned is not None else None,
+        )
+        caller = Caller("c", "/127.0.0.1", version)
+        answer = self.done(self.coordinator.consumer_heartbeat(caller, request))
+        assert isinstance(answer, ConsumerGroupHeartbeatResponse)
+        return answer
+
+    def given(self, answer: ConsumerGroupHeartbeatResponse) -> Held | None:
+        """The partitions in an answer, by topic name."""
+        if answer.assignment is None:
+            return None
+        held = {}
+        for each in answer.assignment.topic_partitions:
+            info = self.topics.by_id(each.topic_id)
+            held["?" if info is None else info.name] = each.partitions
+        return held
+
+    def describe_consumer(self, group: str = GROUP) -> DescribedConsumerGroup:
+        """Send ConsumerGroupDescribe."""
+        response = self.done(self.coordinator.describe_consumer_groups(ConsumerGroupDescribeRequest(group_ids=[group])))
+        answer: DescribedConsumerGroup = response.groups[0]
+        return answer
 
     # -- whole stories ---------------------------------------------------------------------------------------------
 

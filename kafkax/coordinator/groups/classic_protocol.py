@@ -462,14 +462,24 @@ class ClassicProtocol:
         if len(group.members) > self._settings.max_size:
             self._prepare(group, f"the group has more than {self._settings.max_size} members")
 
+    def rebalance(self, group: ClassicGroup, reason: str) -> None:
+        """Begin a rebalance of a group whose members must all join again."""
+        self._prepare(group, reason)
+
     def abandon(self, group: ClassicGroup) -> None:
         """Answer everybody who waits: the coordinator moves to another broker."""
-        moved = KafkaError(ErrorCode.NOT_COORDINATOR, f"the coordinator of group {group.group_id} moved")
+        self._fail_all(group, KafkaError(ErrorCode.NOT_COORDINATOR, f"the coordinator of group {group.group_id} moved"))
+
+    def send_back(self, group: ClassicGroup) -> None:
+        """Have everybody who waits join again: the group has become a consumer group."""
+        self._fail_all(group, KafkaError(ErrorCode.REBALANCE_IN_PROGRESS, f"{group.group_id} has a new protocol; join again"))
+
+    def _fail_all(self, group: ClassicGroup, error: KafkaError) -> None:
         for member in group.members.values():
             if member.awaiting_join is not None:
-                group.take_join(member).fail(moved)
+                group.take_join(member).fail(error)
             if member.awaiting_sync is not None:
-                group.take_sync(member).fail(moved)
+                group.take_sync(member).fail(error)
 
     def forget(self, group: ClassicGroup) -> None:
         """Call off what was timed for a group that is deleted or becomes another kind."""

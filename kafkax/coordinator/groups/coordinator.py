@@ -11,12 +11,17 @@ from struct import iter_unpack
 from typing import Any, TypeVar
 
 from kafkax.clock import Clock
+from kafkax.coordinator.groups.consumer_protocol import validate_heartbeat
+from kafkax.coordinator.groups.describe import DescribedConsumerGroup
 from kafkax.coordinator.groups.settings import Caller, GroupSettings
 from kafkax.coordinator.groups.shard import GroupShard
+from kafkax.coordinator.groups.topics import NoTopics, TopicView
 from kafkax.coordinator.promise import Promise
 from kafkax.coordinator.runtime import Appender, CoordinatorRuntime, Loader, Result, RuntimeSettings
 from kafkax.coordinator.timers import Timers
 from kafkax.errors import ErrorCode, KafkaError
+from kafkax.protocol.messages.consumer_group_describe import ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse
+from kafkax.protocol.messages.consumer_group_heartbeat import ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse
 from kafkax.protocol.messages.delete_groups import DeletableGroupResult, DeleteGroupsRequest, DeleteGroupsResponse
 from kafkax.protocol.messages.describe_groups import DescribedGroup, DescribeGroupsRequest, DescribeGroupsResponse
 from kafkax.protocol.messages.heartbeat import HeartbeatRequest, HeartbeatResponse
@@ -50,6 +55,11 @@ _AS_SEEN_BY_CLIENTS = {
 }
 """What is wrong with the internal topic's partition means something else for a topic of the client's."""
 
+_SELF_EVIDENT = {
+    ErrorCode.NOT_COORDINATOR,
+    ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
+    ErrorCode.COORDINATOR_NOT_AVAILABLE,
+}
 _LEAVE_LISTS_MEMBERS_SINCE = 3
 _PROTOCOL_MAY_BE_NULL_SINCE = 7
 
@@ -79,6 +89,7 @@ class GroupCoordinator:
         settings: limits and delays.
         runtime: limits of the runtime.
         partitions: offsets.topic.num.partitions.
+        topics: the cluster's topics as they are when called; without it there are none.
     """
 
     def __init__(
@@ -90,11 +101,12 @@ class GroupCoordinator:
         settings: GroupSettings | None = None,
         runtime: RuntimeSettings | None = None,
         partitions: int = 50,
+        topics: Callable[[], TopicView] = NoTopics,
     ) -> None:
         self.settings = settings or GroupSettings()
         self._partitions = partitions
         self.runtime: CoordinatorRuntime[GroupShard] = CoordinatorRuntime(
-            lambda _, keyed, undo: GroupShard(keyed, undo, clock, self.settings), appender, loader, timers, clock, runtime
+            lambda _, keyed, undo: GroupShard(keyed, undo, clock, self.settings, topics), appender, loader, timers, clock, runtime
         )
 
     def partition_of(self, group_id: str) -> int:
@@ -142,7 +154,9 @@ class GroupCoordinator:
         if not request.group_id:
             reply.fail(KafkaError(ErrorCode.INVALID_GROUP_ID))
         else:
-            self._fail_with(reply, self._write(request.group_id, lambda shard: shard.sync(request, reply)))
+            written = self._write(request.group_id, lambda shard: shard.sync(request, reply))
+            self._fail_with(reply, written)
+            written.on_done(lambda done: reply.resolve(done.result()) if done.error is None and done.result() else None)
         return reply.map(lambda response: response, lambda error: SyncGroupResponse(error_code=_code(error)))
 
     def heartbeat(self, request: HeartbeatRequest) -> HeartbeatResponse:
@@ -180,6 +194,22 @@ class GroupCoordinator:
             return Promise.of(LeaveGroupResponse(error_code=ErrorCode.INVALID_GROUP_ID))
         return self._write(request.group_id, lambda shard: shard.leave(request)).map(answer, refused)
 
+    def consumer_heartbeat(
+        self, caller: Caller, request: ConsumerGroupHeartbeatRequest
+    ) -> Promise[ConsumerGroupHeartbeatResponse]:
+        """ConsumerGroupHeartbeat (key 68)."""
+
+        def refused(error: BaseException) -> ConsumerGroupHeartbeatResponse:
+            # A coordinator that moves or loads needs no explanation; everything else has one.
+            code = _code(error)
+            return ConsumerGroupHeartbeatResponse(error_code=code, error_message=None if code in _SELF_EVIDENT else str(error))
+
+        try:
+            validate_heartbeat(request, caller.version, self.settings.consumer_assignors)
+        except KafkaError as error:
+            return Promise.of(refused(error))
+        return self._write(request.group_id, lambda shard: shard.consumer_heartbeat(caller, request)).map(_same, refused)
+
     # -- offsets ---------------------------------------------------------------------------------------------------
 
     def commit_offsets(self, caller: Caller, request: OffsetCommitRequest) -> Promise[OffsetCommitResponse]:
@@ -213,6 +243,11 @@ class GroupCoordinator:
         for index in self.runtime.active():
             self.runtime.write(index, lambda shard: shard.delete_topics(topics))
 
+    def topics_changed(self, topics: Collection[str], *, names: bool) -> None:
+        """Have consumer groups look anew at topics that were made, grew, moved or went; ``names``: some came or went."""
+        for index in self.runtime.active():
+            self.runtime.shard(index).topics_changed(topics, names=names)
+
     # -- admin -----------------------------------------------------------------------------------------------------
 
     def describe_groups(self, caller: Caller, request: DescribeGroupsRequest) -> Promise[DescribeGroupsResponse]:
@@ -227,6 +262,23 @@ class GroupCoordinator:
 
         return Promise.all([describe(group_id) for group_id in request.groups]).map(
             lambda groups: DescribeGroupsResponse(groups=groups)
+        )
+
+    def describe_consumer_groups(self, request: ConsumerGroupDescribeRequest) -> Promise[ConsumerGroupDescribeResponse]:
+        """ConsumerGroupDescribe (key 69)."""
+
+        def refused(group_id: str, code: ErrorCode) -> DescribedConsumerGroup:
+            return DescribedConsumerGroup(group_id=group_id, error_code=code)
+
+        def describe(group_id: str) -> Promise[DescribedConsumerGroup]:
+            if not group_id:
+                return Promise.of(refused(group_id, ErrorCode.INVALID_GROUP_ID))
+            return self._read(group_id, lambda shard: shard.describe_consumer(group_id)).map(
+                _same, lambda error: refused(group_id, _code(error))
+            )
+
+        return Promise.all([describe(group_id) for group_id in request.group_ids]).map(
+            lambda groups: ConsumerGroupDescribeResponse(groups=groups)
         )
 
     def list_groups(self, request: ListGroupsRequest) -> Promise[ListGroupsResponse]:

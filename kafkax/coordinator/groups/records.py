@@ -9,6 +9,22 @@ from kafkax.coordinator.groups.classic import ClassicGroup, ClassicMember, Class
 from kafkax.coordinator.offset_records import OffsetRecord, decode_key, decode_value, encode_key, encode_value
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.protocol.coordinator_records.classic_group import GroupMetadataKey, GroupMetadataValue, MemberMetadata
+from kafkax.protocol.coordinator_records.consumer_group import (
+    ConsumerGroupCurrentMemberAssignmentKey,
+    ConsumerGroupCurrentMemberAssignmentValue,
+    ConsumerGroupMemberMetadataKey,
+    ConsumerGroupMemberMetadataValue,
+    ConsumerGroupMetadataKey,
+    ConsumerGroupMetadataValue,
+    ConsumerGroupPartitionMetadataKey,
+    ConsumerGroupPartitionMetadataValue,
+    ConsumerGroupRegularExpressionKey,
+    ConsumerGroupRegularExpressionValue,
+    ConsumerGroupTargetAssignmentMemberKey,
+    ConsumerGroupTargetAssignmentMemberValue,
+    ConsumerGroupTargetAssignmentMetadataKey,
+    ConsumerGroupTargetAssignmentMetadataValue,
+)
 from kafkax.protocol.coordinator_records.framing import CoordinatorKey, CoordinatorValue, leading_int16
 
 __all__ = [
@@ -21,8 +37,17 @@ __all__ = [
 ]
 
 _LAST_OFFSET_KIND = 1
-_TYPES: dict[int, tuple[type[CoordinatorKey], type[CoordinatorValue]]] = {2: (GroupMetadataKey, GroupMetadataValue)}
-"""Kinds of records besides offset commits, which have a quicker way."""
+_TYPES: dict[int, tuple[type[CoordinatorKey], type[CoordinatorValue]]] = {
+    2: (GroupMetadataKey, GroupMetadataValue),
+    3: (ConsumerGroupMetadataKey, ConsumerGroupMetadataValue),
+    4: (ConsumerGroupPartitionMetadataKey, ConsumerGroupPartitionMetadataValue),
+    5: (ConsumerGroupMemberMetadataKey, ConsumerGroupMemberMetadataValue),
+    6: (ConsumerGroupTargetAssignmentMetadataKey, ConsumerGroupTargetAssignmentMetadataValue),
+    7: (ConsumerGroupTargetAssignmentMemberKey, ConsumerGroupTargetAssignmentMemberValue),
+    8: (ConsumerGroupCurrentMemberAssignmentKey, ConsumerGroupCurrentMemberAssignmentValue),
+    16: (ConsumerGroupRegularExpressionKey, ConsumerGroupRegularExpressionValue),
+}
+"""Kinds of records besides offset commits, which have a quicker way.  Kind 4 is what Kafka 4.0 wrote and later ones ignore."""
 
 _GROUP_METADATA_VERSION = 3
 """What Kafka 4.3 writes; version 4 only adds tagged fields, of which there are none."""

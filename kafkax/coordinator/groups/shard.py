@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable
-from typing import Any
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, TypeAlias
 
 from kafkax.clock import Clock
 from kafkax.coordinator.batches import Entry
-from kafkax.coordinator.groups.classic import ClassicGroup, ClassicState
+from kafkax.coordinator.groups.classic import CONSUMER_PROTOCOL_TYPE, ClassicGroup, ClassicState
+from kafkax.coordinator.groups.classic_bridge import ClassicBridge
 from kafkax.coordinator.groups.classic_protocol import ClassicProtocol
+from kafkax.coordinator.groups.commits import check_classic_commit, check_consumer_commit, check_consumer_fetch
+from kafkax.coordinator.groups.consumer_group import ConsumerGroup, ConsumerState
+from kafkax.coordinator.groups.consumer_protocol import ConsumerProtocol, Writer
+from kafkax.coordinator.groups.consumer_records import group_tombstones, replay_record
+from kafkax.coordinator.groups.describe import DescribedConsumerGroup, describe_classic, describe_consumer
+from kafkax.coordinator.groups.migration import can_downgrade, can_upgrade, downgraded, write_upgraded
 from kafkax.coordinator.groups.records import (
     GroupRecord,
     classic_group_from,
+    classic_group_record,
     classic_group_tombstone,
     decode_record,
     encode_record,
 )
 from kafkax.coordinator.groups.settings import Caller, GroupSettings
+from kafkax.coordinator.groups.topics import TopicView
 from kafkax.coordinator.offset_records import CommittedOffset, OffsetRecord
 from kafkax.coordinator.offsets import OffsetStore
 from kafkax.coordinator.promise import Promise
@@ -26,7 +35,9 @@ from kafkax.coordinator.timers import KeyedTimers
 from kafkax.coordinator.undo import UndoDict, UndoLog
 from kafkax.errors import ErrorCode, KafkaError, ProtocolError
 from kafkax.protocol.coordinator_records.classic_group import GroupMetadataKey, GroupMetadataValue
-from kafkax.protocol.messages.describe_groups import DescribedGroup, DescribedGroupMember
+from kafkax.protocol.coordinator_records.consumer_group import ConsumerGroupMetadataKey, ConsumerGroupPartitionMetadataKey
+from kafkax.protocol.messages.consumer_group_heartbeat import ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse
+from kafkax.protocol.messages.describe_groups import DescribedGroup
 from kafkax.protocol.messages.heartbeat import HeartbeatRequest
 from kafkax.protocol.messages.join_group import JoinGroupRequest, JoinGroupResponse
 from kafkax.protocol.messages.leave_group import LeaveGroupRequest, LeaveGroupResponse
@@ -45,6 +56,10 @@ _GROUP_ID_NOT_FOUND_SINCE = 9
 _DEAD_WITH_ERROR_SINCE = 6
 """First version of DescribeGroups that answers GROUP_ID_NOT_FOUND where older ones say Dead."""
 _CLEANUP = ("cleanup",)
+_EMPTY_STATES = (ClassicState.EMPTY, ConsumerState.EMPTY)
+
+
+Group: TypeAlias = "ClassicGroup | ConsumerGroup"
 
 
 class GroupShard:
@@ -55,30 +70,41 @@ class GroupShard:
         undo: of the shard.
         clock: time.
         settings: limits and delays.
+        topics: the cluster's topics as they are when called.
     """
 
-    def __init__(self, timers: KeyedTimers, undo: UndoLog, clock: Clock, settings: GroupSettings) -> None:
+    def __init__(
+        self, timers: KeyedTimers, undo: UndoLog, clock: Clock, settings: GroupSettings, topics: Callable[[], TopicView]
+    ) -> None:
         self._timers = timers
+        self._undo = undo
         self._clock = clock
         self._settings = settings
-        self.groups: UndoDict[str, ClassicGroup] = UndoDict(undo)
+        self._topics = topics
+        self.groups: UndoDict[str, Group] = UndoDict(undo)
         self.offsets = OffsetStore(undo, settings.offset_metadata_max_bytes)
         self._classic = ClassicProtocol(timers, clock, settings)
+        self._consumer = ConsumerProtocol(timers, clock, settings, topics, self.replay, self._find_consumer, self._members_left)
+        self._bridge = ClassicBridge(self._consumer)
 
-    # -- groups ----------------------------------------------------------------------------------------------------
+    # -- finding groups --------------------------------------------------------------------------------------------
 
-    def _group(self, group_id: str) -> ClassicGroup:
+    def _group(self, group_id: str) -> Group:
         group = self.groups.get(group_id)
         if group is None:
-            raise KafkaError(ErrorCode.GROUP_ID_NOT_FOUND, f"Group {group_id} not found.")
+            raise KafkaError(ErrorCode.GROUP_ID_NOT_FOUND, f"there is no group {group_id}")
         return group
 
-    def _classic_group(self, group_id: str) -> ClassicGroup:
+    def _group_of_member(self, group_id: str) -> Group:
         """The group, for requests that only a member may send: one that does not exist has no members."""
         group = self.groups.get(group_id)
         if group is None:
             raise KafkaError(ErrorCode.UNKNOWN_MEMBER_ID, f"group {group_id} does not exist; join again")
         return group
+
+    def _find_consumer(self, group_id: str) -> ConsumerGroup | None:
+        group = self.groups.get(group_id)
+        return group if isinstance(group, ConsumerGroup) else None
 
     def _new_classic_group(self, group_id: str) -> ClassicGroup:
         group = ClassicGroup(group_id, self._clock.wall_ms())
@@ -86,74 +112,179 @@ class GroupShard:
         dict.__setitem__(self.groups, group_id, group)
         return group
 
+    # -- the classic protocol --------------------------------------------------------------------------------------
+
     def join(self, caller: Caller, request: JoinGroupRequest, reply: Promise[JoinGroupResponse]) -> Result[None]:
         """JoinGroup; the answer comes through ``reply``."""
         group = self.groups.get(request.group_id)
-        if group is None:
-            if request.member_id:
-                raise KafkaError(ErrorCode.UNKNOWN_MEMBER_ID, f"group {request.group_id} does not exist; join without an id")
-            group = self._new_classic_group(request.group_id)
-        return self._classic.join(group, caller, request, reply)
+        if isinstance(group, ConsumerGroup) and group.members:
+            write = Writer(self.replay)
+            result = self._bridge.join(group, caller, request, reply, self._topics(), write)
+            if can_downgrade(group, self._settings):
+                self._downgrade(group, write)
+            return result
+        if group is None and request.member_id:
+            raise KafkaError(ErrorCode.UNKNOWN_MEMBER_ID, f"group {request.group_id} does not exist; join without an id")
+        tombstones: list[Any] = []
+        if isinstance(group, ConsumerGroup):
+            # Nobody is in, so it may become whatever the first member wants.
+            write = Writer(self.replay)
+            write(*group_tombstones(group))
+            tombstones, group = write.records, None
+        result = self._classic.join(group or self._new_classic_group(request.group_id), caller, request, reply)
+        return Result([*tombstones, *result.records], result.response, False, result.on_commit) if tombstones else result
 
-    def sync(self, request: SyncGroupRequest, reply: Promise[SyncGroupResponse]) -> Result[None]:
-        """SyncGroup; the answer comes through ``reply``."""
-        return self._classic.sync(self._classic_group(request.group_id), request, reply)
+    def sync(self, request: SyncGroupRequest, reply: Promise[SyncGroupResponse]) -> Result[Any]:
+        """SyncGroup; the answer comes through ``reply``, or for members of a consumer group as the response."""
+        group = self._group_of_member(request.group_id)
+        if isinstance(group, ConsumerGroup):
+            return self._bridge.sync(group, request, self._topics())
+        return self._classic.sync(group, request, reply)
 
     def heartbeat(self, request: HeartbeatRequest) -> ErrorCode:
         """Heartbeat."""
-        return self._classic.heartbeat(self._classic_group(request.group_id), request)
+        group = self._group_of_member(request.group_id)
+        if isinstance(group, ConsumerGroup):
+            return self._bridge.heartbeat(group, request)
+        return self._classic.heartbeat(group, request)
 
     def leave(self, request: LeaveGroupRequest) -> Result[LeaveGroupResponse]:
         """LeaveGroup, with the members in a list as from version 3 on."""
-        return self._classic.leave(self._classic_group(request.group_id), request)
+        group = self._group_of_member(request.group_id)
+        if isinstance(group, ConsumerGroup):
+            return self._bridge.leave(group, request, Writer(self.replay))
+        return self._classic.leave(group, request)
+
+    # -- the consumer protocol -------------------------------------------------------------------------------------
+
+    def consumer_heartbeat(
+        self, caller: Caller, request: ConsumerGroupHeartbeatRequest
+    ) -> Result[ConsumerGroupHeartbeatResponse]:
+        """ConsumerGroupHeartbeat."""
+        write = Writer(self.replay)
+        if request.member_epoch < 0:
+            found = self._find_consumer(request.group_id)
+            if found is None:
+                raise KafkaError(ErrorCode.GROUP_ID_NOT_FOUND, f"there is no consumer group {request.group_id}")
+            return self._consumer.leave(found, request, write)
+        return self._consumer.heartbeat(self._consumer_group(request, write), caller, request, write)
+
+    def _consumer_group(self, request: ConsumerGroupHeartbeatRequest, write: Writer) -> ConsumerGroup:
+        """The group of a heartbeat, made when its first member joins, or made of a classic group."""
+        group = self.groups.get(request.group_id)
+        if isinstance(group, ConsumerGroup):
+            return group
+        joins = request.member_epoch == 0
+        if not joins or (group is not None and group.members and not can_upgrade(group, self._settings)):
+            raise KafkaError(ErrorCode.GROUP_ID_NOT_FOUND, f"there is no consumer group {request.group_id}")
+        if group is not None and group.members:
+            # Read everything before anything changes: a member that cannot be read leaves the group as it is.
+            return self._upgrade(group, write)
+        if group is not None:
+            write(classic_group_tombstone(request.group_id))
+        made = self.groups[request.group_id] = ConsumerGroup(request.group_id, self._undo)
+        return made
+
+    def _upgrade(self, classic: ClassicGroup, write: Writer) -> ConsumerGroup:
+        group_id = classic.group_id
+        write(classic_group_tombstone(group_id))
+        group = self.groups[group_id] = ConsumerGroup(group_id, self._undo)
+        try:
+            write_upgraded(classic, self._topics(), write, self._clock.wall_ms())
+        except KafkaError:
+            self._classic.watch(classic)
+            raise
+        self._classic.send_back(classic)
+        self._consumer.watch(group)
+        write.when_undone(lambda: self._rewatch(classic))
+        return group
+
+    def _rewatch(self, group: Group) -> None:
+        """Watch a group that the undo log has put back in place of what it was to become."""
+        self._unwatch(group)
+        self._watch(group)
+
+    def _watch(self, group: Group) -> None:
+        if isinstance(group, ConsumerGroup):
+            self._consumer.watch(group)
+        else:
+            self._classic.watch(group)
+
+    def _unwatch(self, group: Group) -> None:
+        if isinstance(group, ConsumerGroup):
+            self._consumer.forget(group)
+        else:
+            self._classic.forget(group)
+
+    def _members_left(self, group: ConsumerGroup, write: Writer) -> None:
+        if can_downgrade(group, self._settings):
+            self._downgrade(group, write)
+        else:
+            self._consumer.after_removal(group, write)
+
+    def _downgrade(self, group: ConsumerGroup, write: Writer) -> None:
+        classic = downgraded(group, self._topics(), self._clock.wall_ms)
+        log.info("group %s becomes a classic group of %d members", group.group_id, len(classic.members))
+        self._consumer.forget(group)
+        write(*group_tombstones(group))
+        assignments = {member.member_id: member.assignment for member in classic.members.values()}
+        write.append(classic_group_record(classic, assignments))
+        self.groups[group.group_id] = classic
+        self._classic.watch(classic)
+        self._classic.rebalance(classic, "the last member of the consumer protocol is gone")
+
+        def undone() -> None:
+            self._classic.forget(classic)
+            self._rewatch(group)
+
+        write.when_undone(undone)
+
+    # -- describing ------------------------------------------------------------------------------------------------
 
     def describe(self, caller: Caller, group_id: str) -> DescribedGroup:
         """DescribeGroups for one group."""
         group = self.groups.get(group_id)
-        if group is None:
-            missing = DescribedGroup(group_id=group_id, group_state=ClassicState.DEAD.value)
-            if caller.version >= _DEAD_WITH_ERROR_SINCE:
-                missing.error_code = ErrorCode.GROUP_ID_NOT_FOUND
-                missing.error_message = f"Group {group_id} not found."
-            return missing
-        stable = group.state is ClassicState.STABLE
-        return DescribedGroup(
-            group_id=group_id,
-            group_state=group.state.value,
-            protocol_type=group.protocol_type or "",
-            protocol_data=(group.protocol_name or "") if stable else "",
-            members=[
-                DescribedGroupMember(
-                    member_id=member.member_id,
-                    group_instance_id=member.instance_id,
-                    client_id=member.client_id,
-                    client_host=member.client_host,
-                    member_metadata=member.metadata(group.protocol_name) if stable else b"",
-                    member_assignment=member.assignment if stable else b"",
-                )
-                for member in group.members.values()
-            ],
+        if isinstance(group, ClassicGroup):
+            return describe_classic(group)
+        missing = DescribedGroup(group_id=group_id, group_state=ClassicState.DEAD.value)
+        if caller.version >= _DEAD_WITH_ERROR_SINCE:
+            missing.error_code = ErrorCode.GROUP_ID_NOT_FOUND
+            kind = "classic group" if group is not None else "group"
+            missing.error_message = f"there is no {kind} {group_id}"
+        return missing
+
+    def describe_consumer(self, group_id: str) -> DescribedConsumerGroup:
+        """ConsumerGroupDescribe for one group."""
+        group = self.groups.get(group_id)
+        if isinstance(group, ConsumerGroup):
+            return describe_consumer(group, self._topics(), self._settings.consumer_assignors[0])
+        kind = "consumer group" if group is not None else "group"
+        return DescribedConsumerGroup(
+            group_id=group_id, error_code=ErrorCode.GROUP_ID_NOT_FOUND, error_message=f"there is no {kind} {group_id}"
         )
 
     def list_groups(self, states: frozenset[str], types: frozenset[str]) -> list[ListedGroup]:
         """ListGroups; filters are lower-case names, an empty one lets everything through."""
-        return [
-            ListedGroup(
-                group_id=group.group_id,
-                protocol_type=group.protocol_type or "",
-                group_state=group.state.value,
-                group_type="classic",
+        listed = []
+        for group in self.groups.values():
+            kind = "classic" if isinstance(group, ClassicGroup) else "consumer"
+            if types and kind not in types:
+                continue
+            state = group.state.value
+            if states and state.lower() not in states:
+                continue
+            protocol_type = (group.protocol_type or "") if isinstance(group, ClassicGroup) else CONSUMER_PROTOCOL_TYPE
+            listed.append(
+                ListedGroup(group_id=group.group_id, protocol_type=protocol_type, group_state=state, group_type=kind)
             )
-            for group in self.groups.values()
-            if (not states or group.state.value.lower() in states) and (not types or "classic" in types)
-        ]
+        return listed
 
     def delete_group(self, group_id: str) -> Result[ErrorCode]:
         """DeleteGroups for one group: its offsets and itself, if it has no members."""
         group = self._group(group_id)
-        if group.state is not ClassicState.EMPTY:
+        if group.state not in _EMPTY_STATES:
             raise KafkaError(ErrorCode.NON_EMPTY_GROUP, f"group {group_id} has members")
-        records: list[Any] = [*self.offsets.delete_all(group_id), classic_group_tombstone(group_id)]
+        records: list[Any] = [*self.offsets.delete_all(group_id), *_tombstones(group)]
         return Result(records, ErrorCode.NONE)
 
     # -- offsets ---------------------------------------------------------------------------------------------------
@@ -161,42 +292,33 @@ class GroupShard:
     def commit_offsets(self, caller: Caller, request: OffsetCommitRequest) -> Result[OffsetCommitResponse]:
         """OffsetCommit by a member, or by anybody (generation -1, no member id) for a group without members."""
         group = self.groups.get(request.group_id)
-        generation = request.generation_id_or_member_epoch
         if group is None:
-            if generation >= 0:
+            if request.generation_id_or_member_epoch >= 0:
                 since = caller.version >= _GROUP_ID_NOT_FOUND_SINCE
                 code = ErrorCode.GROUP_ID_NOT_FOUND if since else ErrorCode.ILLEGAL_GENERATION
                 raise KafkaError(code, f"group {request.group_id} does not exist")
             group = self._new_classic_group(request.group_id)
-        self._validate_classic_commit(group, request)
-        if group.state in (ClassicState.STABLE, ClassicState.PREPARING_REBALANCE):
-            self._classic.touch(group, request.member_id)
-        records, response = self.offsets.commit(request, self._clock.wall_ms())
+        if isinstance(group, ConsumerGroup):
+            refused = check_consumer_commit(group, caller, request)
+        else:
+            refused = {}
+            check_classic_commit(group, request)
+            if group.state in (ClassicState.STABLE, ClassicState.PREPARING_REBALANCE):
+                self._classic.touch(group, request.member_id)
+        records, response = self.offsets.commit(request, self._clock.wall_ms(), refused)
         return Result(records, response)
-
-    @staticmethod
-    def _validate_classic_commit(group: ClassicGroup, request: OffsetCommitRequest) -> None:
-        generation = request.generation_id_or_member_epoch
-        if generation < 0 and group.state is ClassicState.EMPTY:
-            return
-        if generation < 0 and not request.member_id and request.group_instance_id is None:
-            raise KafkaError(ErrorCode.UNKNOWN_MEMBER_ID, f"group {group.group_id} has members; only they may commit")
-        group.validate(request.member_id, request.group_instance_id)
-        if generation != group.generation:
-            raise KafkaError(
-                ErrorCode.ILLEGAL_GENERATION, f"{group.group_id} is at generation {group.generation}, not {generation}"
-            )
-        if group.state is ClassicState.COMPLETING_REBALANCE:
-            raise KafkaError(ErrorCode.REBALANCE_IN_PROGRESS, f"{group.group_id} waits for its assignment; join again")
 
     def fetch_offsets(self, request: OffsetFetchRequestGroup, *, require_stable: bool) -> OffsetFetchResponseGroup:
         """OffsetFetch for one group."""
-        return self.offsets.fetch(request, require_stable=require_stable, known=request.group_id in self.groups)
+        group = self.groups.get(request.group_id)
+        if isinstance(group, ConsumerGroup):
+            check_consumer_fetch(group, request)
+        return self.offsets.fetch(request, require_stable=require_stable, known=group is not None)
 
     def delete_offsets(self, request: OffsetDeleteRequest) -> Result[OffsetDeleteResponse]:
         """OffsetDelete: of topics that the group does not read."""
         group = self._group(request.group_id)
-        if group.state is not ClassicState.EMPTY and not group.is_consumer_group:
+        if isinstance(group, ClassicGroup) and group.state is not ClassicState.EMPTY and not group.is_consumer_group:
             raise KafkaError(ErrorCode.NON_EMPTY_GROUP, f"group {group.group_id} has members whose subscriptions cannot be known")
         records, response = self.offsets.delete(request, group.subscribes_to)
         return Result(records, response)
@@ -214,26 +336,27 @@ class GroupShard:
         for group in self.groups.values():
             expired = self._expired(group)
             records += expired
-            if group.state is ClassicState.EMPTY and not group.pending_members:
-                left = sum(1 for _ in self.offsets.of(group.group_id)) - len(expired)
-                if left == 0 and not (not expired and self.offsets.has_any(group.group_id)):
-                    records.append(classic_group_tombstone(group.group_id))
+            if group.state not in _EMPTY_STATES or (isinstance(group, ClassicGroup) and group.pending_members):
+                continue
+            left = sum(1 for _ in self.offsets.of(group.group_id)) - len(expired)
+            if left == 0 and not self.offsets.has_pending(group.group_id):
+                records += _tombstones(group)
         return Result(records, None)
 
-    def _expired(self, group: ClassicGroup) -> list[OffsetRecord]:
+    def _expired(self, group: Group) -> list[OffsetRecord]:
         now, retention = self._clock.wall_ms(), self._settings.offsets_retention_ms
 
         def by_commit(committed: CommittedOffset) -> int:
             return committed.commit_timestamp_ms
 
-        def by_state(committed: CommittedOffset) -> int:
-            emptied = group.state_timestamp_ms
-            return committed.commit_timestamp_ms if emptied is None else emptied
-
+        if isinstance(group, ConsumerGroup):
+            return self.offsets.expired(group.group_id, now, retention, by_commit, group.subscribes_to)
         if group.protocol_type is None:
             return self.offsets.expired(group.group_id, now, retention, by_commit, lambda _: False)
         if group.state is ClassicState.EMPTY:
-            return self.offsets.expired(group.group_id, now, retention, by_state, lambda _: False)
+            emptied = group.state_timestamp_ms
+            base = by_commit if emptied is None else (lambda _: emptied)
+            return self.offsets.expired(group.group_id, now, retention, base, lambda _: False)
         if group.state is ClassicState.STABLE and group.subscribed_topics() is not None:
             return self.offsets.expired(group.group_id, now, retention, by_commit, group.subscribes_to)
         return []
@@ -252,14 +375,30 @@ class GroupShard:
                 self.groups[record.group] = ClassicGroup(record.group, self._clock.wall_ms())
         elif isinstance(record.key, GroupMetadataKey):
             self._replay_classic(record.key.group, record.value)
+        elif not isinstance(record.key, ConsumerGroupPartitionMetadataKey):
+            self._replay_consumer(record)
 
     def _replay_classic(self, group_id: str, value: Any) -> None:
-        if value is None:
-            group = self.groups.pop(group_id)
-            if group is not None:
-                self._classic.forget(group)
-        elif isinstance(value, GroupMetadataValue):
+        if isinstance(value, GroupMetadataValue):
             self.groups[group_id] = classic_group_from(group_id, value, self._clock.wall_ms())
+        elif isinstance(group := self.groups.get(group_id), ClassicGroup):
+            del self.groups[group_id]
+            self._classic.forget(group)
+
+    def _replay_consumer(self, record: GroupRecord) -> None:
+        group_id: str = getattr(record.key, "group_id")  # noqa: B009 -- every key of a consumer group has one
+        group = self.groups.get(group_id)
+        if isinstance(record.key, ConsumerGroupMetadataKey) and record.value is None:
+            if isinstance(group, ConsumerGroup):
+                del self.groups[group_id]
+                self._consumer.forget(group)
+            return
+        if not isinstance(group, ConsumerGroup):
+            if record.value is None:
+                return
+            # A log may tell of a group's offsets first, which alone make a classic group of it.
+            group = self.groups[group_id] = ConsumerGroup(group_id, self._undo)
+        replay_record(group, record)
 
     def load(self, entries: Iterable[Entry], producer: Producer | None) -> None:
         """Apply a batch of the log."""
@@ -279,10 +418,23 @@ class GroupShard:
     def loaded(self) -> None:
         """Await heartbeats, and begin to look for what has expired."""
         for group in list(self.groups.values()):
-            self._classic.watch(group)
+            self._watch(group)
         self._timers.set(_CLEANUP, self._settings.offsets_retention_check_interval_ms, lambda _: self.clean_up())
 
     def unloaded(self) -> None:
         """Answer everybody who waits."""
         for group in list(self.groups.values()):
-            self._classic.abandon(group)
+            if isinstance(group, ClassicGroup):
+                self._classic.abandon(group)
+
+    def topics_changed(self, topics: Collection[str], *, names: bool) -> None:
+        """Topics were made, grew, moved or went; ``names`` tells whether regular expressions may match anew."""
+        for group in self.groups.values():
+            if isinstance(group, ConsumerGroup) and (
+                (names and group.subscribed_regexes) or any(group.subscribes_to(topic) for topic in topics)
+            ):
+                group.refresh_needed = True
+
+
+def _tombstones(group: Group) -> list[GroupRecord]:
+    return group_tombstones(group) if isinstance(group, ConsumerGroup) else [classic_group_tombstone(group.group_id)]

@@ -324,3 +324,34 @@ async def test_a_promise_can_be_awaited(world: World) -> None:
 
     asyncio.get_running_loop().call_soon(later.resolve, 3)
     assert await later == 3
+
+
+def test_an_operation_that_follows_a_full_batch_which_fails_fails_with_it() -> None:
+    world = World(max_batch_bytes=200)
+    world.topic.fail_append = lambda: ErrorCode.KAFKA_STORAGE_ERROR
+    first = world.runtime.write(0, put(("a", "x" * 100)))
+    second = world.runtime.write(0, put(("b", "x" * 100)))
+    assert [code(first), code(second)] == [ErrorCode.KAFKA_STORAGE_ERROR] * 2
+    assert world.words == {}
+    world.topic.fail_append = lambda: None
+    world.time.run()
+    assert world.topic.batches == {}
+
+
+def test_a_full_batch_that_was_appended_is_not_taken_back_with_the_next() -> None:
+    world = World(max_batch_bytes=200)
+    codes = iter([None, ErrorCode.KAFKA_STORAGE_ERROR])
+    world.topic.fail_append = lambda: next(codes)
+    world.runtime.write(0, put(("a", "x" * 100)))
+    world.runtime.write(0, put(("b", "x" * 100)))
+    world.time.run()
+    assert set(world.words) == {"a"}
+
+
+def test_what_a_shard_changed_itself_is_taken_back_when_its_operation_fails(world: World) -> None:
+    def operation(shard: Words) -> Result[None]:
+        shard.replay(("a", "1"), None)
+        raise KafkaError(ErrorCode.INVALID_REQUEST, "changed its mind")
+
+    world.runtime.write(0, operation)
+    assert world.words == {}

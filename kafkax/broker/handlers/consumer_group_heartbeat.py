@@ -1,0 +1,17 @@
+"""ConsumerGroupHeartbeat (key 68): join, stay in and leave a consumer group (KIP-848).
+
+Versions: 1 adds regular expressions, and has clients make their member ids (KIP-1082).
+"""
+
+from __future__ import annotations
+
+from kafkax.broker.handlers.spec import RequestContext, Spec
+from kafkax.protocol.messages.consumer_group_heartbeat import ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse
+
+SPEC = Spec(key=68, min_version=0, max_version=1)
+
+
+async def handle(context: RequestContext, request: ConsumerGroupHeartbeatRequest) -> ConsumerGroupHeartbeatResponse:
+    """Answered once what it changed is committed, at once when it changed nothing."""
+    groups = context.services.groups
+    return await groups.coordinator.consumer_heartbeat(groups.caller(context), request)
