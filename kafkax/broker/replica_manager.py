@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from uuid import UUID
 
 from kafkax._core.partition import Partition
-from kafkax.cluster.image import ImageDelta, MetadataCache, MetadataImage
+from kafkax.cluster.image import FULL_UPDATE, LEADER_DURING_DELETE, ImageDelta, MetadataCache, MetadataImage
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.model import TopicPartition
+from kafkax.protocol.message import Request, Response
 from kafkax.protocol.messages.leader_and_isr import (
     LeaderAndIsrPartitionError,
     LeaderAndIsrPartitionState,
@@ -31,7 +32,6 @@ from kafkax.protocol.messages.stop_replica import (
     StopReplicaResponse,
 )
 from kafkax.protocol.messages.update_metadata import UpdateMetadataRequest, UpdateMetadataResponse
-from kafkax.protocol.schema import Request, Response
 
 if TYPE_CHECKING:
     from kafkax._core.registry import Registry
@@ -139,6 +139,8 @@ class ReplicaManager:
         if replica is not None and partition_epoch > replica.partition_epoch:
             after = self._replicas[partition] = replica._replace(isr=isr, partition_epoch=partition_epoch)
             after.partition.set_in_sync(len(isr), self._min_in_sync(partition))
+            if self._followers is not None:
+                self._followers.lead([after])
 
     # Requests
 
@@ -150,7 +152,7 @@ class ReplicaManager:
             if isinstance(request, StopReplicaRequest):
                 return await self._stop_replica(request)
             if isinstance(request, UpdateMetadataRequest):
-                return self._update_metadata(request)
+                return await self._update_metadata(request)
         raise KafkaError(ErrorCode.INVALID_REQUEST, f"{type(request).__name__} is not a request of the controller")
 
     def _fence(self, controller_epoch: int, broker_epoch: int) -> ErrorCode:
@@ -161,11 +163,61 @@ class ReplicaManager:
         self._controller_epoch = controller_epoch
         return ErrorCode.NONE
 
-    def _update_metadata(self, request: UpdateMetadataRequest) -> UpdateMetadataResponse:
+    async def _update_metadata(self, request: UpdateMetadataRequest) -> UpdateMetadataResponse:
         code = self._fence(request.controller_epoch, request.broker_epoch)
         if code is ErrorCode.NONE:
             self._cache.update(request)
+            self._learn_isrs(request)
+            if request.type == FULL_UPDATE:
+                await self._put_strays_aside(request)
         return UpdateMetadataResponse(error_code=code)
+
+    def _learn_isrs(self, request: UpdateMetadataRequest) -> None:
+        """A leader whose AlterPartition was done, but whose answer was lost, hears of it here."""
+        for topic in request.topic_states:
+            for state in topic.partition_states:
+                partition = TopicPartition(topic.topic_name, state.partition_index)
+                replica = self._replicas.get(partition)
+                if (
+                    replica is not None
+                    and replica.leader == state.leader == self._broker_id
+                    and replica.leader_epoch == state.leader_epoch
+                    and replica.partition_epoch < state.zk_version
+                ):
+                    self.altered(partition, tuple(state.isr), state.zk_version)
+
+    async def _put_strays_aside(self, request: UpdateMetadataRequest) -> None:
+        """Replicas that the cluster does not know of here were deleted or moved while this broker was away; keep the files.
+
+        Those of topics that are being deleted are left to the StopReplica that deletes them.
+        """
+        image = self._cache.image
+        dying = {
+            TopicPartition(topic.topic_name, state.partition_index)
+            for topic in request.topic_states
+            for state in topic.partition_states
+            if state.leader == LEADER_DURING_DELETE
+        }
+        here = {*self._replicas, *(hosted.partition for hosted in self._logs.logs())}
+        strays = []
+        for partition in sorted(here - dying):
+            known = image.partition(*partition)
+            if known is None or self._broker_id not in known.replicas:
+                strays.append(partition)
+        if not strays:
+            return
+        _log.warning("the cluster has no replica of these here, their logs are put aside: %s", ", ".join(map(str, strays)))
+        self._tell([change for partition in strays for change in self._remove(partition)])
+        await asyncio.to_thread(self._delete_logs, strays, stray=True)
+
+    def _remove(self, partition: TopicPartition) -> list[LeadershipChange]:
+        """Host a partition no longer; returns the change if it was led."""
+        if self._followers is not None:
+            self._followers.forget([partition])
+        former = self._replicas.pop(partition, None)
+        self._registry.remove(*partition)
+        led = former is not None and former.leader == self._broker_id
+        return [LeadershipChange(partition, _NO_EPOCH, False)] if led else []
 
     # LeaderAndIsr
 
@@ -301,12 +353,7 @@ class ReplicaManager:
                 errors[partition] = self._may_stop(partition, state)
                 if errors[partition] is not ErrorCode.NONE:
                     continue
-                if self._followers is not None:
-                    self._followers.forget([partition])
-                former = self._replicas.pop(partition, None)
-                self._registry.remove(*partition)
-                if former is not None and former.leader == self._broker_id:
-                    changes.append(LeadershipChange(partition, _NO_EPOCH, False))
+                changes += self._remove(partition)
                 if state.delete_partition:
                     doomed.append(partition)
         self._tell(changes)
@@ -327,12 +374,12 @@ class ReplicaManager:
             return ErrorCode.FENCED_LEADER_EPOCH
         return ErrorCode.NONE
 
-    def _delete_logs(self, partitions: list[TopicPartition]) -> dict[TopicPartition, ErrorCode]:
+    def _delete_logs(self, partitions: list[TopicPartition], *, stray: bool = False) -> dict[TopicPartition, ErrorCode]:
         """On a worker thread: delete logs, also those of partitions that were never led or followed in this life."""
         errors: dict[TopicPartition, ErrorCode] = {}
         for partition in partitions:
             try:
-                self._logs.delete(partition)
+                self._logs.delete(partition, stray=stray)
             except KafkaError as error:
                 _log.error("%s cannot be deleted: %s", partition, error)
                 errors[partition] = error.code

@@ -14,9 +14,21 @@ from kafkax.cluster.znodes import BROKER_DEFAULT, NO_LEADER, Endpoint
 from kafkax.model import TopicPartition
 from kafkax.protocol.messages.update_metadata import UpdateMetadataRequest, UpdateMetadataTopicState
 
-__all__ = ["BrokerImage", "ImageDelta", "MetadataCache", "MetadataImage", "PartitionImage", "TopicImage"]
+__all__ = [
+    "FULL_UPDATE",
+    "LEADER_DURING_DELETE",
+    "BrokerImage",
+    "ImageDelta",
+    "MetadataCache",
+    "MetadataImage",
+    "PartitionImage",
+    "TopicImage",
+]
 
-_LEADER_DURING_DELETE = -2
+FULL_UPDATE = 2
+"""As the type of UpdateMetadata: what it doesn't name does not exist."""
+LEADER_DURING_DELETE = -2
+"""As a leader in UpdateMetadata: the topic is being deleted, forget the partition."""
 _PROTOCOL_NAMES = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 _NO_CONFIG: Mapping[str, str] = {}
 
@@ -162,6 +174,11 @@ class MetadataCache:
         topics, names = dict(image.topics), dict(image.names)
         changed: set[str] = set()
         deleted: set[str] = set()
+        if request.type == FULL_UPDATE:
+            # While this broker was cut off, topics may have been deleted without its hearing of it.
+            deleted = topics.keys() - {state.topic_name for state in request.topic_states}
+            for name in deleted:
+                names.pop(topics.pop(name).topic_id, None)
         for state in request.topic_states:
             after = self._topic(topics.get(state.topic_name), state)
             before = topics.pop(state.topic_name, None)
@@ -184,7 +201,7 @@ class MetadataCache:
         partitions = dict(before.partitions) if before is not None and same else {}
         grown = False
         for p in state.partition_states:
-            if p.leader == _LEADER_DURING_DELETE:
+            if p.leader == LEADER_DURING_DELETE:
                 partitions.pop(p.partition_index, None)
                 continue
             grown = grown or p.partition_index not in partitions

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from kafkax.cluster import znodes
 from kafkax.cluster.store import (
@@ -16,15 +17,18 @@ from kafkax.cluster.store import (
     NodeExistsError,
     NoNodeError,
     Op,
+    SessionState,
     SetData,
     Stat,
+    StoreError,
 )
 from kafkax.cluster.znodes import BrokerRegistration
 from kafkax.errors import ErrorCode, KafkaError
 
-__all__ = ["generate_broker_id", "prepare_cluster", "register_broker", "unregister_broker"]
+__all__ = ["Membership", "generate_broker_id", "prepare_cluster", "register_broker", "unregister_broker"]
 
 _log = logging.getLogger(__name__)
+_RETRY_SECONDS = 0.1
 
 
 async def prepare_cluster(store: CoordinationStore) -> str:
@@ -96,3 +100,59 @@ async def unregister_broker(store: CoordinationStore, broker_id: int) -> None:
     stat = await store.exists(path)
     if stat is not None and stat.ephemeral_owner == store.session_id:
         await store.delete(path, stat.version)
+
+
+class Membership:
+    """Keeps the broker registered: once at the start, and anew in every session that follows a lost one.
+
+    Args:
+        registration: made anew for each session.
+        joined: called with each new broker epoch.
+        refused: called when another broker took the id meanwhile; this one has no place in the cluster any more.
+    """
+
+    def __init__(
+        self,
+        store: CoordinationStore,
+        registration: Callable[[], BrokerRegistration],
+        joined: Callable[[int], None],
+        refused: Callable[[KafkaError], None],
+    ) -> None:
+        self._store = store
+        self._registration = registration
+        self._joined = joined
+        self._refused = refused
+        self._session_id = 0
+        self._task: asyncio.Task[None] | None = None
+
+    async def join(self) -> None:
+        """Register for the first time.  Raises as :func:`register_broker`."""
+        await self._register()
+        self._store.add_session_listener(self._session_changed)
+
+    async def _register(self) -> None:
+        session_id = self._store.session_id
+        self._joined(await register_broker(self._store, self._registration()))
+        self._session_id = session_id
+
+    def _session_changed(self, state: SessionState) -> None:
+        if state is SessionState.CONNECTED and (self._task is None or self._task.done()):
+            self._task = asyncio.get_running_loop().create_task(self._register_again())
+
+    async def _register_again(self) -> None:
+        while self._store.session_id != self._session_id:
+            try:
+                await self._register()
+            except StoreError as error:
+                _log.warning("the broker could not be registered again, trying on: %s", error)
+                await asyncio.sleep(_RETRY_SECONDS)
+            except KafkaError as error:
+                _log.error("the broker cannot come back: %s", error)
+                self._refused(error)
+                return
+
+    async def leave(self) -> None:
+        """Stop keeping the registration; the session's end removes it."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])

@@ -9,13 +9,13 @@ from kafkax.cluster.controller import Controller
 from kafkax.cluster.controller.channels import BrokerChannel
 from kafkax.cluster.controller.tenure import Settings
 from kafkax.cluster.dynamic_configs import DynamicConfigs
-from kafkax.cluster.image import MetadataCache
-from kafkax.cluster.registration import prepare_cluster, register_broker
+from kafkax.cluster.image import FULL_UPDATE, MetadataCache
+from kafkax.cluster.registration import Membership, prepare_cluster
 from kafkax.cluster.store import CoordinationStore, StoreError
 from kafkax.cluster.topic_admin import TopicAdmin
 from kafkax.cluster.znodes import BrokerRegistration, Endpoint
 from kafkax.config import BrokerConfig
-from kafkax.errors import ErrorCode
+from kafkax.errors import ErrorCode, KafkaError
 from kafkax.model import TopicPartition
 from kafkax.protocol.message import Request, Response
 from kafkax.protocol.messages.alter_partition import (
@@ -48,9 +48,11 @@ class LoopClock:
 class Cluster:
     """Brokers by id; requests between them take up to ``latency`` seconds and fail when the target is down."""
 
-    def __init__(self, random: Random | None = None, latency: float = 0.0) -> None:
+    def __init__(self, random: Random | None = None, latency: float = 0.0, loss: float = 0.0) -> None:
         self.random = random or Random(0)
         self.latency = latency
+        self.loss = loss
+        """How likely a connection breaks before a request arrives, and again before its answer does."""
         self.brokers: dict[int, SimBroker] = {}
 
     async def delay(self) -> None:
@@ -70,6 +72,7 @@ class _Channel(BrokerChannel):
 
     async def send(self, request: Request) -> Response:
         await self._cluster.delay()
+        self._break("before the request arrived")
         broker = self._cluster.brokers.get(self._target.broker_id)
         if broker is None or not broker.up:
             raise ConnectionRefusedError(f"broker {self._target.broker_id} is down")
@@ -77,7 +80,12 @@ class _Channel(BrokerChannel):
         await self._cluster.delay()
         if not broker.up:
             raise ConnectionResetError(f"broker {self._target.broker_id} died")
+        self._break("before the answer arrived")
         return response
+
+    def _break(self, when: str) -> None:
+        if self._cluster.random.random() < self._cluster.loss:
+            raise ConnectionResetError(f"the connection to broker {self._target.broker_id} broke {when}")
 
     async def close(self) -> None:
         return None
@@ -103,6 +111,7 @@ class SimBroker:
         self.controller_epoch = 0
         endpoint = Endpoint("PLAINTEXT", f"127.0.0.{broker_id}", 9092, "PLAINTEXT")
         self.registration = BrokerRegistration(broker_id, (endpoint,), rack)
+        self.membership = Membership(store, lambda: self.registration, self._joined, self._refused)
         self.controller = Controller(broker_id, store, cluster.channel, settings, clock=LoopClock())
         self.cache = MetadataCache("")
         self.configs = DynamicConfigs(store, self.cache, LoopClock())
@@ -115,7 +124,7 @@ class SimBroker:
 
     async def start(self) -> None:
         await prepare_cluster(self.store)
-        self.epoch = await register_broker(self.store, self.registration)
+        await self.membership.join()
         self.up = True
         self.cluster.brokers[self.broker_id] = self
         await self.configs.start()
@@ -126,9 +135,16 @@ class SimBroker:
         await self.crash()
         await self.store.close()
 
+    def _joined(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def _refused(self, error: KafkaError) -> None:
+        self.up = False
+
     async def crash(self) -> None:
         """Stop answering."""
         self.up = False
+        await self.membership.leave()
         await self.configs.close()
         await self.controller.close()
 
@@ -137,6 +153,9 @@ class SimBroker:
             code = self._fence(request.controller_epoch, request.broker_epoch)
             if code is ErrorCode.NONE:
                 self.cache.update(request)
+                self._learn_isrs(request)
+                if request.type == FULL_UPDATE:
+                    self._drop_strays()
             return UpdateMetadataResponse(error_code=code)
         if isinstance(request, LeaderAndIsrRequest):
             return self._leader_and_isr(request)
@@ -150,6 +169,19 @@ class SimBroker:
                     if state.delete_partition:
                         self.deleted.append(partition)
         return StopReplicaResponse(error_code=code)
+
+    def _learn_isrs(self, request: UpdateMetadataRequest) -> None:
+        for topic in request.topic_states:
+            for update in topic.partition_states:
+                known = self.replicas.get(TopicPartition(topic.topic_name, update.partition_index))
+                if known is not None and known.leader_epoch == update.leader_epoch and known.partition_epoch < update.zk_version:
+                    known.isr, known.partition_epoch = list(update.isr), update.zk_version
+
+    def _drop_strays(self) -> None:
+        for partition in list(self.replicas):
+            known = self.cache.image.partition(*partition)
+            if known is None or self.broker_id not in known.replicas:
+                del self.replicas[partition]
 
     def _leader_and_isr(self, request: LeaderAndIsrRequest) -> LeaderAndIsrResponse:
         code = self._fence(request.controller_epoch, request.broker_epoch)
@@ -171,7 +203,7 @@ class SimBroker:
     def _fence(self, controller_epoch: int, broker_epoch: int) -> ErrorCode:
         if controller_epoch < self.controller_epoch:
             return ErrorCode.STALE_CONTROLLER_EPOCH
-        if broker_epoch != self.epoch:
+        if broker_epoch < self.epoch:
             return ErrorCode.STALE_BROKER_EPOCH
         self.controller_epoch = controller_epoch
         return ErrorCode.NONE

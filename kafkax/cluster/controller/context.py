@@ -109,8 +109,9 @@ class Context:
         return NO_LEADER if leadership is None else leadership.state.leader
 
     def lacks_leader(self, partition: TopicPartition) -> bool:
-        """Whether the partition has no leader that could serve it."""
-        return not self.is_alive(self.leader(partition), partition)
+        """Whether the partition has no leader that could serve it; one that a reassignment dropped is none."""
+        leader, assignment = self.leader(partition), self.assignment(partition)
+        return assignment is None or leader not in assignment.replicas or not self.is_alive(leader, partition)
 
     def leaderless(self) -> list[TopicPartition]:
         """The partitions without a serving leader, except those of topics that are being deleted."""

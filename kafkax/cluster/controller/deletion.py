@@ -15,7 +15,10 @@ _GONE = (ErrorCode.NONE, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
 
 
 class Deletions:
-    """The topics on their way out; a topic waits for brokers that are down and for reassignments that are under way."""
+    """The topics on their way out; a topic waits for brokers that are down.
+
+    A reassignment that is under way ends with the topic: the replicas that it adds and removes are all deleted.
+    """
 
     def __init__(self, tenure: Tenure) -> None:
         self._tenure = tenure
@@ -38,8 +41,6 @@ class Deletions:
         with self._tenure.batch() as batch:
             for name in sorted(context.deleting):
                 topic = context.topics[name]
-                if any(assignment.reassigning for assignment in topic.partitions.values()):
-                    continue
                 if name not in self._left:
                     replicas = {(TopicPartition(name, i), r) for i, a in topic.partitions.items() for r in a.replicas}
                     self._left[name] = replicas

@@ -30,7 +30,7 @@ def elect_live(assignment: ReplicaAssignment, isr: tuple[int, ...], alive: Alive
     living = [replica for replica in assignment.replicas if alive(replica)]
     for replica in living:
         if replica in isr:
-            return Choice(replica, tuple(member for member in isr if alive(member)))
+            return Choice(replica, tuple(member for member in isr if member in living))
     if unclean and living:
         return Choice(living[0], (living[0],), unclean=True)
     return None

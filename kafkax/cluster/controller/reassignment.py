@@ -67,12 +67,9 @@ class Reassignments:
         if target is None:
             if not current.reassigning:
                 raise KafkaError(ErrorCode.NO_REASSIGNMENT_IN_PROGRESS)
-            leadership = context.leaderships.get(partition)
-            if leadership is not None and not set(leadership.state.isr).intersection(current.origin):
-                raise KafkaError(
-                    ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"{partition}: no original replica is in sync; cannot cancel"
-                )
-            return ReplicaAssignment(current.origin)
+            after = ReplicaAssignment(current.origin)
+            self._check_in_sync(partition, after)
+            return after
         if not target or len(set(target)) < len(target) or min(target) < 0:
             raise KafkaError(
                 ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"{partition}: replicas {list(target)} must be distinct broker ids"
@@ -80,7 +77,18 @@ class Reassignments:
         unknown = sorted(set(target) - context.brokers.keys() - set(current.replicas))
         if unknown:
             raise KafkaError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"{partition}: brokers {unknown} are not registered")
-        return begun(current, target)
+        after = begun(current, target)
+        self._check_in_sync(partition, after)
+        return after
+
+    def _check_in_sync(self, partition: TopicPartition, after: ReplicaAssignment) -> None:
+        """Refuse to drop, with replicas that were only being added, all who have every record."""
+        leadership = self._tenure.context.leaderships.get(partition)
+        if leadership is not None and not set(leadership.state.isr).intersection(after.replicas):
+            raise KafkaError(
+                ErrorCode.INVALID_REPLICA_ASSIGNMENT,
+                f"{partition}: only {list(leadership.state.isr)} are in sync; wait until one of {list(after.replicas)} is, too",
+            )
 
     async def _begin(self, partition: TopicPartition, after: ReplicaAssignment) -> None:
         context = self._tenure.context
@@ -113,7 +121,7 @@ class Reassignments:
         for partition in partitions:
             assignment = context.assignment(partition)
             leadership = context.leaderships.get(partition)
-            if assignment is None or leadership is None or not assignment.reassigning:
+            if assignment is None or leadership is None or not assignment.reassigning or partition.topic in context.deleting:
                 continue
             if set(assignment.target) <= set(leadership.state.isr):
                 await self._finish(partition, assignment)

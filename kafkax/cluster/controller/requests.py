@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from kafkax.cluster.controller.context import Context
+from kafkax.cluster.image import FULL_UPDATE, LEADER_DURING_DELETE
 from kafkax.cluster.znodes import Endpoint
 from kafkax.model import TopicPartition
 from kafkax.protocol.messages.leader_and_isr import (
@@ -23,12 +24,12 @@ from kafkax.protocol.messages.update_metadata import (
     UpdateMetadataTopicState,
 )
 
-__all__ = ["EPOCH_DURING_DELETE", "LEADER_DURING_DELETE", "ControlRequest", "RequestBatch", "security_protocol_id"]
+__all__ = ["EPOCH_DURING_DELETE", "ControlRequest", "RequestBatch", "security_protocol_id"]
 
-LEADER_DURING_DELETE = -2
-"""As the leader in UpdateMetadata: the topic is being deleted, forget the partition."""
 EPOCH_DURING_DELETE = -2
 """As the leader epoch in StopReplica: the topic is being deleted, whatever the epoch is."""
+
+_INCREMENTAL_UPDATE = 0
 
 _NO_EPOCH = -1
 _SECURITY_PROTOCOLS = {"PLAINTEXT": 0, "SSL": 1, "SASL_PLAINTEXT": 2, "SASL_SSL": 3}
@@ -157,13 +158,15 @@ class RequestBatch:
         requests: list[tuple[int, ControlRequest]] = []
         some = [broker for broker in self._metadata_to if broker not in self._full_metadata_to]
         every = list(self._full_metadata_to)
-        for targets, partitions in ((some, list(self._metadata)), (every, [p for p, _ in context.partitions()] if every else [])):
+        whole = [partition for partition, _ in context.partitions()] if every else []
+        for targets, partitions, kind in ((some, list(self._metadata), _INCREMENTAL_UPDATE), (every, whole, FULL_UPDATE)):
             # The states are shared between the requests to several brokers; who gets one only reads it.
             topics = self._topic_states(partitions) if targets else []
             for broker in targets:
                 if broker not in context.brokers:
                     continue
                 request = UpdateMetadataRequest(
+                    type=kind,
                     controller_id=context.broker_id,
                     controller_epoch=context.epoch,
                     broker_epoch=context.brokers[broker].epoch,

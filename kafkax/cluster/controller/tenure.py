@@ -118,6 +118,7 @@ class Tenure:
             for partition, assignment in self.context.partitions():
                 if partition in self.context.leaderships and partition.topic not in self.context.deleting:
                     batch.lead(partition, assignment.replicas)
+            batch.full_metadata(self.context.brokers)
         await self.elect_leaderless()
         await self.drop_dead_replicas()
 

@@ -16,7 +16,12 @@ from kafkax.errors import ErrorCode, KafkaError
 from kafkax.model import TopicPartition
 from kafkax.protocol.messages.leader_and_isr import LeaderAndIsrPartitionState, LeaderAndIsrRequest, LeaderAndIsrTopicState
 from kafkax.protocol.messages.stop_replica import StopReplicaPartitionState, StopReplicaRequest, StopReplicaTopicState
-from kafkax.protocol.messages.update_metadata import UpdateMetadataBroker, UpdateMetadataRequest
+from kafkax.protocol.messages.update_metadata import (
+    UpdateMetadataBroker,
+    UpdateMetadataPartitionState,
+    UpdateMetadataRequest,
+    UpdateMetadataTopicState,
+)
 
 T0 = TopicPartition("t", 0)
 TOPIC_ID = uuid4()
@@ -39,7 +44,7 @@ class FakePartition:
 
 class FakeLogs:
     def __init__(self):
-        self.logs = {}
+        self.hosted = {}
         self.deleted = []
         self.broken = set()
         self.min_in_sync = 1
@@ -48,17 +53,20 @@ class FakeLogs:
         if partition in self.broken:
             raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR)
         config = {"min.insync.replicas": self.min_in_sync}
-        hosted = self.logs.setdefault(partition, SimpleNamespace(log=object(), topic_id=topic_id, config=config))
+        hosted = self.hosted.setdefault(partition, SimpleNamespace(log=object(), topic_id=topic_id, config=config))
         if hosted.topic_id != topic_id:
             raise KafkaError(ErrorCode.INCONSISTENT_TOPIC_ID)
         return hosted
 
     def get(self, partition):
-        return self.logs.get(partition)
+        return self.hosted.get(partition)
+
+    def logs(self):
+        return [SimpleNamespace(partition=partition) for partition in self.hosted]
 
     def delete(self, partition, *, stray=False):
         self.deleted.append((partition, stray))
-        return self.logs.pop(partition, None) is not None
+        return self.hosted.pop(partition, None) is not None
 
 
 class FakeRegistry(dict):
@@ -277,6 +285,30 @@ async def test_metadata_goes_into_the_image_unless_it_is_stale(broker):
 
 async def test_a_changed_topic_config_reaches_the_leader(broker):
     await broker.manager.handle(leader_and_isr(state()))
-    broker.logs.logs[T0].config["min.insync.replicas"] = 2
+    broker.logs.hosted[T0].config["min.insync.replicas"] = 2
     broker.cache.set_configs({("topics", "t"): {"min.insync.replicas": "2"}})
     assert broker.registry["t", 0].calls[-1] == ("isr", 1, 2)
+
+
+async def test_replicas_that_a_full_update_does_not_know_are_put_aside(broker):
+    await broker.manager.handle(leader_and_isr(state(), state(index=1)))
+    known = UpdateMetadataTopicState(
+        topic_name="t",
+        topic_id=TOPIC_ID,
+        partition_states=[UpdateMetadataPartitionState(partition_index=1, leader=1, isr=[1], replicas=[1])],
+    )
+    request = UpdateMetadataRequest(controller_epoch=1, broker_epoch=10, type=2, topic_states=[known])
+    await broker.manager.handle(request)
+    assert broker.logs.deleted == [(T0, True)]
+    assert [replica.partition.index for replica in broker.manager.replicas()] == [1]
+    assert broker.changes[-1] == LeadershipChange(T0, -1, False)
+
+
+async def test_replicas_that_moved_away_unnoticed_are_put_aside(broker):
+    await broker.manager.handle(leader_and_isr(state()))
+    elsewhere = UpdateMetadataPartitionState(partition_index=0, leader=2, isr=[2], replicas=[2])
+    topic = UpdateMetadataTopicState(topic_name="t", topic_id=TOPIC_ID, partition_states=[elsewhere])
+    await broker.manager.handle(UpdateMetadataRequest(controller_epoch=1, broker_epoch=10, topic_states=[topic]))
+    assert broker.logs.deleted == []
+    await broker.manager.handle(UpdateMetadataRequest(controller_epoch=1, broker_epoch=10, type=2, topic_states=[topic]))
+    assert broker.logs.deleted == [(T0, True)]

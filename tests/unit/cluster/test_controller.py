@@ -271,6 +271,19 @@ async def test_a_new_controller_finishes_a_deletion(rig):
     assert rig.zookeeper.tree.get("/admin/delete_topics/t") is None
 
 
+async def test_a_broker_that_was_away_hears_what_was_deleted_meanwhile(rig):
+    await rig.start(1, 2)
+    await rig.create(assignments={0: [1]})
+    away = rig.cluster.brokers[2]
+    away.store.disconnect()
+    await asyncio.sleep(0.06)
+    await rig.settled()
+    await rig.active.admin.delete_topics(["t"], timeout_ms=5000)
+    away.store.reconnect()
+    await rig.settled()
+    assert rig.image(2).topics == {}
+
+
 async def test_marking_an_unknown_topic_does_nothing(rig):
     await rig.start(1)
     await rig.active.store.create("/admin/delete_topics/ghost")
@@ -433,6 +446,20 @@ async def test_reassignment_can_be_cancelled(rig):
     assert set(stored.replicas) == {1, 2}
     assert not stored.reassigning
     assert rig.cluster.brokers[3].deleted == [T0]
+
+
+async def test_the_only_replica_in_sync_cannot_be_dropped(rig):
+    await rig.start(1, 2, 3)
+    await rig.create(assignments={0: [3]})
+    await rig.active.controller.alter_reassignments({T0: [2, 1]})
+    await rig.settled()
+    await rig.cluster.brokers[3].change_isr(T0, [3, 2])
+    await rig.kill(3)
+    assert (rig.state()[0].leader, rig.state()[0].isr) == (2, (2,))
+    for target in ([1, 3], None):
+        outcome = await rig.active.controller.alter_reassignments({T0: target})
+        assert outcome[T0].code is ErrorCode.INVALID_REPLICA_ASSIGNMENT
+    assert rig.cluster.brokers[2].leads(T0)
 
 
 async def test_a_new_controller_goes_on_with_a_reassignment(rig):
