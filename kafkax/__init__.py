@@ -2,4 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kafkax.client.admin import AdminClient
+    from kafkax.client.types import TopicPartition
+
 __version__ = "0.1.0"
+__all__ = ["AdminClient", "TopicPartition", "__version__"]
+
+_CLIENTS = {
+    "AdminClient": "kafkax.client.admin",
+    "TopicPartition": "kafkax.client.types",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a client when it is first asked for: a broker starts without them."""
+    if name not in _CLIENTS:
+        raise AttributeError(f"module 'kafkax' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_CLIENTS[name]), name)
