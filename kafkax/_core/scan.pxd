@@ -15,5 +15,8 @@ cdef int32_t segment_scan(segment_t *segment, int64_t position, int64_t limit, b
 # Rebuild both indexes from the log. 0 or errno. For a segment that is appended to, hold the append lock.
 cdef int32_t segment_rebuild(segment_t *segment, int64_t index_bytes, int64_t index_interval) noexcept nogil
 
+# Find the largest timestamp of a segment that was cut, from its indexes and the batches behind their last entry; 0 or errno.
+cdef int32_t segment_retally(segment_t *segment) noexcept nogil
+
 # ``segment_prepare``, with indexes rebuilt where they are missing or wrong; 0 or errno.
 cdef int32_t segment_ready(segment_t *segment, int64_t index_bytes, int64_t index_interval) noexcept nogil

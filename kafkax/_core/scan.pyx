@@ -1,6 +1,7 @@
 """Reading a segment from front to back."""
 
 from libc.errno cimport EIO, ENOMEM
+from libc.limits cimport LLONG_MAX
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc, realloc
 from kafkax._core.atomics cimport kx_add64, kx_store32
@@ -8,7 +9,7 @@ from kafkax._core.batch cimport AT_MAGIC, BATCH_HEADER, BATCH_OVERHEAD, batch_ch
 from kafkax._core.codes cimport CORE_END, CORE_IO_ERROR, CORE_NO_MEMORY, ERR_CORRUPT_MESSAGE, OK
 from kafkax._core.cursor cimport kx_be32
 from kafkax._core.files cimport read_up_to
-from kafkax._core.index cimport index_reset
+from kafkax._core.index cimport index_reset, offset_index_floor
 from kafkax._core.pthreads cimport pthread_mutex_lock, pthread_mutex_unlock
 from kafkax._core.segment cimport segment_fd, segment_name, segment_note, segment_prepare, segment_seal
 
@@ -151,6 +152,29 @@ cdef int32_t segment_rebuild(segment_t *segment, int64_t index_bytes, int64_t in
             state.error = segment_seal(segment)
     pthread_mutex_unlock(&segment.lock)
     return state.error
+
+
+cdef int32_t retally_visit(void *context, const uint8_t *data, const batch_t *batch, int64_t position) noexcept nogil:
+    cdef segment_t *segment = <segment_t *>context
+    if batch.max_timestamp > segment.max_timestamp:
+        segment.max_timestamp = batch.max_timestamp
+        segment.max_timestamp_offset = batch.last_offset
+    segment.bytes_since_index += batch.size
+    return OK
+
+
+cdef int32_t segment_retally(segment_t *segment) noexcept nogil:
+    cdef int64_t entry_offset
+    cdef int64_t end
+    cdef int64_t position = offset_index_floor(&segment.offsets, LLONG_MAX, &entry_offset)
+    cdef int32_t code
+    segment.bytes_since_index = 0
+    segment.max_timestamp = segment.times.last_key if segment.times.entries else -1
+    segment.max_timestamp_offset = segment.base_offset + segment.times.last_offset if segment.times.entries else -1
+    if segment.size == 0:
+        segment.first_timestamp = -1
+    code = segment_scan(segment, position, segment.size, False, retally_visit, segment, &end, NULL)
+    return 0 if code == OK else EIO
 
 
 cdef int32_t segment_ready(segment_t *segment, int64_t index_bytes, int64_t index_interval) noexcept nogil:

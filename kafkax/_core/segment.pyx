@@ -273,9 +273,6 @@ cdef int32_t segment_truncate(segment_t *segment, int64_t position, int64_t offs
     kx_store64(&segment.size, position)
     if segment.flushed_size > position:
         segment.flushed_size = position
-    segment.bytes_since_index = 0
-    segment.max_timestamp = -1 if segment.times.entries == 0 else segment.times.last_key
-    segment.max_timestamp_offset = -1 if segment.times.entries == 0 else segment.base_offset + segment.times.last_offset
     return 0 if ftruncate(segment.fd, position) == 0 else errno
 
 

@@ -14,7 +14,7 @@ from kafkax._core.logstate cimport (
 )
 from kafkax._core.pthreads cimport pthread_mutex_lock, pthread_mutex_unlock
 from kafkax._core.replay cimport log_reload_producers
-from kafkax._core.scan cimport segment_ready, segment_rebuild
+from kafkax._core.scan cimport segment_ready, segment_rebuild, segment_retally
 from kafkax._core.segment cimport (
     found_t, segment_create, segment_find, segment_name, segment_new, segment_release, segment_rename, segment_truncate,
 )
@@ -110,6 +110,8 @@ cdef int32_t cut_segment(log_t *log, int64_t *offset) noexcept nogil:
     if found.base_offset < offset[0]:
         offset[0] = found.base_offset
     error = segment_truncate(active, found.position, offset[0])
+    if not error:
+        error = segment_retally(active)
     return error if error else aborted_truncate(active, offset[0])
 
 
