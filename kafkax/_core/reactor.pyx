@@ -29,6 +29,7 @@ from kafkax._core.network cimport (
     MAX_THREADS,
     answer_t,
     counters_t,
+    cut_t,
     handed_t,
     listener_t,
     reactor_t,
@@ -36,6 +37,7 @@ from kafkax._core.network cimport (
 )
 from kafkax._core.network_thread cimport thread_free, thread_init, thread_start, watch_listener
 from kafkax._core.registry cimport Registry
+from kafkax._core.segment cimport FileSlice, segment_retain
 from kafkax._core.warm cimport warmer_start, warmer_stop
 from kafkax._core.pthreads cimport pthread_join, pthread_mutex_destroy, pthread_mutex_init
 
@@ -117,22 +119,45 @@ cdef int fill_settings(settings_t *into, settings) except -1:
     return 0
 
 
+cdef void add_slice(answer_t *answer, size_t at, FileSlice part):
+    """Let the slice's bytes stand before byte ``at`` of the answer."""
+    cdef cut_t *cut = &answer.cuts[answer.cut_count]
+    if part.piece.length == 0:
+        return
+    cut.at = at
+    cut.piece = part.piece
+    segment_retain(cut.piece.segment)
+    answer.cut_count += 1
+    answer.total += cut.piece.length
+
+
 cdef answer_t *make_answer(object payload) except NULL:
     """Answer with its length prefix, from a response given as bytes or as parts."""
-    cdef bytes part
     cdef answer_t *answer
+    cdef bytes data
     cdef size_t at = 4
-    parts = (payload,) if isinstance(payload, bytes) else payload
-    size = 4 + sum(len(part) for part in parts)
-    if size > MAX_INT32:
-        raise ValueError(f"response of {size} bytes: at most {MAX_INT32} fit into a frame")
-    answer = answer_new(size)
-    if answer == NULL:
-        raise MemoryError(f"response of {size} bytes")
-    kx_put32(answer.data, <uint32_t>(answer.total - 4))
+    parts = (payload,) if isinstance(payload, bytes) else tuple(payload)
     for part in parts:
-        memcpy(answer.data + at, <const char *>part, len(part))
-        at += len(part)
+        if not isinstance(part, (bytes, FileSlice)):
+            raise TypeError(f"part of a response: bytes or FileSlice, not {type(part).__name__}")
+    slices = sum(isinstance(part, FileSlice) for part in parts)
+    if 4 + sum(len(part) for part in parts) > MAX_INT32:
+        raise ValueError(f"response of {sum(len(part) for part in parts)} bytes: at most {MAX_INT32} fit into a frame")
+    answer = answer_new(4 + sum(len(part) for part in parts if not isinstance(part, FileSlice)))
+    if answer == NULL:
+        raise MemoryError("response")
+    answer.cuts = <cut_t *>calloc(slices + 1, sizeof(cut_t))
+    if answer.cuts == NULL:
+        answer_free(answer)
+        raise MemoryError("response")
+    for part in parts:
+        if isinstance(part, FileSlice):
+            add_slice(answer, at, part)
+        else:
+            data = part
+            memcpy(answer.data + at, <const char *>data, len(data))
+            at += len(data)
+    kx_put32(answer.data, <uint32_t>(answer.total - 4))
     return answer
 
 

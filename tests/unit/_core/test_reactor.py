@@ -7,11 +7,13 @@ import socket
 import struct
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from kafkax._core.reactor import Reactor
 from kafkax.net.settings import ReactorSettings
+from tests.unit._core.topics import batch, serving
 from tests.unit._core.wire import Client, frame, request, running
 
 API_VERSIONS = 18
@@ -72,6 +74,30 @@ def test_a_large_answer_arrives_whole_though_the_client_reads_late() -> None:
         broker.echo(broker.handed(1)[0], body)
         time.sleep(0.05)
         assert client.receive()[4:] == body
+
+
+def test_slices_of_logs_may_stand_between_an_answer_s_bytes(tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        data = batch(os.urandom(3_000_000))
+        partition = topics.add("t", max_message_bytes=1 << 23)
+        partition.append(data)
+        piece = partition.read(0, 1 << 23).records
+        assert piece is not None
+        client = broker.client()
+        client.send(request(API_VERSIONS, 0, 1) + request(API_VERSIONS, 0, 2))
+        one, two = broker.handed(2)
+        broker.echo(two)
+        broker.reactor.respond(one.connection, one.token, [one.frame[4:8], b"<", piece, b"|", piece, piece, b">"])
+        assert client.receive() == struct.pack(">i", 1) + b"<" + piece.read() + b"|" + piece.read() * 2 + b">"
+        assert correlation(client.receive()) == 2
+
+
+def test_a_part_that_is_neither_bytes_nor_slice_is_refused() -> None:
+    with running() as broker:
+        broker.client().send(request(API_VERSIONS, 0, 1))
+        (item,) = broker.handed(1)
+        with pytest.raises(TypeError):
+            broker.reactor.respond(item.connection, item.token, [b"", "text"])  # type: ignore[list-item]
 
 
 def test_a_skipped_answer_sends_nothing_and_holds_nothing_up() -> None:
