@@ -57,8 +57,11 @@ cdef class Compactor:
     cdef int32_t fill(self, int32_t fd, int64_t end) noexcept nogil
     cdef int32_t walk(self, int32_t fd, int64_t position, int64_t end, int64_t budget, bint filtering) noexcept nogil
     cdef int32_t index_batch(self, view_t *batch) noexcept nogil
+    cdef int32_t index_records(self, view_t *batch) noexcept nogil
     cdef int32_t filter_batch(self, view_t *batch) noexcept nogil
     cdef int32_t choose_records(self, view_t *batch, bint all_stay, int32_t *kept, bint *tombstones) noexcept nogil
+    cdef int32_t choose_block(self, view_t *batch, const uint8_t **at, int32_t first, bint all_stay, int32_t *kept,
+                              bint *tombstones) noexcept nogil
     cdef int32_t rewrite(self, view_t *batch, int32_t kept, int64_t horizon) noexcept nogil
     cdef int32_t encode_records(self, view_t *batch, int32_t kept, int64_t *base_timestamp, int64_t *max_timestamp) noexcept nogil
     cdef int32_t write_batch(self, view_t *batch, int64_t base_timestamp, int64_t max_timestamp, int32_t kept,

@@ -24,7 +24,7 @@ from kafkax._core.crc32c cimport crc32c_update
 from kafkax._core.cursor cimport (kx_be16, kx_be32, kx_put16, kx_put32, kx_put64, read_i8, read_varint, read_varlong,
                                   reader, reader_t, remaining, write_bytes, write_i8, write_varint,
                                   write_varlong, writer, writer_t)
-from kafkax._core.offset_map cimport OffsetMap
+from kafkax._core.offset_map cimport OffsetMap, digest_t
 
 cdef enum:
     AT_BASE_TIMESTAMP = 27
@@ -35,6 +35,8 @@ cdef enum:
     GROWTH = 10
     # Bytes by which a record may grow when its timestamp is rebased.
     ABORTED_ENTRY = 34
+    # Keys that are looked up together.
+    BLOCK = 32
     STOPPED = 1 << 20
     # The map is full: a code of this file only.
 
@@ -260,26 +262,37 @@ cdef class Compactor:
         """Note the batch's keys; 0, STOPPED when the map is full, or a code."""
         cdef bint discardable = False
         cdef int32_t code = self.follow(batch, &discardable)
-        cdef const uint8_t *at
-        cdef record_t record
-        cdef int32_t i
         if code == OK and not discardable and not batch_control(&batch.head):
             code = self.expand(batch)
-            if code != OK:
-                return code
-            at = batch.records
-            for i in range(batch.head.count):
-                code = next_record(&at, batch, &record)
-                if code != OK:
-                    return code
-                if record.key_size < 0 or batch.head.base_offset + record.offset_delta < self.first_dirty_offset:
-                    continue
-                if self.map.put(record.key, record.key_size, batch.head.base_offset + record.offset_delta) != OK:
-                    return STOPPED
+            if code == OK:
+                code = self.index_records(batch)
             self.records_read += batch.head.count
         if code == OK and batch.head.last_offset >= self.first_dirty_offset:
             self.map.latest = max(self.map.latest, batch.head.last_offset)
         return code
+
+    cdef int32_t index_records(self, view_t *batch) noexcept nogil:
+        """The part of ``index_batch`` for the records, a block at a time; 0, STOPPED or ERR_CORRUPT_MESSAGE."""
+        cdef digest_t digests[BLOCK]
+        cdef int64_t offsets[BLOCK]
+        cdef const uint8_t *at = batch.records
+        cdef record_t record
+        cdef int32_t left = batch.head.count
+        cdef int32_t found, i
+        while left > 0:
+            found = 0
+            for i in range(min(left, BLOCK)):
+                if next_record(&at, batch, &record) != OK:
+                    return ERR_CORRUPT_MESSAGE
+                offsets[found] = batch.head.base_offset + record.offset_delta
+                if record.key_size >= 0 and offsets[found] >= self.first_dirty_offset:
+                    self.map.digest(record.key, record.key_size, &digests[found])
+                    found += 1
+            for i in range(found):
+                if self.map.put(&digests[i], offsets[i]) != OK:
+                    return STOPPED
+            left -= BLOCK
+        return OK
 
     cdef int32_t filter_batch(self, view_t *batch) noexcept nogil:
         """Decide about the batch and write what stays of it; 0 or a code."""
@@ -316,29 +329,44 @@ cdef class Compactor:
     cdef int32_t choose_records(self, view_t *batch, bint all_stay, int32_t *kept, bint *tombstones) noexcept nogil:
         """Mark in ``keep`` which records of the batch stay, count them, and say whether a tombstone is among them."""
         cdef const uint8_t *at
-        cdef record_t record
-        cdef int32_t i
-        cdef int64_t offset
-        cdef uint8_t stays
-        cdef bint dead_tombstones = batch.head.attributes & ATTRIBUTE_DELETE_HORIZON != 0 and batch.head.base_timestamp <= self.now_ms
+        cdef int32_t first = 0
         cdef int32_t code = self.expand(batch)
         if code == OK:
             code = reserve(&self.keep, batch.head.count)
         if code != OK:
             return code
         at = batch.records
-        for i in range(batch.head.count):
-            code = next_record(&at, batch, &record)
-            if code != OK:
-                return code
+        while first < batch.head.count and code == OK:
+            code = self.choose_block(batch, &at, first, all_stay, kept, tombstones)
+            first += BLOCK
+        return code
+
+    cdef int32_t choose_block(self, view_t *batch, const uint8_t **at, int32_t first, bint all_stay, int32_t *kept,
+                              bint *tombstones) noexcept nogil:
+        """The part of ``choose_records`` for up to BLOCK records from number ``first`` on, which stand at ``at``."""
+        cdef digest_t digests[BLOCK]
+        cdef record_t records[BLOCK]
+        cdef record_t *record
+        cdef int32_t count = min(batch.head.count - first, BLOCK)
+        cdef int32_t i
+        cdef int64_t offset
+        cdef uint8_t stays
+        cdef bint dead_tombstones = batch.head.attributes & ATTRIBUTE_DELETE_HORIZON != 0 and batch.head.base_timestamp <= self.now_ms
+        for i in range(count):
+            if next_record(at, batch, &records[i]) != OK:
+                return ERR_CORRUPT_MESSAGE
+            if records[i].key_size >= 0:
+                self.map.digest(records[i].key, records[i].key_size, &digests[i])
+        for i in range(count):
+            record = &records[i]
             offset = batch.head.base_offset + record.offset_delta
             if all_stay or offset > self.map.latest:
                 stays = 1
             elif record.key_size < 0 or (record.value_size < 0 and dead_tombstones):
                 stays = 0
             else:
-                stays = offset >= self.map.get(record.key, record.key_size)
-            self.keep.data[i] = stays
+                stays = offset >= self.map.get(&digests[i])
+            self.keep.data[first + i] = stays
             kept[0] += stays
             if stays and record.value_size < 0:
                 tombstones[0] = True

@@ -8,6 +8,11 @@ cdef struct slot_t:
     int64_t offset
     # One more than the key's last offset; 0 in an empty slot.
 
+cdef struct digest_t:
+    # A key's hash.
+    uint64_t high
+    uint64_t low
+
 
 cdef class OffsetMap:
     cdef slot_t *slots
@@ -20,8 +25,11 @@ cdef class OffsetMap:
     cdef int64_t latest
     # Up to which offset, inclusive, the map knows the log; -1 at first.
 
-    cdef slot_t *search(self, const uint8_t *key, size_t size, uint64_t *high, uint64_t *low) noexcept nogil
-    cdef int32_t put(self, const uint8_t *key, size_t size, int64_t offset) noexcept nogil
-    # 0, or CORE_END when the key is new and the map is full.
-    cdef int64_t get(self, const uint8_t *key, size_t size) noexcept nogil
-    # Last offset of the key; -1 when it is not known.
+    cdef void digest(self, const uint8_t *key, size_t size, digest_t *out) noexcept nogil
+    """Hash a key and begin to fetch its slot: where several keys are hashed before the first is looked up, memory's latency is
+    paid once for all of them."""
+    cdef slot_t *search(self, const digest_t *digest) noexcept nogil
+    cdef int32_t put(self, const digest_t *digest, int64_t offset) noexcept nogil
+    """0, or CORE_END when the key is new and the map is full."""
+    cdef int64_t get(self, const digest_t *digest) noexcept nogil
+    """Last offset of the key; -1 when it is not known."""

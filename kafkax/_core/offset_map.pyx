@@ -11,8 +11,10 @@ from kafkax._core.codes cimport CORE_END, OK
 cdef extern from *:
     """
     static inline uint64_t kx_scale(uint64_t hash, uint64_t slots) { return (uint64_t)(((unsigned __int128)hash * slots) >> 64); }
+    static inline void kx_prefetch(const void *at) { __builtin_prefetch(at, 1); }
     """
     uint64_t kx_scale(uint64_t hash, uint64_t slots) noexcept nogil
+    void kx_prefetch(const void *at) noexcept nogil
 
 cdef extern from "<sys/mman.h>" nogil:
     enum:
@@ -96,32 +98,30 @@ cdef class OffsetMap:
         if self.slots != NULL:
             munmap(self.slots, self.slot_count * sizeof(slot_t))
 
-    cdef slot_t *search(self, const uint8_t *key, size_t size, uint64_t *high, uint64_t *low) noexcept nogil:
+    cdef void digest(self, const uint8_t *key, size_t size, digest_t *out) noexcept nogil:
+        sip_hash(self.secret_0, self.secret_1, key, size, &out.high, &out.low)
+        kx_prefetch(&self.slots[kx_scale(out.high, self.slot_count)])
+
+    cdef slot_t *search(self, const digest_t *digest) noexcept nogil:
         """The key's slot, or the empty one where it would stand."""
-        cdef size_t at
-        sip_hash(self.secret_0, self.secret_1, key, size, high, low)
-        at = kx_scale(high[0], self.slot_count)
-        while self.slots[at].offset != 0 and (self.slots[at].high != high[0] or self.slots[at].low != low[0]):
+        cdef size_t at = kx_scale(digest.high, self.slot_count)
+        while self.slots[at].offset != 0 and (self.slots[at].high != digest.high or self.slots[at].low != digest.low):
             at = at + 1 if at + 1 < self.slot_count else 0
         return &self.slots[at]
 
-    cdef int32_t put(self, const uint8_t *key, size_t size, int64_t offset) noexcept nogil:
-        cdef uint64_t high
-        cdef uint64_t low
-        cdef slot_t *slot = self.search(key, size, &high, &low)
+    cdef int32_t put(self, const digest_t *digest, int64_t offset) noexcept nogil:
+        cdef slot_t *slot = self.search(digest)
         if slot.offset == 0:
             if self.count >= self.limit:
                 return CORE_END
             self.count += 1
-            slot.high = high
-            slot.low = low
+            slot.high = digest.high
+            slot.low = digest.low
         slot.offset = offset + 1
         return OK
 
-    cdef int64_t get(self, const uint8_t *key, size_t size) noexcept nogil:
-        cdef uint64_t high
-        cdef uint64_t low
-        return self.search(key, size, &high, &low).offset - 1
+    cdef int64_t get(self, const digest_t *digest) noexcept nogil:
+        return self.search(digest).offset - 1
 
     def __len__(self):
         return self.count
@@ -142,8 +142,12 @@ cdef class OffsetMap:
 
     def store(self, bytes key, int64_t offset):
         """Note a key's offset; False when the key is new and the map is full."""
-        return self.put(<const uint8_t *><const char *>key, len(key), offset) == OK
+        cdef digest_t digest
+        self.digest(<const uint8_t *><const char *>key, len(key), &digest)
+        return self.put(&digest, offset) == OK
 
     def find(self, bytes key):
         """Last offset of a key; -1 when it is not known."""
-        return self.get(<const uint8_t *><const char *>key, len(key))
+        cdef digest_t digest
+        self.digest(<const uint8_t *><const char *>key, len(key), &digest)
+        return self.get(&digest)
