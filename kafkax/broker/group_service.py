@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from kafkax._core.partition import Partition
     from kafkax._core.registry import Registry
     from kafkax.broker.handlers.spec import RequestContext
-    from kafkax.broker.replica_manager import LeadershipChange
     from kafkax.clock import Clock
     from kafkax.cluster.image import ImageDelta, MetadataCache, MetadataImage
     from kafkax.cluster.topic_admin import TopicAdmin
@@ -222,16 +221,13 @@ class GroupService:
         host = context.connection.peer.rpartition(":")[0]
         return Caller(context.client_id or "", f"/{host}", context.version)
 
-    def leadership_changed(self, changes: list[LeadershipChange]) -> None:
-        """This broker begins or ceases to lead partitions: load or unload the groups of those of the internal topic."""
-        for change in changes:
-            topic, index = change.partition
-            if topic != GROUP_TOPIC:
-                continue
-            if change.leads:
-                self.coordinator.load(index, change.leader_epoch)
-            else:
-                self.coordinator.unload(index)
+    def became_leader(self, partition: int, epoch: int) -> None:
+        """This broker leads a partition of the internal topic from an epoch on: load its groups."""
+        self.coordinator.load(partition, epoch)
+
+    def became_follower(self, partition: int, epoch: int) -> None:
+        """This broker leads a partition of the internal topic no more; ``epoch`` is -1 when it hosts it no more either."""
+        self.coordinator.unload(partition, epoch if epoch >= 0 else None)
 
     async def find(self, group_id: str, listener: str) -> tuple[int, Endpoint]:
         """The broker that coordinates a group, and where that broker is reached by the listener's name.
