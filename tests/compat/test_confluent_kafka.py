@@ -1,0 +1,151 @@
+"""librdkafka through confluent-kafka: what it produces, in every compression, is what it consumes."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.compat.dataset import Digest, samples
+
+confluent_kafka = pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed")
+admin = pytest.importorskip("confluent_kafka.admin", reason="confluent-kafka is not installed")
+
+PARTITIONS = 3
+MEGABYTES = 100
+
+
+def create(bootstrap: str, topic: str, **config: str) -> None:
+    client = admin.AdminClient({"bootstrap.servers": bootstrap})
+    new = admin.NewTopic(topic, num_partitions=PARTITIONS, replication_factor=1, config=config)
+    client.create_topics([new])[topic].result(30)
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip", "snappy", "lz4", "zstd"])
+@pytest.mark.timeout(180)
+def test_everything_produced_is_consumed_in_order(bootstrap: str, topic: str, compression: str) -> None:
+    create(bootstrap, topic)
+    sent, failed = Digest(PARTITIONS), []
+    producer = confluent_kafka.Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "compression.type": compression,
+            "enable.idempotence": True,
+            "linger.ms": 5,
+            "queue.buffering.max.messages": 1_000_000,
+        }
+    )
+
+    def report(error: object, message: object) -> None:
+        if error is not None:
+            failed.append(error)
+
+    for sample in samples(MEGABYTES * 1_000_000, PARTITIONS, 1500):
+        sent.add(sample.partition, sample.timestamp, sample.key, sample.value, sample.headers)
+        while True:
+            try:
+                producer.produce(
+                    topic,
+                    sample.value,
+                    sample.key,
+                    sample.partition,
+                    on_delivery=report,
+                    timestamp=sample.timestamp,
+                    headers=list(sample.headers),
+                )
+                break
+            except BufferError:
+                producer.poll(0.1)
+        producer.poll(0)
+    assert producer.flush(60) == 0
+    assert failed == []
+    assert consume(bootstrap, topic, sent.total).result == sent.result
+
+
+def consume(bootstrap: str, topic: str, expected: int) -> Digest:
+    got = Digest(PARTITIONS)
+    consumer = confluent_kafka.Consumer(
+        {"bootstrap.servers": bootstrap, "group.id": f"{topic}-readers", "auto.offset.reset": "earliest"}
+    )
+    consumer.subscribe([topic])
+    deadline = time.monotonic() + 90
+    try:
+        while got.total < expected and time.monotonic() < deadline:
+            for message in consumer.consume(10_000, 0.5):
+                assert message.error() is None
+                got.add(
+                    message.partition(), message.timestamp()[1], message.key(), message.value(), message.headers() or ()
+                )
+    finally:
+        consumer.close()
+    return got
+
+
+def test_group_goes_on_where_it_committed(bootstrap: str, topic: str) -> None:
+    create(bootstrap, topic)
+    producer = confluent_kafka.Producer({"bootstrap.servers": bootstrap})
+    for number in range(300):
+        producer.produce(topic, b"%d" % number, partition=number % PARTITIONS)
+    assert producer.flush(30) == 0
+    seen: list[bytes] = []
+    for quota in (100, 200):
+        consumer = confluent_kafka.Consumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": f"{topic}-committers",
+                "auto.offset.reset": "earliest",
+                "enable.auto.commit": False,
+            }
+        )
+        consumer.subscribe([topic])
+        deadline, taken = time.monotonic() + 30, 0
+        while taken < quota and time.monotonic() < deadline:
+            message = consumer.poll(0.5)
+            if message is not None:
+                assert message.error() is None
+                seen.append(message.value())
+                taken += 1
+                consumer.commit(message, asynchronous=False)
+        consumer.close()
+    assert sorted(seen, key=int) == [b"%d" % number for number in range(300)]
+
+
+def test_offsets_by_timestamp_and_watermarks(bootstrap: str, topic: str) -> None:
+    create(bootstrap, topic)
+    producer = confluent_kafka.Producer({"bootstrap.servers": bootstrap})
+    for number in range(100):
+        producer.produce(topic, b"x", partition=0, timestamp=1_700_000_000_000 + 10 * number)
+    assert producer.flush(30) == 0
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": bootstrap, "group.id": topic})
+    try:
+        at = confluent_kafka.TopicPartition
+        assert consumer.get_watermark_offsets(at(topic, 0), timeout=10) == (0, 100)
+        found = consumer.offsets_for_times([at(topic, 0, 1_700_000_000_405), at(topic, 1, 1_700_000_000_000)], timeout=10)
+        assert [partition.offset for partition in found] == [41, -1]
+    finally:
+        consumer.close()
+
+
+def test_admin_sees_what_it_made(bootstrap: str, topic: str) -> None:
+    create(bootstrap, topic, **{"retention.ms": "123456789"})
+    client = admin.AdminClient({"bootstrap.servers": bootstrap})
+    described = client.list_topics(topic, timeout=10).topics[topic]
+    assert sorted(described.partitions) == list(range(PARTITIONS))
+    resource = admin.ConfigResource("topic", topic)
+    configs = client.describe_configs([resource])[resource].result(10)
+    assert configs["retention.ms"].value == "123456789"
+    assert configs["cleanup.policy"].value == "delete"
+    client.create_partitions([admin.NewPartitions(topic, PARTITIONS + 2)])[topic].result(10)
+    client.delete_topics([topic])[topic].result(10)
+    deadline = time.monotonic() + 10
+    while topic in client.list_topics(timeout=10).topics and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert topic not in client.list_topics(timeout=10).topics
+
+
+def test_topic_is_created_by_the_first_produce(bootstrap: str, topic: str) -> None:
+    producer = confluent_kafka.Producer({"bootstrap.servers": bootstrap})
+    reports: list[object] = []
+    producer.produce(topic, b"first", on_delivery=lambda error, message: reports.append(error))
+    assert producer.flush(30) == 0
+    assert reports == [None]
