@@ -1,0 +1,59 @@
+"""One module per API; this list is the only place that registers them, and ApiVersions is derived from it."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+
+from kafkax.broker.handlers.spec import Handler
+
+__all__ = ["HANDLERS", "handlers"]
+
+HANDLERS: tuple[str, ...] = (
+    "alter_configs",
+    "api_versions",
+    "create_partitions",
+    "create_topics",
+    "delete_groups",
+    "delete_records",
+    "delete_topics",
+    "describe_cluster",
+    "describe_configs",
+    "describe_groups",
+    "describe_log_dirs",
+    "describe_topic_partitions",
+    "fetch",
+    "find_coordinator",
+    "heartbeat",
+    "incremental_alter_configs",
+    "init_producer_id",
+    "join_group",
+    "leave_group",
+    "list_config_resources",
+    "list_groups",
+    "list_offsets",
+    "metadata",
+    "offset_commit",
+    "offset_delete",
+    "offset_fetch",
+    "offset_for_leader_epoch",
+    "produce",
+    "sync_group",
+)
+"""Modules of this package, by name."""
+
+
+@cache
+def handlers() -> dict[int, Handler]:
+    """The registered handlers by API key, in ascending order.
+
+    Raises:
+        ValueError: two modules claim the same key.
+    """
+    found: dict[int, Handler] = {}
+    for name in HANDLERS:
+        module = import_module(f"{__name__}.{name}")
+        if module.SPEC.key in found:
+            raise ValueError(f"handler module {name}: API key {module.SPEC.key} is registered twice")
+        found[module.SPEC.key] = Handler(module.SPEC, module.handle)
+    return dict(sorted(found.items()))

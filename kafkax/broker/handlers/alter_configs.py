@@ -1,0 +1,50 @@
+"""AlterConfigs (key 33): replace all configs of a resource; superseded by IncrementalAlterConfigs, which loses no update.
+
+Versions: 2 is flexible.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from kafkax.broker.handlers.spec import RequestContext, Spec
+from kafkax.broker.resources import ResourceType, refuse_twice, refuse_unserved
+from kafkax.errors import ErrorCode, KafkaError
+from kafkax.protocol.messages.alter_configs import (
+    AlterConfigsRequest,
+    AlterConfigsResource,
+    AlterConfigsResourceResponse,
+    AlterConfigsResponse,
+)
+
+SPEC = Spec(key=33, min_version=0, max_version=2)
+
+
+async def handle(context: RequestContext, request: AlterConfigsRequest) -> AlterConfigsResponse:
+    """Alter each resource by itself."""
+    named = Counter((resource.resource_type, resource.resource_name) for resource in request.resources)
+    responses = []
+    for resource in request.resources:
+        answer = AlterConfigsResourceResponse(
+            error_message=None, resource_type=resource.resource_type, resource_name=resource.resource_name
+        )
+        try:
+            refuse_twice(named, resource.resource_type, resource.resource_name)
+            await _replace(context, resource, request.validate_only)
+        except KafkaError as error:
+            answer.error_code, answer.error_message = error.code, str(error)
+        responses.append(answer)
+    return AlterConfigsResponse(responses=responses)
+
+
+async def _replace(context: RequestContext, resource: AlterConfigsResource, validate_only: bool) -> None:
+    admin, name = context.services.configs, resource.resource_name
+    configs = {config.name: config.value for config in resource.configs}
+    if len(configs) < len(resource.configs):
+        raise KafkaError(ErrorCode.INVALID_REQUEST, "a config stands twice in the request")
+    if resource.resource_type == ResourceType.TOPIC:
+        await admin.replace_topic(name, configs, validate_only=validate_only)
+    elif resource.resource_type == ResourceType.BROKER:
+        await admin.replace_broker(name, configs, validate_only=validate_only)
+    else:
+        refuse_unserved(resource.resource_type)

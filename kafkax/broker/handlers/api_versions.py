@@ -1,0 +1,47 @@
+"""ApiVersions (key 18): which APIs and versions this broker serves.
+
+Versions: 1 adds the throttle time; 3 is flexible, carries the client's name and the feature levels (KIP-511, KIP-584);
+4 may name features whose lowest level is 0.  The response header stays at version 0 for all of them.  A request in a newer
+version than 4 is answered in version 0 with UNSUPPORTED_VERSION (KIP-511), so that the client can ask again.
+"""
+
+from __future__ import annotations
+
+import re
+
+from kafkax.broker.handlers.spec import RequestContext, Spec
+from kafkax.errors import ErrorCode
+from kafkax.protocol.messages.api_versions import ApiVersion, ApiVersionsRequest, ApiVersionsResponse
+
+SPEC = Spec(key=18, min_version=0, max_version=4, before_authentication=True)
+
+_SOFTWARE = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?\Z")
+
+
+def handle(context: RequestContext, request: ApiVersionsRequest) -> ApiVersionsResponse:
+    """Answer with the served range of every registered API."""
+    if context.version >= 3 and not (
+        _SOFTWARE.match(request.client_software_name) and _SOFTWARE.match(request.client_software_version)
+    ):
+        return ApiVersionsResponse(error_code=ErrorCode.INVALID_REQUEST)
+    return ApiVersionsResponse(api_keys=served())
+
+
+def unsupported() -> ApiVersionsResponse:
+    """The answer, to be encoded as version 0, to a request in a version that this broker does not know."""
+    own = ApiVersion(api_key=SPEC.key, min_version=SPEC.min_version, max_version=SPEC.max_version)
+    return ApiVersionsResponse(error_code=ErrorCode.UNSUPPORTED_VERSION, api_keys=[own])
+
+
+def served() -> list[ApiVersion]:
+    """Every registered API with its range, by ascending key."""
+    from kafkax.broker.handlers import handlers
+
+    return [
+        ApiVersion(
+            api_key=key,
+            min_version=spec.min_version if spec.advertise_from is None else spec.advertise_from,
+            max_version=spec.max_version,
+        )
+        for key, (spec, _) in handlers().items()
+    ]

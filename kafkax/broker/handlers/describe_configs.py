@@ -1,0 +1,77 @@
+"""DescribeConfigs (key 32): the configs of topics and brokers with value, source and synonyms (KIP-133, KIP-226).
+
+Versions: 1 adds sources and synonyms; 3 types and documentation (KIP-569); 4 is flexible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kafkax.broker.handlers.spec import RequestContext, Spec
+from kafkax.broker.resources import ResourceType, check_broker_resource, refuse_unserved
+from kafkax.config import ConfigEntry, ConfigSource
+from kafkax.errors import KafkaError
+from kafkax.protocol.messages.describe_configs import (
+    DescribeConfigsRequest,
+    DescribeConfigsResource,
+    DescribeConfigsResourceResult,
+    DescribeConfigsResponse,
+    DescribeConfigsResult,
+    DescribeConfigsSynonym,
+)
+
+SPEC = Spec(key=32, min_version=1, max_version=4)
+
+
+def handle(context: RequestContext, request: DescribeConfigsRequest) -> DescribeConfigsResponse:
+    """Answer each resource by itself."""
+    results = []
+    for resource in request.resources:
+        result = DescribeConfigsResult(resource_type=resource.resource_type, resource_name=resource.resource_name)
+        try:
+            entries = _entries(context, resource)
+            result.configs = [
+                _as_result(entry, request.include_synonyms, request.include_documentation) for entry in entries
+            ]
+            result.error_message = None
+        except KafkaError as error:
+            result.error_code, result.error_message = error.code, str(error)
+        results.append(result)
+    return DescribeConfigsResponse(results=results)
+
+
+def _entries(context: RequestContext, resource: DescribeConfigsResource) -> Sequence[ConfigEntry]:
+    """The entries of one resource; ``configuration_keys`` null or empty means all."""
+    services = context.services
+    names = resource.configuration_keys or None
+    if resource.resource_type == ResourceType.TOPIC:
+        return services.topic_config(resource.resource_name).describe(names)
+    if resource.resource_type == ResourceType.BROKER:
+        check_broker_resource(resource.resource_name, services.node_id)
+        if resource.resource_name:
+            return services.config.describe(names)
+        # the resource without a name holds only what was set for all brokers while they run
+        cluster_wide = services.config.dynamic(ConfigSource.DYNAMIC_DEFAULT_BROKER_CONFIG)
+        chosen = [name for name in cluster_wide if names is None or name in names]
+        return [
+            entry._replace(source=ConfigSource.DYNAMIC_DEFAULT_BROKER_CONFIG) for entry in services.config.describe(chosen)
+        ]
+    return refuse_unserved(resource.resource_type)
+
+
+def _as_result(entry: ConfigEntry, synonyms: bool, documentation: bool) -> DescribeConfigsResourceResult:
+    """A config as the response shows it; secrets have no value."""
+    hidden = entry.sensitive
+    return DescribeConfigsResourceResult(
+        name=entry.name,
+        value=None if hidden else entry.value,
+        read_only=entry.read_only,
+        config_source=entry.source,
+        is_sensitive=entry.sensitive,
+        synonyms=[
+            DescribeConfigsSynonym(name=synonym.name, value=None if hidden else synonym.value, source=synonym.source)
+            for synonym in (entry.synonyms if synonyms else ())
+        ],
+        config_type=entry.type,
+        documentation=entry.documentation if documentation else None,
+    )

@@ -1,0 +1,49 @@
+"""IncrementalAlterConfigs (key 44): set, delete, append to and subtract from single configs (KIP-339).
+
+Versions: 1 is flexible.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from kafkax.broker.handlers.spec import RequestContext, Spec
+from kafkax.broker.resources import ResourceType, refuse_twice, refuse_unserved
+from kafkax.config import ConfigChange
+from kafkax.errors import KafkaError
+from kafkax.protocol.messages.incremental_alter_configs import (
+    AlterConfigsResource,
+    AlterConfigsResourceResponse,
+    IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse,
+)
+
+SPEC = Spec(key=44, min_version=0, max_version=1)
+
+
+async def handle(context: RequestContext, request: IncrementalAlterConfigsRequest) -> IncrementalAlterConfigsResponse:
+    """Alter each resource by itself; all changes of one resource are made or none."""
+    named = Counter((resource.resource_type, resource.resource_name) for resource in request.resources)
+    responses = []
+    for resource in request.resources:
+        answer = AlterConfigsResourceResponse(
+            error_message=None, resource_type=resource.resource_type, resource_name=resource.resource_name
+        )
+        try:
+            refuse_twice(named, resource.resource_type, resource.resource_name)
+            await _alter(context, resource, request.validate_only)
+        except KafkaError as error:
+            answer.error_code, answer.error_message = error.code, str(error)
+        responses.append(answer)
+    return IncrementalAlterConfigsResponse(responses=responses)
+
+
+async def _alter(context: RequestContext, resource: AlterConfigsResource, validate_only: bool) -> None:
+    admin, name = context.services.configs, resource.resource_name
+    changes = [ConfigChange(config.name, config.config_operation, config.value) for config in resource.configs]
+    if resource.resource_type == ResourceType.TOPIC:
+        await admin.alter_topic(name, changes, validate_only=validate_only)
+    elif resource.resource_type == ResourceType.BROKER:
+        await admin.alter_broker(name, changes, validate_only=validate_only)
+    else:
+        refuse_unserved(resource.resource_type)

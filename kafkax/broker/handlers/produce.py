@@ -1,0 +1,142 @@
+"""Produce (key 0): append batches as the partitions' leader.
+
+The core serves ordinary requests itself; this is the reference path, which also takes what the core hands over: compressed
+records, a topic's own compression, connections that are not plain TCP.
+
+Versions: 3 brings record batches (KIP-98) and is the oldest served, though 0 is advertised, since librdkafka takes a broker
+without it for one too old; 5 adds the log start offset; 7 allows zstd (KIP-110); 8 record errors (KIP-467); 9 is flexible;
+10 the current leader (KIP-951); 11 and 12 belong to transactions (KIP-890); 13 names topics by id (KIP-516).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from kafkax._core.log import Handoff, RecordErrors
+from kafkax.broker.handlers.spec import RequestContext, Spec
+from kafkax.broker.record_validation import NO_KEY, OUT_OF_BOUNDS, RecordProblem, validated_batch
+from kafkax.errors import ErrorCode, KafkaError
+from kafkax.net.dispatch import CloseConnection
+from kafkax.protocol.messages.produce import (
+    BatchIndexAndErrorMessage,
+    PartitionProduceData,
+    PartitionProduceResponse,
+    ProduceRequest,
+    ProduceResponse,
+    TopicProduceData,
+    TopicProduceResponse,
+)
+
+if TYPE_CHECKING:
+    from kafkax._core.log import AppendResult
+    from kafkax._core.partition import Partition
+
+SPEC = Spec(key=0, min_version=3, max_version=13, advertise_from=0)
+
+ALL = -1
+_BY_ID = 13
+_REASONS = {"key": NO_KEY, "timestamp": OUT_OF_BOUNDS}
+
+
+async def handle(context: RequestContext, request: ProduceRequest) -> ProduceResponse | None:
+    """Append each partition's batch, wait for the high watermark with acks=all, answer unless acks=0.
+
+    Raises:
+        CloseConnection: a batch was refused and the producer asked for no answer.
+    """
+    topics: list[TopicProduceResponse] = []
+    waiting: list[asyncio.Task[None]] = []
+    for topic in request.topic_data:
+        answer = TopicProduceResponse(name=topic.name, topic_id=topic.topic_id)
+        for data in topic.partition_data:
+            partition_answer, task = _append(context, request, topic, data)
+            answer.partition_responses.append(partition_answer)
+            if task is not None:
+                waiting.append(task)
+        topics.append(answer)
+    if waiting:
+        await asyncio.gather(*waiting)
+    if request.acks == 0:
+        codes = {ErrorCode(p.error_code).name for t in topics for p in t.partition_responses if p.error_code}
+        if codes:
+            raise CloseConnection(f"Produce with acks=0 failed: {', '.join(sorted(codes))}")
+        return None
+    return ProduceResponse(responses=topics)
+
+
+def _append(
+    context: RequestContext, request: ProduceRequest, topic: TopicProduceData, data: PartitionProduceData
+) -> tuple[PartitionProduceResponse, asyncio.Task[None] | None]:
+    """Append to one partition: its answer, and with acks=all what completes it."""
+    answer = PartitionProduceResponse(index=data.index, base_offset=-1)
+    try:
+        if request.acks not in (ALL, 0, 1):
+            raise KafkaError(ErrorCode.INVALID_REQUIRED_ACKS)
+        partition = _partition(context, topic, data.index)
+        result = _append_batch(context, partition, data.records or b"", request.acks)
+        answer.base_offset = result.base_offset
+        answer.log_append_time_ms = result.log_append_time_ms
+        answer.log_start_offset = result.log_start_offset
+    except RecordProblem as error:
+        _refuse(answer, error.code, error.records)
+        return answer, None
+    except RecordErrors as error:
+        _refuse(answer, ErrorCode(error.code), [(index, _REASONS[kind]) for index, kind in error.errors])
+        return answer, None
+    except KafkaError as error:
+        answer.error_code = error.code
+        if error.code is ErrorCode.INVALID_RECORD:
+            answer.error_message = str(error)
+        return answer, None
+    if request.acks != ALL:
+        return answer, None
+    return answer, asyncio.ensure_future(_replicated(context, partition, result, answer, request.timeout_ms))
+
+
+def _partition(context: RequestContext, topic: TopicProduceData, index: int) -> Partition:
+    if context.version >= _BY_ID:
+        return context.services.partition_by_id(topic.topic_id, index)
+    return context.services.partition(topic.name, index)
+
+
+def _append_batch(context: RequestContext, partition: Partition, records: memoryview | bytes, acks: int) -> AppendResult:
+    """Append, looking into the records where the core asks for that."""
+    try:
+        return partition.append(records, acks=acks, api_version=context.version)
+    except Handoff:
+        services = context.services
+        if records[21 + 1] & 0x10:
+            raise KafkaError(
+                ErrorCode.INVALID_TXN_STATE, "there is no transaction of this producer; transactions are not served yet"
+            ) from None
+        checked = validated_batch(records, services.topic_config(partition.topic), services.clock.wall_ms())
+        return partition.append(checked, acks=acks, api_version=context.version, validated=True)
+
+
+def _refuse(answer: PartitionProduceResponse, code: ErrorCode, problems: list[tuple[int, str]]) -> None:
+    answer.error_code = code
+    answer.error_message = "one or more records of the batch were refused"
+    answer.record_errors = [
+        BatchIndexAndErrorMessage(batch_index=index, batch_index_error_message=reason) for index, reason in problems
+    ]
+
+
+async def _replicated(
+    context: RequestContext,
+    partition: Partition,
+    result: AppendResult,
+    answer: PartitionProduceResponse,
+    timeout_ms: int,
+) -> None:
+    """Complete an answer once the high watermark has passed what was appended, or the time is over."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_ms / 1000
+    try:
+        while not partition.committed(result.required_offset, result.leader_epoch):
+            mark = (partition, "high_watermark", result.required_offset)
+            left = deadline - loop.time()
+            if left <= 0 or not await context.services.purgatory.any_reaches([mark], left):
+                raise KafkaError(ErrorCode.REQUEST_TIMED_OUT)
+    except KafkaError as error:
+        answer.error_code = error.code

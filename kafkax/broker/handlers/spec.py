@@ -1,0 +1,59 @@
+"""What every handler module declares: ``SPEC`` beside a function ``handle(context, request)``.
+
+``handle`` is a plain function where the answer needs no waiting, and a coroutine function where it does.  It gets the decoded
+request and returns the response message, or ``None`` where the protocol has no answer (Produce with acks=0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from kafkax.broker.services import Services
+    from kafkax.net.connection import Connection
+    from kafkax.protocol.message import Message
+
+__all__ = ["Handler", "RequestContext", "Spec"]
+
+Answer: TypeAlias = "Message | None"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The versions of one API that this broker serves.
+
+    Attributes:
+        key: the API key (int16).
+        min_version, max_version: the served range; ApiVersions advertises it.
+        before_authentication: whether a connection may send it before SASL has finished.
+    """
+
+    key: int
+    min_version: int
+    max_version: int
+    before_authentication: bool = False
+    advertise_from: int | None = None
+    """Lowest version in ApiVersions where that is not ``min_version``: clients that look for it would not come otherwise."""
+
+
+class RequestContext(NamedTuple):
+    """Who asks, and what the handler may use to answer."""
+
+    services: Services
+    version: int
+    client_id: str | None
+    connection: Connection
+
+    @property
+    def listener(self) -> str:
+        """Name of the listener that the request came in by."""
+        return self.connection.listener
+
+
+class Handler(NamedTuple):
+    """A registered handler module."""
+
+    spec: Spec
+    handle: Callable[[RequestContext, Any], Answer | Awaitable[Answer]]

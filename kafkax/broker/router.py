@@ -1,0 +1,66 @@
+"""From a request's bytes to the handler of its API, and from the handler's answer to bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from inspect import isawaitable
+from typing import TYPE_CHECKING
+
+from kafkax.broker.handlers import handlers
+from kafkax.broker.handlers.api_versions import unsupported
+from kafkax.broker.handlers.spec import RequestContext
+from kafkax.net.dispatch import CloseConnection
+from kafkax.protocol.api import API_KEYS
+
+if TYPE_CHECKING:
+    from kafkax.broker.services import Services
+    from kafkax.net.connection import Connection
+    from kafkax.protocol.headers import RequestHeader
+    from kafkax.protocol.message import Message
+
+__all__ = ["Router"]
+
+_API_VERSIONS = 18
+
+
+class Router:
+    """The dispatcher's handler: one instance serves all connections.
+
+    Args:
+        services: what the API handlers work with.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._handlers = handlers()
+
+    def __call__(
+        self, connection: Connection, header: RequestHeader, body: memoryview
+    ) -> bytes | Awaitable[bytes | None] | None:
+        """Answer one request with the body of its response.
+
+        Raises:
+            CloseConnection: the API or its version is not served, which has no other answer.
+            ProtocolError: the body does not parse.
+        """
+        key, version = header.api_key, header.api_version
+        handler = self._handlers.get(key)
+        if handler is None:
+            raise CloseConnection(f"{API_KEYS[key].name} (key {key}) is not served")
+        if not handler.spec.min_version <= version <= handler.spec.max_version:
+            if key == _API_VERSIONS:
+                return unsupported().encode(0)
+            raise CloseConnection(
+                f"{API_KEYS[key].name} version {version} is not served; "
+                f"versions {handler.spec.min_version} to {handler.spec.max_version} are"
+            )
+        request = API_KEYS[key].request_type().decode(body, version)
+        answer = handler.handle(RequestContext(self._services, version, header.client_id, connection), request)
+        if isawaitable(answer):
+            return _encoded(answer, version)
+        return None if answer is None else answer.encode(version)
+
+
+async def _encoded(answer: Awaitable[Message | None], version: int) -> bytes | None:
+    message = await answer
+    return None if message is None else message.encode(version)

@@ -1,0 +1,290 @@
+"""The one place that wires a broker: configs in, a serving process out.
+
+Start: the coordination store, the logs, the registration, the controller, the listeners; then one ready line on stdout.
+Stop, on SIGTERM or Ctrl-C: hand over leadership, answer what is under way, close the logs in order, leave the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import signal
+import sys
+import time
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from random import Random
+
+from kafkax._core.notify import NotifyQueue
+from kafkax._core.reactor import Reactor
+from kafkax._core.registry import Registry
+from kafkax.broker.adoption import adopt_cluster_id, adopt_topics
+from kafkax.broker.group_service import GROUP_TOPIC, GroupService
+from kafkax.broker.purgatory import Purgatory
+from kafkax.broker.replica_manager import LeadershipChange, ReplicaManager
+from kafkax.broker.router import Router
+from kafkax.broker.services import Services
+from kafkax.broker.topic_configs import TopicConfigs
+from kafkax.clock import Clock, SystemClock
+from kafkax.cluster import znodes
+from kafkax.cluster.config_admin import ConfigAdmin
+from kafkax.cluster.controller.channels import LocalChannel
+from kafkax.cluster.controller.controller import Controller
+from kafkax.cluster.controller.tenure import Settings
+from kafkax.cluster.dynamic_configs import DynamicConfigs
+from kafkax.cluster.embedded import EmbeddedStore
+from kafkax.cluster.image import ImageDelta, MetadataCache, MetadataImage
+from kafkax.cluster.producer_ids import ProducerIds
+from kafkax.cluster.registration import prepare_cluster, register_broker
+from kafkax.cluster.topic_admin import TopicAdmin
+from kafkax.config import BrokerConfig, Endpoint
+from kafkax.model import TopicPartition
+from kafkax.net.dispatch import Dispatcher
+from kafkax.net.settings import ReactorSettings
+from kafkax.storage.manager import LogManager
+from kafkax.storage.meta_properties import read_meta_properties
+
+__all__ = ["Server", "run"]
+
+STORE_FILE = "coordination.sqlite"
+FIRST_NODE_ID = 1
+SETTLE_SECONDS = 30.0
+"""Most time that a start waits for leadership; partitions without it are served as it comes."""
+STOP_SECONDS = 10.0
+"""Most time that requests under way get when the broker stops."""
+
+_log = logging.getLogger("kafkax")
+
+
+def run(config: BrokerConfig) -> None:
+    """Run a broker until SIGTERM or Ctrl-C.
+
+    Raises:
+        KafkaError, ConfigError, OSError: it cannot start; the text says why.
+    """
+    import uvloop
+
+    _raise_file_limit()
+    _log_to_stderr()
+    uvloop.run(_serve(config))
+
+
+async def _serve(config: BrokerConfig) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        server = Server(config)
+        # leaving the stack also undoes what a start that failed half-way had begun
+        stack.push_async_callback(server.stop)
+        await server.start()
+        print(server.ready_line, flush=True)
+        await stop.wait()
+        _log.info("stopping")
+
+
+class Server:
+    """A broker and everything that belongs to it.
+
+    Args:
+        config: the broker's configs.
+        clock: where time comes from.
+        random: places replicas.
+    """
+
+    def __init__(self, config: BrokerConfig, *, clock: Clock | None = None, random: Random | None = None) -> None:
+        self.config = config
+        self._began = time.monotonic()
+        self._clock = clock or SystemClock()
+        self._random = random or Random()
+        self._stack = AsyncExitStack()
+        self.endpoints: list[Endpoint] = []
+        self.node_id = -1
+        self._broker_epoch = -1
+        self.logs: LogManager
+        self.services: Services
+
+    @property
+    def ready_line(self) -> str:
+        """What a starting broker says: its id, listeners, data and how long it took."""
+        where = ", ".join(str(endpoint) for endpoint in self.endpoints)
+        took = time.monotonic() - self._began
+        return f"kafkax broker {self.node_id} is ready: {where}, data in {', '.join(self.config.log_dirs)} ({took:.2f} s)"
+
+    async def start(self) -> None:
+        """Start everything; returns when clients are served.
+
+        Raises:
+            KafkaError, ConfigError, OSError: something is not as it must be; :meth:`stop` cleans up.
+        """
+        store = await self._open_store()
+        await adopt_cluster_id(store, self.config.log_dirs)
+        cluster_id = await prepare_cluster(store)
+        self.node_id = self._choose_node_id()
+        self.config.settle("node.id", str(self.node_id))
+        await adopt_topics(store, self.config.log_dirs, self.node_id)
+        cache = MetadataCache(cluster_id)
+        dynamic = DynamicConfigs(store, cache, self._clock)
+        cache.add_listener(self._configs_changed)
+        await dynamic.start()
+        self._stack.push_async_callback(dynamic.close)
+
+        queue = self._notify_queue()
+        registry = Registry()
+        topic_configs = TopicConfigs(cache, self.config)
+        await self._open_logs(cluster_id, topic_configs, queue)
+        replicas = ReplicaManager(
+            self.node_id, lambda: self._broker_epoch, self.logs, registry, cache, dynamic, topic_configs
+        )
+        topics = TopicAdmin(store, cache, self.config, self._random, standalone=True)
+        groups = GroupService(self.config, registry, cache, topics, queue, self._clock)
+        self._stack.callback(groups.close)
+        replicas.on_leadership(partial(_tell_coordinators, groups))
+        self.services = Services(
+            node_id=self.node_id,
+            config=self.config,
+            clock=self._clock,
+            cache=cache,
+            topic_configs=topic_configs,
+            registry=registry,
+            logs=self.logs,
+            purgatory=Purgatory(queue),
+            producer_ids=ProducerIds(store, self.node_id),
+            topics=topics,
+            configs=ConfigAdmin(self.node_id, store, cache, dynamic, self.config),
+            groups=groups,
+        )
+        self.config.on_change(self._broker_configs_changed)
+        reactor = self._listen(registry)
+        await self._join_cluster(store, replicas)
+        self._serve(reactor)
+        self.logs.start_tasks()
+
+    async def stop(self) -> None:
+        """Stop in order; harmless when nothing runs."""
+        await self._stack.aclose()
+
+    # Parts
+
+    async def _open_store(self) -> EmbeddedStore:
+        for directory in self.config.log_dirs:
+            Path(directory).mkdir(parents=True, exist_ok=True)
+        home = Path(self.config.log_dirs[0])
+        store = await EmbeddedStore.open(home / STORE_FILE)
+        self._stack.push_async_callback(store.close)
+        return store
+
+    def _choose_node_id(self) -> int:
+        """The id that the configs give, else the one that the data belongs to, else the first."""
+        if self.config.node_id >= 0:
+            return self.config.node_id
+        for directory in self.config.log_dirs:
+            known = read_meta_properties(directory)
+            if known is not None and known.broker_id is not None:
+                return known.broker_id
+        return FIRST_NODE_ID
+
+    def _notify_queue(self) -> NotifyQueue:
+        loop, queue = asyncio.get_running_loop(), NotifyQueue()
+        loop.add_reader(queue.fileno(), queue.dispatch)
+        self._stack.callback(loop.remove_reader, queue.fileno())
+        return queue
+
+    async def _open_logs(self, cluster_id: str, topic_configs: TopicConfigs, queue: NotifyQueue) -> None:
+        self.logs = LogManager(self.config.log_dirs, self.config, topic_configs, self._clock, queue=queue)
+        loop = asyncio.get_running_loop()
+        self._stack.push_async_callback(loop.run_in_executor, None, self.logs.shutdown)
+        await loop.run_in_executor(None, self.logs.load, cluster_id, self.node_id)
+
+    def _configs_changed(self, image: MetadataImage, delta: ImageDelta) -> None:
+        """Let changed configs of this broker, or of all brokers, take effect."""
+        if any(kind == "brokers" for kind, _ in delta.configs):
+            self.config.set_dynamic(broker=image.broker_config(self.node_id), cluster=image.default_broker_config)
+
+    def _broker_configs_changed(self, _: frozenset[str]) -> None:
+        """Topics follow the broker in what they do not set themselves."""
+        for topic in self.services.image.topics:
+            self.logs.topic_changed(topic)
+
+    def _listen(self, registry: Registry) -> Reactor:
+        """Bind every listener, so that the ports are known; nothing is accepted yet."""
+        config = self.config
+        names = [name for name in ReactorSettings.__dataclass_fields__ if name.replace("_", ".") in config]
+        reactor = Reactor(registry, ReactorSettings(**{name: config[name.replace("_", ".")] for name in names}))
+        ports = {e.name: reactor.listen(e.host, e.port, e.name) for e in config.listeners}
+        self.endpoints = [e._replace(port=e.port or ports[e.name]) for e in config.advertised_listeners]
+        return reactor
+
+    async def _join_cluster(self, store: EmbeddedStore, replicas: ReplicaManager) -> None:
+        """Register, take part in controller elections, and wait until every replica here has its role."""
+        config = self.config
+        endpoints = tuple(znodes.Endpoint(e.name, e.host, e.port, e.protocol) for e in self.endpoints)
+        registration = znodes.BrokerRegistration(self.node_id, endpoints, config["broker.rack"], self._clock.wall_ms())
+        self._broker_epoch = await register_broker(store, registration)
+        settings = Settings(
+            inter_broker_listener=config.inter_broker_listener,
+            unclean_elections=config["unclean.leader.election.enable"],
+            delete_topics=config["delete.topic.enable"],
+            auto_rebalance=config["auto.leader.rebalance.enable"],
+            rebalance_interval_s=config["leader.imbalance.check.interval.seconds"],
+            imbalance=config["leader.imbalance.per.broker.percentage"] / 100,
+        )
+        controller = Controller(self.node_id, store, lambda _: LocalChannel(replicas.handle), settings, clock=self._clock)
+        self._stack.push_async_callback(controller.close)
+        await controller.start()
+        await self._settle(replicas)
+
+    async def _settle(self, replicas: ReplicaManager) -> None:
+        """Wait until this broker leads what it should lead, so that its first clients find leaders."""
+        cache, changed = self.services.cache, asyncio.Event()
+        replicas.on_leadership(lambda _: changed.set())
+
+        def missing() -> bool:
+            offline = replicas.offline()
+            return self.node_id not in cache.image.brokers or any(
+                partition.leader == self.node_id
+                and replicas.replica(TopicPartition(topic.name, index)) is None
+                and (topic.name, index) not in offline
+                for topic in cache.image.topics.values()
+                for index, partition in topic.partitions.items()
+            )
+
+        deadline = asyncio.get_running_loop().time() + SETTLE_SECONDS
+        await cache.wait_for(lambda image: self.node_id in image.brokers, SETTLE_SECONDS)
+        while missing() and (left := deadline - asyncio.get_running_loop().time()) > 0:
+            changed.clear()
+            try:
+                await asyncio.wait_for(changed.wait(), min(left, 0.5))
+            except (TimeoutError, asyncio.TimeoutError):
+                continue
+
+    def _serve(self, reactor: Reactor) -> None:
+        dispatcher = Dispatcher(Router(self.services), clock=self._clock)
+        dispatcher.attach(reactor)
+        self._stack.push_async_callback(dispatcher.stop, STOP_SECONDS)
+        reactor.start(self.config["num.network.threads"])
+
+
+def _tell_coordinators(groups: GroupService, changes: Iterable[LeadershipChange]) -> None:
+    """Whoever leads a partition of an internal topic coordinates what is in it."""
+    for change in changes:
+        if change.partition.topic == GROUP_TOPIC:
+            became = groups.became_leader if change.leads else groups.became_follower
+            became(change.partition.partition, change.leader_epoch)
+
+
+def _raise_file_limit() -> None:
+    """Partitions and connections need files: take what the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
