@@ -104,7 +104,6 @@ class Server:
         self._stack = AsyncExitStack()
         self.endpoints: list[Endpoint] = []
         self.node_id = -1
-        self._broker_epoch = -1
         self.logs: LogManager
         self.services: Services
 
@@ -137,9 +136,7 @@ class Server:
         registry = Registry()
         topic_configs = TopicConfigs(cache, self.config)
         await self._open_logs(cluster_id, topic_configs, queue)
-        replicas = ReplicaManager(
-            self.node_id, lambda: self._broker_epoch, self.logs, registry, cache, dynamic, topic_configs
-        )
+        replicas = ReplicaManager(self.node_id, registry, self.logs, cache, dynamic)
         topics = TopicAdmin(store, cache, self.config, self._random, standalone=True)
         groups = GroupService(self.config, registry, cache, topics, queue, self._clock)
         self._stack.callback(groups.close)
@@ -224,7 +221,7 @@ class Server:
         config = self.config
         endpoints = tuple(znodes.Endpoint(e.name, e.host, e.port, e.protocol) for e in self.endpoints)
         registration = znodes.BrokerRegistration(self.node_id, endpoints, config["broker.rack"], self._clock.wall_ms())
-        self._broker_epoch = await register_broker(store, registration)
+        replicas.broker_epoch = await register_broker(store, registration)
         settings = Settings(
             inter_broker_listener=config.inter_broker_listener,
             unclean_elections=config["unclean.leader.election.enable"],

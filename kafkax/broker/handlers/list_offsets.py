@@ -36,6 +36,7 @@ EARLIEST_PENDING_UPLOAD = -6
 _SINCE = {MAX_TIMESTAMP: 7, EARLIEST_LOCAL: 8, LATEST_TIERED: 9, EARLIEST_PENDING_UPLOAD: 11}
 """First version that knows a special timestamp."""
 
+_EPOCHS_SINCE = 4
 _CONSUMER = -1
 _DEBUGGER = -2
 _UNKNOWN = (-1, -1, -1)
@@ -55,7 +56,9 @@ def handle(context: RequestContext, request: ListOffsetsRequest) -> ListOffsetsR
                     raise KafkaError(ErrorCode.INVALID_REQUEST)
                 partition = context.services.partition(topic.name, asked.partition_index)
                 found = _find(partition, asked, request, context.version)
-                answer.timestamp, answer.offset, answer.leader_epoch = found
+                answer.timestamp, answer.offset = found[:2]
+                if context.version >= _EPOCHS_SINCE:
+                    answer.leader_epoch = found[2]
             except KafkaError as error:
                 answer.error_code = error.code
             partitions.append(answer)
