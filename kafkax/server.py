@@ -193,9 +193,8 @@ class Server:
 
     async def _open_logs(self, cluster_id: str, topic_configs: TopicConfigs, queue: NotifyQueue) -> None:
         self.logs = LogManager(self.config.log_dirs, self.config, topic_configs, self._clock, queue=queue)
-        loop = asyncio.get_running_loop()
-        self._stack.push_async_callback(loop.run_in_executor, None, self.logs.shutdown)
-        await loop.run_in_executor(None, self.logs.load, cluster_id, self.node_id)
+        self._stack.push_async_callback(asyncio.to_thread, self.logs.shutdown)
+        await asyncio.to_thread(self.logs.load, cluster_id, self.node_id)
 
     def _configs_changed(self, image: MetadataImage, delta: ImageDelta) -> None:
         """Let changed configs of this broker, or of all brokers, take effect."""

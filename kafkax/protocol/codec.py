@@ -512,7 +512,7 @@ def _has_records(cls: type[Struct], version: int) -> bool:
 
 
 def decoder_source(cls: type[Message], version: int) -> tuple[str, dict[str, Any]]:
-    """The source of ``decode(data)`` for a version and the objects it refers to."""
+    """The source of ``decode(data, exact=True)`` for a version and the objects it refers to."""
     as_view = _has_records(cls, version)
     source = _Decoder(version, cls.flexible(version), as_view)
     wanted = "memoryview" if as_view else "bytes"
@@ -522,7 +522,8 @@ def decoder_source(cls: type[Message], version: int) -> tuple[str, dict[str, Any
     source.emit("try:")
     source.indent += 1
     o = source.body(cls)
-    source.emit("if p != end: fail(f'{end - p} bytes are left over' if p < end else 'the bytes end too early')")
+    source.emit("if p > end: fail('the bytes end too early')")
+    source.emit("if exact and p < end: fail(f'{end - p} bytes are left over')")
     source.emit(f"return {o}")
     source.indent -= 1
     source.emit("except (StructError, IndexError, OverflowError):")
@@ -532,7 +533,7 @@ def decoder_source(cls: type[Message], version: int) -> tuple[str, dict[str, Any
     source.emit(f"    raise ProtocolError(f'{title}: a string that is not UTF-8') from None")
     source.emit("except ProtocolError as error:")
     source.emit(f"    raise ProtocolError(f'{title}: {{error}}') from None")
-    return "def decode(data):\n" + "\n".join(source.lines) + "\n", source.scope
+    return "def decode(data, exact=True):\n" + "\n".join(source.lines) + "\n", source.scope
 
 
 def encoder_source(cls: type[Message], version: int) -> tuple[str, dict[str, Any]]:
@@ -546,11 +547,11 @@ def encoder_source(cls: type[Message], version: int) -> tuple[str, dict[str, Any
     return "def encode(message):\n" + "\n".join(source.lines) + "\n", source.scope
 
 
-def compile_decoder(cls: type[Message], version: int) -> Callable[[Any], Any]:
-    """A function from bytes to message."""
+def compile_decoder(cls: type[Message], version: int) -> Callable[..., Any]:
+    """A function from bytes, and whether the message must fill them, to the message."""
     text, scope = decoder_source(cls, version)
     exec(compile(text, f"<decode {cls.__name__} v{version}>", "exec"), scope)
-    decode: Callable[[Any], Any] = scope["decode"]
+    decode: Callable[..., Any] = scope["decode"]
     return decode
 
 

@@ -28,7 +28,7 @@ class Message(Struct):
     max_version: ClassVar[int]
     flexible_since: ClassVar[int | None]
     _encoders: ClassVar[dict[int, Callable[[Any], list[Any]]]]
-    _decoders: ClassVar[dict[int, Callable[[Any], Any]]]
+    _decoders: ClassVar[dict[int, Callable[..., Any]]]
 
     def encode(self, version: int) -> bytes:
         """The message's bytes at a version, without header.
@@ -57,18 +57,23 @@ class Message(Struct):
             return [oracle.encode(self, version)]
 
     @classmethod
-    def decode(cls, data: bytes | bytearray | memoryview, version: int) -> Self:
-        """Read a message that fills ``data`` exactly.
+    def decode(cls, data: bytes | bytearray | memoryview, version: int, *, exact: bool = True) -> Self:
+        """Read a message.
+
+        Args:
+            data: its bytes.
+            version: of the message.
+            exact: whether it must fill ``data``; else what follows it is left alone, as Kafka does with requests.
 
         Raises:
-            ProtocolError: the bytes don't parse, or bytes are left over.
+            ProtocolError: the bytes don't parse, or bytes are left over though ``exact``.
             KafkaError: UNSUPPORTED_VERSION when the version doesn't exist.
         """
         decoder = cls._decoders.get(version)
         if decoder is None:
             cls._require(version)
             decoder = cls._decoders[version] = codec.compile_decoder(cls, version)
-        message: Self = decoder(data)
+        message: Self = decoder(data, exact)
         return message
 
     @classmethod

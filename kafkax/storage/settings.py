@@ -49,6 +49,9 @@ def log_settings(config: Configs, producer_id_expiration_ms: int = 86_400_000) -
         flush_messages=config["flush.messages"],
         flush_ms=config["flush.ms"],
         producer_id_expiration_ms=producer_id_expiration_ms,
+        decompressed_max_bytes=config["kafkax.decompressed.max.bytes"],
+        # There is no transaction coordinator yet, so a client's transactional batch always has to be looked at, and refused.
+        verify_transactions=True,
         compression=_CODECS[config["compression.type"]],
         compacted=compacted,
         log_append_time=config["message.timestamp.type"] == "LogAppendTime",

@@ -140,6 +140,11 @@ class TestConnections:
         assert wire.receive().responses[0].partition_responses[0].base_offset == 0
         assert time.monotonic() - began >= 0.3
 
+    def test_bytes_behind_a_request_are_left_alone(self, wire: Wire) -> None:
+        request = MetadataRequest(topics=[])
+        wire.send_frame(struct.pack(">hhih", 3, 13, 5, -1) + b"\0" + request.encode(13) + b"\1\2\3")
+        assert wire.receive_frame()[:4] == struct.pack(">i", 5)
+
     def test_a_frame_that_arrives_byte_by_byte_is_served(self, wire: Wire) -> None:
         request = ApiVersionsRequest()
         frame = struct.pack(">hhih", 18, 0, 5, -1) + request.encode(0)
@@ -227,7 +232,8 @@ class TestProduce:
             bad = bytearray(good)
             bad[position] ^= 0x41
             answer = produce(wire, topic, bytes(bad))
-            assert answer.error_code in (ErrorCode.CORRUPT_MESSAGE, ErrorCode.INVALID_RECORD, ErrorCode.MESSAGE_TOO_LARGE), position
+            refused = (ErrorCode.CORRUPT_MESSAGE, ErrorCode.INVALID_RECORD, ErrorCode.MESSAGE_TOO_LARGE)
+            assert answer.error_code in refused, position
         assert end_offset(wire, topic) == 0
 
     def test_every_truncation_is_found(self, wire: Wire, topic: str) -> None:
