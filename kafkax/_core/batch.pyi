@@ -15,7 +15,7 @@ class BatchHeader(NamedTuple):
     size: int
     leader_epoch: int
     base_sequence: int
-    count: int
+    count: int  # type: ignore[assignment]  # the tuple method of that name is of no use here
     crc: int
     attributes: int
     producer_epoch: int

@@ -131,9 +131,10 @@ class TestConnections:
 
     def test_answers_leave_in_the_order_of_requests_though_a_fetch_waits(self, wire: Wire, topic: str) -> None:
         create(wire, topic)
+        create(wire, f"{topic}-other")
         wire.send(fetch_request(topic, 0, wait_ms=500), 12)
         wire.send(MetadataRequest(topics=[]), 9)
-        wire.send(produce_request(topic, batch(b"x"), acks=1), 9)
+        wire.send(produce_request(f"{topic}-other", batch(b"x"), acks=1), 9)
         began = time.monotonic()
         assert wire.receive().responses[0].partitions[0].error_code == 0
         assert wire.receive().cluster_id

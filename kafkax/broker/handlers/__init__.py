@@ -12,6 +12,8 @@ __all__ = ["HANDLERS", "handlers"]
 HANDLERS: tuple[str, ...] = (
     "alter_configs",
     "api_versions",
+    "consumer_group_describe",
+    "consumer_group_heartbeat",
     "create_partitions",
     "create_topics",
     "delete_groups",
