@@ -12,7 +12,9 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -20,9 +22,9 @@ from kafkax._core.notify import NotifyQueue
 from kafkax._core.reactor import Reactor
 from kafkax._core.registry import Registry
 from kafkax.broker.adoption import adopt_cluster_id, adopt_topics
-from kafkax.broker.group_service import GroupService
+from kafkax.broker.group_service import GROUP_TOPIC, GroupService
 from kafkax.broker.purgatory import Purgatory
-from kafkax.broker.replica_manager import ReplicaManager
+from kafkax.broker.replica_manager import LeadershipChange, ReplicaManager
 from kafkax.broker.router import Router
 from kafkax.broker.services import Services
 from kafkax.broker.topic_configs import TopicConfigs
@@ -138,7 +140,7 @@ class Server:
         topics = TopicAdmin(store, cache, self.config, self._random, standalone=True)
         groups = GroupService(self.config, registry, cache, topics, queue, self._clock)
         self._stack.callback(groups.close)
-        replicas.on_leadership(groups.leadership_changed)
+        replicas.on_leadership(partial(_tell_coordinators, groups))
         self.services = Services(
             node_id=self.node_id,
             config=self.config,
@@ -261,6 +263,14 @@ class Server:
         dispatcher.attach(reactor)
         self._stack.push_async_callback(dispatcher.stop, STOP_SECONDS)
         reactor.start(self.config["num.network.threads"])
+
+
+def _tell_coordinators(groups: GroupService, changes: Iterable[LeadershipChange]) -> None:
+    """Whoever leads a partition of an internal topic coordinates what is in it."""
+    for change in changes:
+        if change.partition.topic == GROUP_TOPIC:
+            became = groups.became_leader if change.leads else groups.became_follower
+            became(change.partition.partition, change.leader_epoch)
 
 
 def _raise_file_limit() -> None:
