@@ -363,7 +363,8 @@ cdef int32_t settle_marks(log_t *log, int64_t end, int64_t start, int64_t flushe
     log.high.segment_base = -1
     log.high.position = -1
     kx_store64(&log.high_watermark, start)
-    changed = epochs_truncate_end(log.epochs, end)
+    # An epoch that begins at the end stays: a leader without a record in it goes on without writing the file again.
+    changed = epochs_truncate_end(log.epochs, end + 1)
     changed = epochs_truncate_start(log.epochs, start) or changed
     log_settle(log)
     pthread_mutex_unlock(&log.lock)

@@ -222,7 +222,8 @@ class LogManager:
             hosted = self._logs.get(partition)
             if hosted is None:
                 self._refuse_if_unknowable(partition, is_new=is_new)
-                directory = min(self.online(), key=self._logs_in)
+                online = self.online()
+                directory = online[0] if len(online) == 1 else min(online, key=self._logs_in)
                 hosted = self._begin(partition, directory, str(directory.path / str(partition)), future=False)
                 self._logs[partition] = hosted
             if topic_id is not None and hosted.topic_id not in (None, topic_id):

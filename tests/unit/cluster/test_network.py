@@ -1,0 +1,93 @@
+"""The controller's requests over a real connection."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from uuid import uuid4
+
+import pytest
+
+from kafkax.cluster.controller.network import network_channel
+from kafkax.cluster.znodes import BrokerRegistration, Endpoint
+from kafkax.net.outbound import BrokerLink, OutboundSettings
+from kafkax.protocol.headers import RequestHeader, response_header
+from kafkax.protocol.messages.leader_and_isr import (
+    LeaderAndIsrPartitionError,
+    LeaderAndIsrPartitionState,
+    LeaderAndIsrRequest,
+    LeaderAndIsrResponse,
+    LeaderAndIsrTopicError,
+    LeaderAndIsrTopicState,
+)
+
+TOPIC_ID = uuid4()
+REQUEST = LeaderAndIsrRequest(
+    controller_id=1,
+    controller_epoch=2,
+    broker_epoch=3,
+    topic_states=[
+        LeaderAndIsrTopicState(
+            topic_name="t",
+            topic_id=TOPIC_ID,
+            partition_states=[LeaderAndIsrPartitionState(leader=1, isr=[1], replicas=[1, 2], adding_replicas=[2])],
+        )
+    ],
+)
+RESPONSE = LeaderAndIsrResponse(
+    topics=[
+        LeaderAndIsrTopicError(topic_id=TOPIC_ID, partition_errors=[LeaderAndIsrPartitionError(partition_index=0, error_code=56)])
+    ]
+)
+
+
+async def serve(reader, writer, received, answer):
+    (size,) = struct.unpack(">i", await reader.readexactly(4))
+    header, body = RequestHeader.parse(await reader.readexactly(size))
+    received.append((header.api_key, header.api_version, LeaderAndIsrRequest.decode(body, header.api_version)))
+    if answer:
+        payload = response_header(header.api_key, header.api_version, header.correlation_id) + RESPONSE.encode(header.api_version)
+        writer.write(struct.pack(">i", len(payload)) + payload)
+    else:
+        writer.close()
+
+
+@pytest.fixture
+async def broker():
+    received, answer = [], [True]
+    server = await asyncio.start_server(lambda r, w: serve(r, w, received, answer[0]), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    yield port, received, answer
+    server.close()
+
+
+def channel(port):
+    endpoints = (Endpoint("CLIENTS", "127.0.0.1", 1, "PLAINTEXT"), Endpoint("BROKERS", "127.0.0.1", port, "PLAINTEXT"))
+    settings = OutboundSettings("test", request_timeout_ms=2000)
+    return network_channel(
+        BrokerRegistration(2, endpoints), "BROKERS", lambda endpoint: BrokerLink(endpoint.host, endpoint.port, settings)
+    )
+
+
+async def test_a_request_reaches_the_listener_between_brokers_and_is_answered(broker):
+    port, received, _ = broker
+    way = channel(port)
+    assert await way.send(REQUEST) == RESPONSE
+    assert received == [(4, 7, REQUEST)]
+    await way.close()
+
+
+async def test_a_connection_that_breaks_is_an_error_of_the_connection(broker):
+    port, _, answer = broker
+    answer[0] = False
+    way = channel(port)
+    with pytest.raises(ConnectionError):
+        await way.send(REQUEST)
+    await way.close()
+
+
+async def test_a_broker_that_is_down_is_an_error_of_the_connection(unused_tcp_port):
+    way = channel(unused_tcp_port)
+    with pytest.raises(ConnectionError, match=str(unused_tcp_port)):
+        await way.send(REQUEST)
+    await way.close()
