@@ -20,6 +20,16 @@ __all__ = ["COMMANDS", "cli", "main"]
 
 COMMANDS = {
     "broker": ("kafkax.cli.broker.run", "Run a broker."),
+    "topics": ("kafkax.cli.admin.topics", "List, create, describe, alter and delete topics."),
+    "configs": ("kafkax.cli.admin.configs", "Describe and alter configs of topics, brokers and groups."),
+    "groups": ("kafkax.cli.admin.groups", "List, describe and delete groups; reset their offsets."),
+    "get-offsets": ("kafkax.cli.admin.get_offsets", "Show offsets of partitions by time."),
+    "delete-records": ("kafkax.cli.admin.delete_records", "Delete records before given offsets."),
+    "log-dirs": ("kafkax.cli.admin.log_dirs", "Show the log directories of brokers."),
+    "leader-election": ("kafkax.cli.admin.leader_election", "Elect leaders."),
+    "reassign-partitions": ("kafkax.cli.admin.reassign_partitions", "Move partitions between brokers."),
+    "quotas": ("kafkax.cli.admin.quotas", "Describe and alter quotas."),
+    "api-versions": ("kafkax.cli.admin.api_versions", "Show which APIs brokers serve."),
     "perf": ("kafkax.cli.perf", "Measure a broker: throughput and latency."),
     "dump-log": ("kafkax.cli.log.dump", "Show what segments, indexes and checkpoints hold."),
     "verify-log": ("kafkax.cli.log.verify", "Check a log directory without a broker."),

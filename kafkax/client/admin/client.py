@@ -18,6 +18,7 @@ from kafkax.client.admin.types import (
     Reassignment,
 )
 from kafkax.client.base import BaseClient
+from kafkax.client.metadata import BrokerMetadata
 from kafkax.client.offsets import list_offsets
 from kafkax.client.types import TopicPartition
 from kafkax.protocol.messages.describe_cluster import DescribeClusterResponse
@@ -63,6 +64,13 @@ class AdminClient(BaseClient):
 
     def _wait(self, work: Callable[[], Coroutine[Any, Any, Any]], timeout: float, what: str) -> Any:
         return self._io.run(work(), timeout + self._cluster.timeout + 5, what)
+
+    def api_versions(self, *, request_timeout: float = 30.0) -> dict[BrokerMetadata, dict[int, tuple[int, int]]]:
+        """Oldest and newest version of each API by number, for every broker."""
+        result: dict[BrokerMetadata, dict[int, tuple[int, int]]] = self._wait(
+            lambda: records.api_versions(self._cluster, request_timeout), request_timeout, "api_versions"
+        )
+        return result
 
     def create_topics(
         self, new_topics: Sequence[NewTopic], *, operation_timeout: float = 30.0, validate_only: bool = False

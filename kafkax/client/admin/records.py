@@ -8,6 +8,7 @@ from typing import Any
 
 from kafkax.client.admin.types import LogDirectory, ReplicaInLogDirectory
 from kafkax.client.cluster import Cluster, check, error_code
+from kafkax.client.metadata import BrokerMetadata
 from kafkax.client.offsets import on_leaders
 from kafkax.client.types import by_topic
 from kafkax.errors import KafkaError
@@ -25,7 +26,7 @@ from kafkax.protocol.messages.describe_log_dirs import (
     DescribeLogDirsResult,
 )
 
-__all__ = ["delete_records", "describe_cluster", "describe_log_dirs"]
+__all__ = ["api_versions", "delete_records", "describe_cluster", "describe_log_dirs"]
 
 
 async def delete_records(cluster: Cluster, offsets: Mapping[tuple[str, int], int], timeout: float) -> dict[tuple[str, int], Any]:
@@ -88,6 +89,13 @@ def _directory(node: int, found: DescribeLogDirsResult) -> LogDirectory:
         for each in topic.partitions
     ]
     return LogDirectory(node, found.log_dir, error, found.total_bytes, found.usable_bytes, replicas)
+
+
+async def api_versions(cluster: Cluster, timeout: float) -> dict[BrokerMetadata, dict[int, tuple[int, int]]]:
+    """Versions of the APIs that each broker serves."""
+    await cluster.retry(lambda: cluster.refresh([]), cluster.deadline(timeout), "metadata")
+    brokers = sorted(cluster.metadata.brokers.items())
+    return {broker: (await cluster.connection(node)).versions for node, broker in brokers}
 
 
 async def describe_cluster(cluster: Cluster, timeout: float) -> DescribeClusterResponse:

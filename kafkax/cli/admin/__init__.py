@@ -1,0 +1,1 @@
+"""Commands that ask a cluster or change it through the administration client."""
