@@ -21,8 +21,8 @@ __all__ = ["COMMANDS", "cli", "main"]
 COMMANDS = {
     "broker": ("kafkax.cli.broker.run", "Run a broker."),
     "topics": ("kafkax.cli.admin.topics", "List, create, describe, alter and delete topics."),
-    "configs": ("kafkax.cli.admin.configs", "Describe and alter configs of topics, brokers and groups."),
-    "groups": ("kafkax.cli.admin.groups", "List, describe and delete groups; reset their offsets."),
+    "configs": ("kafkax.cli.admin.configs", "Describe and alter configs."),
+    "groups": ("kafkax.cli.admin.groups", "List, describe, delete and reset groups."),
     "get-offsets": ("kafkax.cli.admin.get_offsets", "Show offsets of partitions by time."),
     "delete-records": ("kafkax.cli.admin.delete_records", "Delete records before given offsets."),
     "log-dirs": ("kafkax.cli.admin.log_dirs", "Show the log directories of brokers."),
