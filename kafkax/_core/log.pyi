@@ -206,7 +206,9 @@ class Log:
     def rename(self, directory: str) -> None:
         """Move the folder (``-delete``, ``-future`` names); slices handed out stay valid."""
 
-    def segments(self) -> list[SegmentInfo]: ...
+    def segments(self, times: bool = True) -> list[SegmentInfo]:
+        """All segments, oldest first. Without ``times`` no file is opened: times that are not known yet are -1."""
+
     def producers(self) -> list[ProducerEntry]: ...
     def load_producers(self, entries: list[ProducerEntry]) -> None:
         """Replace the producer state."""

@@ -439,7 +439,7 @@ cdef class Log:
         if error:
             raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"log {self.directory} cannot move to {directory}: {os.strerror(error)}")
 
-    def segments(self):
+    def segments(self, bint times=True):
         cdef segment_t **held
         cdef int32_t count
         cdef int32_t i
@@ -453,7 +453,7 @@ cdef class Log:
                 segment_retain(held[i])
             pthread_mutex_unlock(&self.log.lock)
             for i in range(count if held != NULL else 0):
-                if not error:
+                if times and not error:
                     error = log_load(self.log, held[i])
         if held == NULL:
             raise MemoryError

@@ -132,13 +132,14 @@ class Cleaner:
         log = hosted.log
         try:
             return plan(
-                hosted.segments(),
+                log.segments(times=policy.needs_first_timestamps),
                 policy,
                 cleaned_to=self._checkpoint(hosted.directory).get(hosted.partition),
                 log_start_offset=log.log_start_offset,
                 log_end_offset=log.log_end_offset,
                 stable_offset=min(log.high_watermark, log.last_stable_offset),
                 now_ms=self._clock.wall_ms(),
+                max_timestamp=hosted.max_timestamp,
             )
         except (KafkaError, OSError) as error:
             _log.debug("%s was taken out of service while it was looked at: %s", hosted.partition, error)

@@ -6,7 +6,7 @@ anything above the last stable offset or the high watermark, or segments with re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -16,6 +16,7 @@ from kafkax.storage.settings import Configs
 __all__ = ["CleaningPlan", "CompactionPolicy", "group_segments", "plan"]
 
 _MAX_RELATIVE_OFFSET = 2**31 - 1
+_NO_LAG = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,11 @@ class CompactionPolicy:
     segment_bytes: int
     segment_index_bytes: int
     index_interval_bytes: int
+
+    @property
+    def needs_first_timestamps(self) -> bool:
+        """Whether ``max.compaction.lag.ms`` says anything."""
+        return self.max_lag_ms < _NO_LAG
 
     @classmethod
     def of(cls, config: Configs) -> CompactionPolicy:
@@ -83,16 +89,18 @@ def plan(
     log_end_offset: int,
     stable_offset: int,
     now_ms: int,
+    max_timestamp: Callable[[SegmentInfo], int],
 ) -> CleaningPlan:
     """What a round over the log would do now.
 
     Args:
-        segments: all of the log's, oldest first, the active one last; ``max_timestamp`` known.
+        segments: all of the log's, oldest first, the active one last; times known if the policy asks for lags.
         policy: what the topic says.
         cleaned_to: offset up to which earlier rounds came, as the checkpoint has it; None: no round yet.
         log_start_offset, log_end_offset: the log's bounds; a checkpoint outside them belongs to an older life of the log.
         stable_offset: the lower of high watermark and last stable offset.
         now_ms: wall clock.
+        max_timestamp: gives a segment's largest timestamp (ms).
     """
     first_dirty = log_start_offset
     if cleaned_to is not None and log_start_offset <= cleaned_to <= log_end_offset:
@@ -101,12 +109,13 @@ def plan(
     dirty: list[SegmentInfo] = []
     upper_bound = segments[0].base_offset
     for segment, following in pairwise(segments):
-        young = following.base_offset > first_dirty and now_ms - segment.max_timestamp < policy.min_lag_ms
+        dirty_segment = following.base_offset > first_dirty
+        young = dirty_segment and policy.min_lag_ms > 0 and now_ms - max_timestamp(segment) < policy.min_lag_ms
         if following.base_offset > stable_offset or young:
             break
         chosen.append(segment)
         upper_bound = following.base_offset
-        if upper_bound > first_dirty:
+        if dirty_segment:
             dirty.append(segment)
     dirty_bytes = sum(segment.size for segment in dirty)
     return CleaningPlan(

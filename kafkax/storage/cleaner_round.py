@@ -184,7 +184,7 @@ class CleaningRound:
     def _aborted(self) -> list[AbortedTransaction]:
         """The aborted transactions of the whole log: a transaction may end in a segment behind its records'."""
         found: list[AbortedTransaction] = []
-        for segment in self._log.segments():
+        for segment in self._log.segments(times=False):
             found.extend(read_transactions(self._folder / segment_file(segment.base_offset, TXN_INDEX_SUFFIX)))
         return found
 

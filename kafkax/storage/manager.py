@@ -409,12 +409,13 @@ class LogManager:
         try:
             log = hosted.log
             verdict = breached(
-                hosted.segments(),
+                log.segments(times=False),
                 RetentionPolicy.of(hosted.config),
                 log_start_offset=log.log_start_offset,
                 high_watermark=log.high_watermark,
                 log_end_offset=log.log_end_offset,
                 now_ms=self._clock.wall_ms(),
+                max_timestamp=hosted.max_timestamp,
             )
             if verdict is None:
                 return False
@@ -449,7 +450,7 @@ class LogManager:
 
         def start(hosted: PartitionLog) -> int | None:
             offset = hosted.log.log_start_offset
-            return offset if offset > hosted.log.segments()[0].base_offset else None
+            return offset if offset > hosted.log.segments(times=False)[0].base_offset else None
 
         self._checkpoint(lambda directory: directory.log_starts, start)
 
@@ -498,7 +499,7 @@ class LogManager:
         starts = {
             hosted.partition: hosted.log.log_start_offset
             for hosted in mine
-            if not hosted.future and hosted.log.log_start_offset > hosted.log.segments()[0].base_offset
+            if not hosted.future and hosted.log.log_start_offset > hosted.log.segments(times=False)[0].base_offset
         }
         ends = {hosted.partition: hosted.log.log_end_offset for hosted in mine if not hosted.future}
         work, failed = iter(list(mine)), list[Exception]()

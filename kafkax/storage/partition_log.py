@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import threading
 import uuid
 from dataclasses import dataclass, field
@@ -10,11 +11,13 @@ from dataclasses import dataclass, field
 from kafkax._core.log import Log, SegmentInfo
 from kafkax.model import TopicPartition
 from kafkax.storage.directory import LogDirectory
-from kafkax.storage.names import LOG_SUFFIX, segment_file
+from kafkax.storage.names import LOG_SUFFIX, TIME_INDEX_SUFFIX, segment_file
 from kafkax.storage.partition_metadata import write_topic_id
 from kafkax.storage.settings import Configs
 
 __all__ = ["PartitionLog"]
+
+_TIME_ENTRY = struct.Struct(">qi")
 
 
 @dataclass(eq=False)
@@ -39,15 +42,33 @@ class PartitionLog:
     maintenance: threading.Lock = field(default_factory=threading.Lock, repr=False)
     """Held while old segments are removed or replaced, so that retention and compaction never work on the same ones."""
 
-    def segments(self) -> list[SegmentInfo]:
-        """All segments, oldest first; a segment without any timestamp shows when its file was last written."""
-        return [self._dated(segment) for segment in self.log.segments()]
+    _times: dict[tuple[int, int], int] = field(default_factory=dict, repr=False)
 
-    def _dated(self, segment: SegmentInfo) -> SegmentInfo:
+    def max_timestamp(self, segment: SegmentInfo) -> int:
+        """The largest timestamp (ms) in a segment; when its file was last written for one without any.
+
+        What the log has not looked at yet is read from the end of the time index, once: the log itself would keep the segment
+        open from then on, which thousands of idle logs could not afford.
+        """
         if segment.max_timestamp >= 0:
-            return segment
-        path = os.path.join(self.log.directory, segment_file(segment.base_offset, LOG_SUFFIX))
-        return segment._replace(max_timestamp=os.stat(path).st_mtime_ns // 1_000_000)
+            return segment.max_timestamp
+        key = segment.base_offset, segment.size
+        if key not in self._times:
+            self._times[key] = self._read_max_timestamp(segment)
+        return self._times[key]
+
+    def _read_max_timestamp(self, segment: SegmentInfo) -> int:
+        base = os.path.join(self.log.directory, segment_file(segment.base_offset, ""))
+        try:
+            with open(base + TIME_INDEX_SUFFIX, "rb") as file:
+                end = file.seek(0, os.SEEK_END)
+                file.seek(max(end - _TIME_ENTRY.size, 0))
+                tail = file.read()
+        except FileNotFoundError:
+            tail = b""
+        if len(tail) == _TIME_ENTRY.size and _TIME_ENTRY.unpack(tail)[0] > 0:
+            return int(_TIME_ENTRY.unpack(tail)[0])
+        return os.stat(base + LOG_SUFFIX).st_mtime_ns // 1_000_000
 
     def assign_topic_id(self, topic_id: uuid.UUID) -> None:
         """Write the topic's id beside the log, once; raises :class:`OSError`."""

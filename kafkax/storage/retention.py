@@ -7,7 +7,7 @@ deleted on request (DeleteRecords).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import NamedTuple
@@ -54,16 +54,18 @@ def breached(
     high_watermark: int,
     log_end_offset: int,
     now_ms: int,
+    max_timestamp: Callable[[SegmentInfo], int],
 ) -> Verdict | None:
     """The segments that go now; None when all stay.
 
     Args:
-        segments: all of the log's, oldest first; ``max_timestamp`` known (file time where no record has one).
+        segments: all of the log's, oldest first.
         policy: what the topic says.
         log_start_offset: segments wholly below it go under every policy.
         high_watermark: segments that reach above it stay.
         log_end_offset: where the active segment ends.
         now_ms: wall clock.
+        max_timestamp: gives a segment's largest timestamp (ms); asked of the oldest ones only, up to the first that stays.
     """
     ends = [segment.base_offset for segment in segments[1:]] + [log_end_offset]
     whole = zip(segments, ends, strict=True)
@@ -71,7 +73,7 @@ def breached(
     best = Verdict(-1, "", False)
     for reason, count in (
         ("log start offset", _below(candidates[: len(segments) - 1], log_start_offset)),
-        ("retention.ms", _expired(candidates, policy, now_ms)),
+        ("retention.ms", _expired(candidates, policy, now_ms, max_timestamp)),
         ("retention.bytes", _excess(candidates, policy, sum(segment.size for segment in segments))),
     ):
         if count and candidates[count - 1][1] > best.offset:
@@ -84,12 +86,17 @@ def _below(candidates: Sequence[tuple[SegmentInfo, int]], offset: int) -> int:
     return sum(1 for _, end in candidates if end <= offset)
 
 
-def _expired(candidates: Sequence[tuple[SegmentInfo, int]], policy: RetentionPolicy, now_ms: int) -> int:
+def _expired(
+    candidates: Sequence[tuple[SegmentInfo, int]],
+    policy: RetentionPolicy,
+    now_ms: int,
+    max_timestamp: Callable[[SegmentInfo], int],
+) -> int:
     """How many of the oldest have only records older than the retention time."""
     if not policy.deletes or policy.retention_ms < 0:
         return 0
     for count, (segment, _) in enumerate(candidates):
-        if now_ms - segment.max_timestamp <= policy.retention_ms:
+        if now_ms - max_timestamp(segment) <= policy.retention_ms:
             return count
     return len(candidates)
 

@@ -117,7 +117,7 @@ class TestRounds:
         opened = build_batch(
             [Record(b"key-1", b"open", (), NOW)], producer_id=7, producer_epoch=0, base_sequence=0, transactional=True
         )
-        rig.append(hosted, [opened])
+        hosted.log.append(opened, validated=True)
         fill(rig, hosted, 60, start=20)
         stable = hosted.log.last_stable_offset
         assert stable == 20

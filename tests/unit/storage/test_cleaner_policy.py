@@ -19,7 +19,14 @@ def planned(
     cleaned_to: int | None = None, policy: CompactionPolicy = POLICY, *, stable: int = 45, start: int = 0, end: int = 45
 ) -> CleaningPlan:
     return plan(
-        SEGMENTS, policy, cleaned_to=cleaned_to, log_start_offset=start, log_end_offset=end, stable_offset=stable, now_ms=NOW
+        SEGMENTS,
+        policy,
+        cleaned_to=cleaned_to,
+        log_start_offset=start,
+        log_end_offset=end,
+        stable_offset=stable,
+        now_ms=NOW,
+        max_timestamp=lambda each: each.max_timestamp,
     )
 
 

@@ -369,3 +369,23 @@ def test_periodic_work_runs_by_the_clock(rig: Rig) -> None:
     manager.tasks.tick()
     assert hosted.log.log_start_offset == 1
     assert OffsetCheckpoint(rig.dirs[0], RECOVERY_POINT).read() == {T0: 1}
+
+
+def test_idle_logs_stay_closed_through_retention(rig: Rig) -> None:
+    for number in range(20):
+        rig.append(rig.create("t", number), [batch(b"a")])
+    rig.restart()
+    before = len(os.listdir("/proc/self/fd"))
+    assert rig.manager.enforce_retention() == 0
+    rig.manager.checkpoint_log_starts()
+    assert len(os.listdir("/proc/self/fd")) <= before + 1
+
+
+def test_the_age_of_a_segment_that_was_not_opened_is_read_from_its_time_index(rig: Rig) -> None:
+    hosted = rig.create("t")
+    rig.append(hosted, [batch(b"a", timestamp=NOW - 5)])
+    found = rig.restart().get(T0)
+    assert found is not None
+    (segment,) = found.log.segments(times=False)
+    assert segment.max_timestamp == -1
+    assert found.max_timestamp(segment) == NOW - 5

@@ -19,6 +19,7 @@ def verdict(segments: list, end: int = 50, start: int = 0, watermark: int | None
         high_watermark=end if watermark is None else watermark,
         log_end_offset=end,
         now_ms=NOW,
+        max_timestamp=lambda each: each.max_timestamp,
     )
 
 
