@@ -36,13 +36,13 @@ def check_classic_commit(group: ClassicGroup, request: OffsetCommitRequest) -> N
 def check_consumer_commit(group: ConsumerGroup, caller: Caller, request: OffsetCommitRequest) -> dict[tuple[str, int], ErrorCode]:
     """Let members commit at their epoch, and anybody while there are no members.
 
-    A member that has not heard of its newest epoch may go on to commit what it has had since before (KIP-1251).
+    A member of the consumer protocol that has not heard of its newest epoch may go on to commit what it has had since before (KIP-1251).
 
     Returns:
         Partitions that the member may not commit.
 
     Raises:
-        KafkaError: UNKNOWN_MEMBER_ID, UNSUPPORTED_VERSION, STALE_MEMBER_EPOCH, ILLEGAL_GENERATION for classic members.
+        KafkaError: UNKNOWN_MEMBER_ID, UNSUPPORTED_VERSION, STALE_MEMBER_EPOCH, for classic members ILLEGAL_GENERATION.
     """
     epoch = request.generation_id_or_member_epoch
     if epoch < 0 and not group.members:
@@ -55,7 +55,8 @@ def check_consumer_commit(group: ConsumerGroup, caller: Caller, request: OffsetC
     stale = ErrorCode.STALE_MEMBER_EPOCH if member.classic is None else ErrorCode.ILLEGAL_GENERATION
     if epoch == member.epoch:
         return {}
-    if epoch > member.epoch or epoch < 0:
+    # A classic member that has joined again reads from what it fetches then: a commit of its past must not overtake that.
+    if epoch > member.epoch or epoch < 0 or member.classic is not None:
         raise KafkaError(stale, f"member {member.member_id} is at epoch {member.epoch}, not {epoch}")
     return {
         (topic.name, partition.partition_index): stale

@@ -245,8 +245,7 @@ class ConsumerProtocol:
     def replace_static(self, group: ConsumerGroup, old: ConsumerMember, new: ConsumerMember, write: Writer) -> ConsumerMember:
         """Give the place of a static member to its successor."""
         target = group.target_of(old.member_id)
-        self.forget_member(group, old.member_id)
-        write(*member_tombstones(group.group_id, old.member_id))
+        self._take_out(group, old, write)
         write(
             member_record(group.group_id, new),
             target_record(group.group_id, new.member_id, target),
@@ -360,9 +359,13 @@ class ConsumerProtocol:
     def remove(self, group: ConsumerGroup, members: Iterable[ConsumerMember], write: Writer) -> None:
         """Take members out and raise the group epoch."""
         for member in members:
-            self.forget_member(group, member.member_id)
-            write(*member_tombstones(group.group_id, member.member_id))
+            self._take_out(group, member, write)
         self._left(group, write)
+
+    def _take_out(self, group: ConsumerGroup, member: ConsumerMember, write: Writer) -> None:
+        self.forget_member(group, member.member_id)
+        write(*member_tombstones(group.group_id, member.member_id))
+        write.when_undone(lambda: self._watch_member(group, member))
 
     def after_removal(self, group: ConsumerGroup, write: Writer) -> None:
         """Raise the group epoch since members went."""
@@ -374,10 +377,13 @@ class ConsumerProtocol:
     def watch(self, group: ConsumerGroup) -> None:
         """Await heartbeats, and revocations, of every member of a group that was just loaded."""
         for member in group.members.values():
-            session = self._settings.consumer_session_timeout_ms if member.classic is None else member.classic.session_timeout_ms
-            self._await_heartbeat(group, member.member_id, session)
-            if member.classic is None:
-                self._await_revocation(group, member)
+            self._watch_member(group, member)
+
+    def _watch_member(self, group: ConsumerGroup, member: ConsumerMember) -> None:
+        session = self._settings.consumer_session_timeout_ms if member.classic is None else member.classic.session_timeout_ms
+        self._await_heartbeat(group, member.member_id, session)
+        if member.classic is None:
+            self._await_revocation(group, member)
 
     def forget(self, group: ConsumerGroup) -> None:
         """Call off what was timed for a group."""

@@ -304,6 +304,16 @@ def test_a_silent_member_is_removed(world: GroupsWorld) -> None:
     assert world.beat("B", b.epoch).error_code == ErrorCode.UNKNOWN_MEMBER_ID
 
 
+def test_a_removal_that_cannot_be_written_is_tried_again(world: GroupsWorld) -> None:
+    world.beat("A")
+    world.topic.fail_append = lambda: ErrorCode.NOT_ENOUGH_REPLICAS
+    world.time.run(45_001)
+    world.topic.fail_append = lambda: None
+    assert world.listed() == {"g": ("consumer", "Stable")}
+    world.time.run(45_001)
+    assert world.listed() == {"g": ("consumer", "Empty")}
+
+
 def test_leaving_frees_at_once(world: GroupsWorld) -> None:
     a, b = Consumer(world, "A"), Consumer(world, "B")
     settle(a, b)

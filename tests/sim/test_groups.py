@@ -1,0 +1,125 @@
+"""Whole groups in simulation: random members, delays, losses, crashes and restarts, with every promise checked after each step.
+
+``KAFKAX_SEEDS=5000 pytest tests/sim/test_groups.py`` runs as many seeds of each mix; a failure names its seed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+from kafkax.coordinator import undo
+from kafkax.coordinator.groups import commits, consumer_protocol, shard
+from kafkax.coordinator.groups.classic import ClassicGroup
+from kafkax.coordinator.groups.classic_protocol import ClassicProtocol
+from kafkax.coordinator.groups.consumer_group import NO_EPOCH
+from kafkax.coordinator.runtime import CoordinatorRuntime
+from tests.sim.groups_actors import Simulation, Violation
+
+SEEDS = int(os.environ.get("KAFKAX_SEEDS", "30"))
+MIXES = {"classic": (4, 0), "consumer": (0, 4), "mixed": (2, 3)}
+PER_TEST = 10
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, PER_TEST))
+@pytest.mark.parametrize("mix", sorted(MIXES))
+def test_promises_hold(mix: str, first: int) -> None:
+    for seed in range(first, min(first + PER_TEST, SEEDS)):
+        try:
+            Simulation(seed, *MIXES[mix]).run()
+        except Violation as violation:
+            pytest.fail(f"{mix}, seed {seed}: {violation}")
+
+
+# -- the checker itself: each of these bugs is found --------------------------------------------------------------------
+
+
+def give_away_what_others_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = consumer_protocol.reconcile
+    monkeypatch.setattr(
+        consumer_protocol,
+        "reconcile",
+        lambda member, epoch, target, owned, _: right(member, epoch, target, owned, lambda *_: NO_EPOCH),
+    )
+
+
+def take_commits_of_any_generation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shard, "check_classic_commit", lambda group, request: None)
+
+
+def take_late_commits_of_classic_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = commits.check_consumer_commit
+
+    def wrong(group: object, caller: object, request: object) -> object:
+        try:
+            return right(group, caller, request)
+        except Exception:
+            return {}
+
+    monkeypatch.setattr(shard, "check_consumer_commit", wrong)
+
+
+def answer_before_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = CoordinatorRuntime._await_commit
+
+    def wrong(self: CoordinatorRuntime, partition: object, end_offset: int, waiters: list) -> None:
+        for waiter in waiters:
+            waiter.settle(None)
+        right(self, partition, end_offset, [])
+
+    monkeypatch.setattr(CoordinatorRuntime, "_await_commit", wrong)
+
+
+def keep_what_was_not_appended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(undo.UndoLog, "rollback", lambda self, mark=0: self.entries.clear())
+
+
+def wait_for_ever_for_members_to_join(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = ClassicProtocol._begin_generation
+
+    def wrong(self: ClassicProtocol, group: ClassicGroup) -> object:
+        return right(self, group) if group.all_joined else shard.Result([], None)
+
+    monkeypatch.setattr(ClassicProtocol, "_begin_generation", wrong)
+
+
+def never_end_a_consumer_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = consumer_protocol.ConsumerProtocol._overdue
+
+    def wrong(self: object, group_id: str, member_id: str, kind: str, epoch: int | None = None) -> object:
+        return shard.Result([], None) if kind == "session" else right(self, group_id, member_id, kind, epoch)
+
+    monkeypatch.setattr(consumer_protocol.ConsumerProtocol, "_overdue", wrong)
+
+
+def forget_to_watch_after_a_failed_removal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumer_protocol.Writer, "when_undone", lambda self, repair: None)
+
+
+@pytest.mark.parametrize(
+    ("bug", "mix"),
+    [
+        (give_away_what_others_have, "consumer"),
+        (take_commits_of_any_generation, "classic"),
+        (take_late_commits_of_classic_members, "mixed"),
+        (answer_before_the_commit, "classic"),
+        (answer_before_the_commit, "consumer"),
+        (keep_what_was_not_appended, "consumer"),
+        (wait_for_ever_for_members_to_join, "classic"),
+        (never_end_a_consumer_session, "consumer"),
+        (forget_to_watch_after_a_failed_removal, "consumer"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_the_checker_finds_planted_bugs(
+    bug: Callable[[pytest.MonkeyPatch], None], mix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bug(monkeypatch)
+    for seed in range(60):
+        try:
+            Simulation(seed, *MIXES[mix]).run()
+        except Violation:
+            return
+    pytest.fail("60 seeds went by without a complaint")
