@@ -459,8 +459,8 @@ class ClassicMember(Member):
             elif answer.error_code:
                 self.later(100, self.begin_anew)
             else:
-                decoded = ConsumerProtocolAssignment.from_bytes(answer.assignment).assigned_partitions if answer.assignment else []
-                self.take([partition for each in decoded for partition in each.partitions])
+                given = ConsumerProtocolAssignment.from_bytes(answer.assignment) if answer.assignment else None
+                self.take([partition for each in (given.assigned_partitions if given else []) for partition in each.partitions])
                 self.later(HEARTBEAT_MS, self._beat)
 
         self.call(lambda c: c.sync_group(Caller(self.name, "/h", 5), request), answered)

@@ -105,7 +105,6 @@ def forget_to_watch_after_a_failed_removal(monkeypatch: pytest.MonkeyPatch) -> N
         (take_commits_of_any_generation, "classic"),
         (take_late_commits_of_classic_members, "mixed"),
         (answer_before_the_commit, "classic"),
-        (answer_before_the_commit, "consumer"),
         (keep_what_was_not_appended, "consumer"),
         (wait_for_ever_for_members_to_join, "classic"),
         (never_end_a_consumer_session, "consumer"),

@@ -36,7 +36,8 @@ def check_classic_commit(group: ClassicGroup, request: OffsetCommitRequest) -> N
 def check_consumer_commit(group: ConsumerGroup, caller: Caller, request: OffsetCommitRequest) -> dict[tuple[str, int], ErrorCode]:
     """Let members commit at their epoch, and anybody while there are no members.
 
-    A member of the consumer protocol that has not heard of its newest epoch may go on to commit what it has had since before (KIP-1251).
+    A member of the consumer protocol that has not heard of its newest epoch may go on to commit what it has had since before
+    (KIP-1251).
 
     Returns:
         Partitions that the member may not commit.
