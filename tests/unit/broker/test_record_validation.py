@@ -1,0 +1,75 @@
+"""What Produce checks inside a batch that the core hands over."""
+
+from __future__ import annotations
+
+import pytest
+
+from kafkax.broker.record_validation import RecordProblem, validated_batch
+from kafkax.config import BrokerConfig, TopicConfig
+from kafkax.errors import ErrorCode, KafkaError
+from kafkax.protocol.record import Record
+from kafkax.protocol.records import build_batch, iter_batches
+
+NOW = 1_700_000_000_000
+
+
+def config(**overrides: str) -> TopicConfig:
+    return TopicConfig({name.replace("_", "."): value for name, value in overrides.items()}, BrokerConfig.load())
+
+
+def batch(*keys: bytes | None, compression: str = "gzip", timestamp: int = NOW) -> bytes:
+    return build_batch([Record(key, b"value", [("h", b"1")], timestamp) for key in keys], compression=compression)
+
+
+@pytest.mark.parametrize("compression", ["gzip", "snappy", "lz4", "zstd"])
+def test_the_producers_bytes_stay_as_they_are(compression: str) -> None:
+    data = batch(b"a", b"b", compression=compression)
+    assert validated_batch(data, config(), NOW) is data
+
+
+@pytest.mark.parametrize(("wanted", "stored"), [("zstd", "zstd"), ("uncompressed", "none"), ("lz4", "lz4")])
+def test_another_compression_type_packs_the_records_anew(wanted: str, stored: str) -> None:
+    records = [Record(b"a", b"1", [("h", None)], NOW), Record(None, None, [], NOW + 5)]
+    data = build_batch(records, compression="gzip", producer_id=7, producer_epoch=2, base_sequence=40)
+    (found,) = iter_batches(validated_batch(data, config(compression_type=wanted), NOW))
+    found.check()
+    assert (found.compression, found.producer_id, found.producer_epoch, found.base_sequence) == (stored, 7, 2, 40)
+    assert [(r.key, r.value, list(r.headers), r.timestamp) for r in found.records()] == [
+        (b"a", b"1", [("h", None)], NOW),
+        (None, None, [], NOW + 5),
+    ]
+
+
+def test_keyless_records_of_a_compacted_topic_are_named() -> None:
+    with pytest.raises(RecordProblem) as caught:
+        validated_batch(batch(b"a", None, b"c", None), config(cleanup_policy="compact,delete"), NOW)
+    assert caught.value.code is ErrorCode.INVALID_RECORD
+    assert [index for index, _ in caught.value.records] == [1, 3]
+
+
+@pytest.mark.parametrize(("timestamp", "fine"), [(NOW - 1000, True), (NOW - 1001, False), (NOW + 500, True), (NOW + 501, False)])
+def test_timestamps_have_bounds(timestamp: int, fine: bool) -> None:
+    settings = config(message_timestamp_before_max_ms="1000", message_timestamp_after_max_ms="500")
+    data = batch(b"a", timestamp=timestamp)
+    if fine:
+        assert validated_batch(data, settings, NOW) is data
+    else:
+        with pytest.raises(RecordProblem) as caught:
+            validated_batch(data, settings, NOW)
+        assert caught.value.code is ErrorCode.INVALID_TIMESTAMP
+
+
+def test_records_may_not_unpack_to_more_than_the_limit() -> None:
+    data = build_batch([Record(None, b"\0" * 100_000, [], NOW)], compression="zstd")
+    assert validated_batch(data, config(kafkax_decompressed_max_bytes="200000"), NOW) is data
+    with pytest.raises(KafkaError) as caught:
+        validated_batch(data, config(kafkax_decompressed_max_bytes="50000"), NOW)
+    assert caught.value.code is ErrorCode.MESSAGE_TOO_LARGE
+
+
+def test_a_count_that_is_not_true_is_refused() -> None:
+    data = bytearray(batch(b"a", b"b"))
+    data[23:27] = (5).to_bytes(4, "big")  # last offset delta
+    with pytest.raises(KafkaError) as caught:
+        validated_batch(bytes(data), config(), NOW)
+    assert caught.value.code is ErrorCode.INVALID_RECORD
