@@ -26,7 +26,7 @@ async def create(bootstrap: str, topic: str) -> None:
 
 
 @pytest.mark.parametrize("compression", [None, "gzip", "snappy", "lz4", "zstd"])
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 async def test_everything_produced_is_consumed_in_order(bootstrap: str, topic: str, compression: str | None) -> None:
     await create(bootstrap, topic)
     sent = Digest(PARTITIONS)

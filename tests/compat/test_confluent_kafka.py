@@ -22,7 +22,7 @@ def create(bootstrap: str, topic: str, **config: str) -> None:
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "snappy", "lz4", "zstd"])
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_everything_produced_is_consumed_in_order(bootstrap: str, topic: str, compression: str) -> None:
     create(bootstrap, topic)
     sent, failed = Digest(PARTITIONS), []
@@ -57,7 +57,7 @@ def test_everything_produced_is_consumed_in_order(bootstrap: str, topic: str, co
             except BufferError:
                 producer.poll(0.1)
         producer.poll(0)
-    assert producer.flush(60) == 0
+    assert producer.flush(150) == 0
     assert failed == []
     assert consume(bootstrap, topic, sent.total).result == sent.result
 

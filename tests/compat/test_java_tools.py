@@ -21,7 +21,7 @@ COMPRESSIONS = ["none", "gzip", "snappy", "lz4", "zstd"]
 def tool(kafka_tools: Path) -> Tool:
     """Run a Java tool and return what it prints; it must end with status 0."""
 
-    def run(name: str, *arguments: str, stdin: Path | None = None, seconds: float = 120) -> str:
+    def run(name: str, *arguments: str, stdin: Path | None = None, seconds: float = 200) -> str:
         with (stdin or Path("/dev/null")).open("rb") as source:
             done = subprocess.run(
                 [str(kafka_tools), "tool", name, *arguments],
@@ -62,7 +62,7 @@ def lines(total_bytes: int) -> bytes:
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_console_tools_carry_a_file(
     tool: Tool, create: Callable[..., None], bootstrap: str, topic: str, tmp_path: Path, compression: str
 ) -> None:
@@ -88,7 +88,7 @@ def test_console_tools_carry_a_file(
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_performance_tools_move_a_million_records(
     tool: Tool, create: Callable[..., None], bootstrap: str, topic: str, compression: str
 ) -> None:

@@ -23,7 +23,7 @@ def create(bootstrap: str, topic: str) -> None:
 
 
 @pytest.mark.parametrize("compression", [None, "gzip", "snappy", "lz4", "zstd"])
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_everything_produced_is_consumed_in_order(bootstrap: str, topic: str, compression: str | None) -> None:
     create(bootstrap, topic)
     sent = Digest(PARTITIONS)

@@ -23,7 +23,7 @@ def run(*arguments: str, stdin: Path | None = None) -> bytes:
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "snappy", "lz4", "zstd"])
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_a_file_comes_back_byte_for_byte(bootstrap: str, topic: str, tmp_path: Path, compression: str) -> None:
     source = tmp_path / "lines"
     with source.open("wb") as sink:
