@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,4 +35,7 @@ def kafka_tools() -> Path:
     launcher = real_kafka()
     if launcher is None:
         pytest.skip("Apache Kafka's tools need java, mvn and a launcher (KAFKAX_REAL_KAFKA)")
+    fetched = subprocess.run([str(launcher), "fetch"], capture_output=True, text=True, timeout=600, check=False)
+    if fetched.returncode != 0:
+        pytest.skip(f"Apache Kafka could not be fetched: {fetched.stderr[-300:]}")
     return launcher
