@@ -68,9 +68,9 @@ cdef int32_t keep(aborted_list_t *out, const aborted_entry_t *entry) noexcept no
 
 cdef int32_t collect_chunk(const uint8_t *data, int64_t count, int64_t first, int64_t end, aborted_list_t *out) noexcept nogil:
     cdef aborted_entry_t entry
-    cdef int64_t i
+    cdef int64_t _entry
     cdef int32_t code
-    for i in range(count):
+    for _entry in range(count):
         if kx_be16(data):
             return ERR_CORRUPT_MESSAGE
         entry.producer_id = <int64_t>kx_be64(data + 2)

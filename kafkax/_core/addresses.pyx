@@ -1,6 +1,6 @@
 """A chained hash table from address to count, under the reactor's lock: touched once per connection, not per request."""
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 from kafkax._core.linux cimport AF_INET6, sockaddr_in, sockaddr_in6

@@ -11,7 +11,8 @@ from kafkax._core.aborted cimport aborted_add, aborted_entry_t
 from kafkax._core.atomics cimport kx_load64, kx_store32, kx_store64
 from kafkax._core.batch cimport (
     AT_ATTRIBUTES, AT_CRC, AT_LEADER_EPOCH, AT_MAGIC, AT_MAX_TIMESTAMP, ATTRIBUTE_LOG_APPEND_TIME,
-    CODEC_MASK, RECORD_ERROR_TIMESTAMP, batch_check, batch_compressed, batch_control, batch_read, batch_size_at, batch_transactional,
+    CODEC_MASK, RECORD_ERROR_TIMESTAMP, batch_check, batch_compressed, batch_control, batch_read, batch_size_at,
+    batch_transactional,
     batch_walk, record_rules_t, walk_t,
 )
 from kafkax._core.codes cimport (
@@ -244,7 +245,7 @@ cdef int32_t log_note_producer(log_t *log, segment_t *segment, const uint8_t *da
 
 
 cdef int64_t first_undecided(log_t *log, int64_t last_offset) noexcept nogil:
-    """Last stable offset once the marker at ``last_offset`` counts: where the next open transaction begins, or behind the marker."""
+    """Last stable offset once the marker at ``last_offset`` counts: the next open transaction's beginning, or behind the marker."""
     cdef int64_t found = last_offset + 1
     cdef int32_t i
     for i in range(log.producers.txn_count):
@@ -331,7 +332,8 @@ cdef int32_t log_roll(log_t *log, int64_t base) noexcept nogil:
     segment = segment_new(log.directory, base, 0, now) if not error else NULL
     if segment == NULL:
         return log_fail(log, error if error else ENOMEM)
-    error = segment_create(segment, log.settings.segment_index_bytes, log.settings.segment_bytes if log.settings.preallocate else 0)
+    error = segment_create(segment, log.settings.segment_index_bytes,
+                           log.settings.segment_bytes if log.settings.preallocate else 0)
     if not error and log_add_segment(log, segment) != OK:
         error = ENOMEM
     if error:

@@ -90,7 +90,8 @@ cdef int32_t batch_check(const uint8_t *data, int64_t size, batch_t *out) noexce
 cdef int32_t batch_walk(const uint8_t *data, const batch_t *batch, const record_rules_t *rules, walk_t *out) noexcept nogil
 
 # The same over the records alone, as they stand after decompression.
-cdef int32_t records_walk(const uint8_t *at, const uint8_t *end, const batch_t *batch, const record_rules_t *rules, walk_t *out) noexcept nogil
+cdef int32_t records_walk(const uint8_t *at, const uint8_t *end, const batch_t *batch, const record_rules_t *rules,
+                          walk_t *out) noexcept nogil
 
 # Read one record and move ``at`` behind it; 0 or ERR_INVALID_RECORD.
 cdef int32_t record_next(const uint8_t **at, const uint8_t *end, record_t *out) noexcept nogil

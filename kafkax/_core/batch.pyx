@@ -230,7 +230,10 @@ cdef int64_t check_first(const uint8_t[::1] data, batch_t *batch) except -1:
     """Size of the batch at the start of ``data``, checked; raises KafkaError."""
     cdef int64_t size = batch_size_at(&data[0], data.shape[0]) if data.shape[0] else CORE_END
     if size < 0 or batch_check(&data[0], size, batch) != OK:
-        raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"{data.shape[0]} bytes do not begin with a whole batch of magic 2 with a right checksum")
+        raise KafkaError(
+            ErrorCode.CORRUPT_MESSAGE,
+            f"{data.shape[0]} bytes do not begin with a whole batch of magic 2 with a right checksum",
+        )
     return size
 
 

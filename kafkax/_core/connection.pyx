@@ -3,7 +3,7 @@
 An idle connection is this struct alone: received bytes pass through the thread's scratch buffer, and buffers for
 incomplete frames and answers exist only while there is something in them."""
 
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 from posix.unistd cimport close

@@ -4,7 +4,7 @@ Otherwise it is parked with a waiter at each of its partitions, and looked at ag
 After registering it is looked at once more by the waiter itself: ``partition_wait`` says so when the mark had moved already."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport malloc
 from libc.string cimport memcpy
 from kafkax._core.answers cimport answer_fill, answer_slot
 from kafkax._core.codes cimport ERR_KAFKA_STORAGE_ERROR, ERR_UNKNOWN_TOPIC_ID, ERR_UNKNOWN_TOPIC_OR_PARTITION, OK
@@ -76,7 +76,8 @@ cdef bint find(reactor_t *reactor, fetch_t *request) noexcept nogil:
         if part.topic.name == NULL:
             part.partition = registry_get_by_id(<registry_t *>reactor.registry, part.topic.id, part.asked.index)
         else:
-            part.partition = registry_get(<registry_t *>reactor.registry, <const char *>part.topic.name, <size_t>part.topic.name_size,
+            part.partition = registry_get(<registry_t *>reactor.registry, <const char *>part.topic.name,
+                                          <size_t>part.topic.name_size,
                                           part.asked.index)
         if part.partition == NULL:
             part.refused = True

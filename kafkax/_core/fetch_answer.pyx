@@ -4,7 +4,7 @@ since one ``sendmsg`` of everything costs less than a ``sendfile`` for each of t
 Partitions follow each other in the order of the request or session, those refused beforehand after the others;
 neighbours of one topic share an entry.  Both as Kafka does it."""
 
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint32_t
 from libc.stdlib cimport calloc
 from kafkax._core.answers cimport answer_free, answer_new
 from kafkax._core.cursor cimport (

@@ -2,10 +2,10 @@
 
 A partition that is named twice counts once, at its first place with its last wish, as Kafka's map of them does."""
 
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int16_t, int32_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
-from kafkax._core.cursor cimport read_i16, read_i32, read_i64, read_i8, read_uvarint, reader, reader_t, remaining, take
+from kafkax._core.cursor cimport read_i32, read_i64, read_i8, read_uvarint, reader, reader_t, remaining, take
 from kafkax._core.fetch_state cimport (
     FETCH_FULL,
     FETCH_INCREMENTAL,
@@ -21,7 +21,7 @@ from kafkax._core.fetch_state cimport (
     forgotten_t,
     topic_key_t,
 )
-from kafkax._core.fields cimport read_count, read_data, read_header, request_header_t, skip_tags
+from kafkax._core.fields cimport read_count, read_data, read_header, skip_tags
 from kafkax._core.logstate cimport read_result_release
 from kafkax._core.partition cimport partition_release
 

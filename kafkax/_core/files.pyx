@@ -1,7 +1,7 @@
 """File system calls that a log needs, and the shared state of folders and disks."""
 
 from libc.errno cimport EINTR, EIO, ENAMETOOLONG, ENOENT, ENOMEM, errno
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, strlen
@@ -11,9 +11,7 @@ from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
 from posix.types cimport off_t
 from posix.unistd cimport close, fsync, unlink
 from kafkax._core.atomics cimport kx_add32
-from kafkax._core.pthreads cimport (
-    pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_t, pthread_mutex_unlock,
-)
+from kafkax._core.pthreads cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
 
 cdef extern from "<sys/uio.h>" nogil:
     struct iovec:
@@ -131,7 +129,8 @@ cdef int32_t open_in(directory_t *directory, const char *name, int32_t flags) no
     return fd if fd >= 0 else -errno
 
 
-cdef int32_t write_all(int32_t fd, const void *head, size_t head_size, const void *body, size_t body_size, int64_t at) noexcept nogil:
+cdef int32_t write_all(int32_t fd, const void *head, size_t head_size, const void *body, size_t body_size,
+                       int64_t at) noexcept nogil:
     cdef iovec parts[2]
     cdef ssize_t done
     parts[0].iov_base = <void *>head

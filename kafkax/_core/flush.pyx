@@ -7,12 +7,11 @@ from posix.signal cimport sigfillset, sigset_t
 from posix.time cimport CLOCK_MONOTONIC, timespec
 from kafkax._core.atomics cimport kx_add32, kx_add64, kx_load32, kx_load64, kx_store32
 from kafkax._core.files cimport disk_fail, disk_new, disk_release, disk_t, monotonic_ms
-from kafkax._core.notify cimport NotifyQueue, notify_push, notify_release, notify_retain, notify_t
+from kafkax._core.notify cimport NotifyQueue, notify_push, notify_release, notify_retain
 from kafkax._core.pthreads cimport (
-    pthread_cond_destroy, pthread_cond_init, pthread_cond_signal, pthread_cond_t, pthread_cond_timedwait, pthread_cond_wait,
-    pthread_condattr_destroy, pthread_condattr_init, pthread_condattr_setclock, pthread_condattr_t, pthread_create,
-    pthread_join, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_t, pthread_mutex_unlock,
-    pthread_t,
+    pthread_cond_destroy, pthread_cond_init, pthread_cond_signal, pthread_cond_timedwait, pthread_cond_wait,
+    pthread_condattr_destroy, pthread_condattr_init, pthread_condattr_setclock, pthread_condattr_t, pthread_create, pthread_join,
+    pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock,
 )
 
 cdef extern from "<signal.h>" nogil:

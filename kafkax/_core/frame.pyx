@@ -15,19 +15,8 @@ from kafkax._core.fetch cimport fetch
 from kafkax._core.handoff cimport charge_kept, hand_over, handoff_full, memory_full
 from kafkax._core.linux cimport iovec, readv
 from kafkax._core.network cimport (
-    API_COUNTED,
-    API_FETCH,
-    API_PRODUCE,
-    CLOSE_FRAME_SIZE,
-    CLOSE_MEMORY,
-    CLOSE_PEER,
-    MAX_ANSWERS,
-    REQUEST_DONE,
-    SCRATCH_SIZE,
-    STARVED_MEMORY,
-    STARVED_QUEUE,
-    connection_t,
-    network_thread_t,
+    API_COUNTED, API_FETCH, API_PRODUCE, CLOSE_FRAME_SIZE, CLOSE_MEMORY, CLOSE_PEER, MAX_ANSWERS, REQUEST_DONE, SCRATCH_SIZE,
+    STARVED_MEMORY, STARVED_QUEUE, connection_t,
 )
 from kafkax._core.produce cimport produce
 

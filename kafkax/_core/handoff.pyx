@@ -3,7 +3,7 @@
 A connection whose next frame finds the queue full reads no further ("starved"); every network thread is woken to look
 again when there is room."""
 
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 from posix.unistd cimport read, write

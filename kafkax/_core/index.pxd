@@ -35,7 +35,8 @@ cdef void index_free(index_t *index) noexcept nogil
 
 # Map the file, for adding when ``max_bytes`` > 0 (the file is then made that long), else to read. 0, errno, or
 # CORE_END when the file is missing or its content cannot be right for a log of ``log_size`` bytes.
-cdef int32_t index_open(index_t *index, directory_t *directory, const char *name, int64_t max_bytes, int64_t log_size) noexcept nogil
+cdef int32_t index_open(index_t *index, directory_t *directory, const char *name, int64_t max_bytes,
+                        int64_t log_size) noexcept nogil
 
 # Begin anew with an empty file, open for adding; 0 or errno.
 cdef int32_t index_reset(index_t *index, directory_t *directory, const char *name, int64_t max_bytes) noexcept nogil
@@ -47,10 +48,12 @@ cdef int32_t index_close(index_t *index, directory_t *directory, const char *nam
 cdef int32_t index_seal(index_t *index, directory_t *directory, const char *name) noexcept nogil
 
 # Add (last offset of a batch, its position); ignored unless it follows the last entry. 0 or errno.
-cdef int32_t offset_index_add(index_t *index, directory_t *directory, const char *name, int64_t offset, int64_t position) noexcept nogil
+cdef int32_t offset_index_add(index_t *index, directory_t *directory, const char *name, int64_t offset,
+                              int64_t position) noexcept nogil
 
 # Add (largest timestamp so far, offset of its batch); ignored unless the timestamp is above the last entry's. 0 or errno.
-cdef int32_t time_index_add(index_t *index, directory_t *directory, const char *name, int64_t timestamp, int64_t offset) noexcept nogil
+cdef int32_t time_index_add(index_t *index, directory_t *directory, const char *name, int64_t timestamp,
+                            int64_t offset) noexcept nogil
 
 cdef bint index_full(index_t *index) noexcept nogil
 

@@ -129,7 +129,8 @@ cdef int32_t map_locked(index_t *index, int32_t fd, int64_t max_bytes, int64_t l
     return 0
 
 
-cdef int32_t index_open(index_t *index, directory_t *directory, const char *name, int64_t max_bytes, int64_t log_size) noexcept nogil:
+cdef int32_t index_open(index_t *index, directory_t *directory, const char *name, int64_t max_bytes,
+                        int64_t log_size) noexcept nogil:
     cdef int32_t fd = open_in(directory, name, O_RDWR if max_bytes > 0 else O_RDONLY)
     cdef int32_t error
     if fd < 0:
@@ -200,12 +201,14 @@ cdef int32_t reserve(index_t *index, directory_t *directory, const char *name, i
     return error
 
 
-cdef int32_t offset_index_add(index_t *index, directory_t *directory, const char *name, int64_t offset, int64_t position) noexcept nogil:
+cdef int32_t offset_index_add(index_t *index, directory_t *directory, const char *name, int64_t offset,
+                              int64_t position) noexcept nogil:
     cdef int32_t i = index.entries
     cdef int64_t relative = offset - index.base_offset
     cdef uint8_t *at
     cdef int32_t error
-    if i >= index.capacity or relative < 0 or relative > MAX_RELATIVE or position > MAX_RELATIVE or (i and offset <= index.last_key):
+    if (i >= index.capacity or relative < 0 or relative > MAX_RELATIVE or position > MAX_RELATIVE
+            or (i and offset <= index.last_key)):
         return 0
     error = reserve(index, directory, name, <int64_t>(i + 1) * OFFSET_ENTRY)
     if error:
@@ -219,7 +222,8 @@ cdef int32_t offset_index_add(index_t *index, directory_t *directory, const char
     return 0
 
 
-cdef int32_t time_index_add(index_t *index, directory_t *directory, const char *name, int64_t timestamp, int64_t offset) noexcept nogil:
+cdef int32_t time_index_add(index_t *index, directory_t *directory, const char *name, int64_t timestamp,
+                            int64_t offset) noexcept nogil:
     cdef int32_t i = index.entries
     cdef int64_t relative = offset - index.base_offset
     cdef uint8_t *at

@@ -17,7 +17,8 @@ from kafkax._core.epochs cimport epochs_assign, epochs_end, epochs_store
 from kafkax._core.files cimport directory_path, directory_rename, wall_ms
 from kafkax._core.flush cimport Flusher, flusher_t
 from kafkax._core.logstate cimport (
-    MARK_EXTERNAL, ORIGIN_CLIENT, ORIGIN_COORDINATOR, ORIGIN_VALIDATED, READ_COMMITTED, READ_LOG_END, READ_UNCOMMITTED, log_active,
+    MARK_EXTERNAL, ORIGIN_CLIENT, ORIGIN_COORDINATOR, ORIGIN_VALIDATED, READ_COMMITTED, READ_LOG_END, READ_UNCOMMITTED,
+    log_active,
     log_appended, log_fail, log_failed, log_flush, log_new, log_release, log_set_high_watermark, log_set_mark_mode, log_settle,
     log_wake_all, read_result_release,
 )
@@ -171,7 +172,10 @@ cdef object append_result(const append_result_t *result):
 
 
 cdef object aborted_list(const read_result_t *result):
-    return [AbortedTransaction(result.aborted[i].producer_id, result.aborted[i].first_offset) for i in range(result.aborted_count)]
+    return [
+        AbortedTransaction(result.aborted[i].producer_id, result.aborted[i].first_offset)
+        for i in range(result.aborted_count)
+    ]
 
 
 cdef int32_t origin_of(str origin, bint validated) except -1:
@@ -333,7 +337,8 @@ cdef class Log:
         paths = []
         for i in range(retired.count):
             base = f"{self.directory}/{retired.segments[i].base_offset:020d}"
-            paths += [path for kind in (".log", ".index", ".timeindex", ".txnindex") if os.path.exists(path := f"{base}{kind}.deleted")]
+            candidates = [f"{base}{kind}.deleted" for kind in (".log", ".index", ".timeindex", ".txnindex")]
+            paths += [path for path in candidates if os.path.exists(path)]
         retired_free(retired)
         return paths
 
@@ -437,7 +442,8 @@ cdef class Log:
         with nogil:
             error = directory_rename(self.log.directory, text)
         if error:
-            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"log {self.directory} cannot move to {directory}: {os.strerror(error)}")
+            message = f"log {self.directory} cannot move to {directory}: {os.strerror(error)}"
+            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, message)
 
     def segments(self, bint times=True):
         cdef segment_t **held
@@ -464,7 +470,8 @@ cdef class Log:
             segment_release(held[i])
         free(held)
         if error:
-            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"segments of {self.directory} cannot be read: {os.strerror(abs(error))}")
+            message = f"segments of {self.directory} cannot be read: {os.strerror(abs(error))}"
+            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, message)
         return infos
 
     def producers(self):
@@ -480,7 +487,8 @@ cdef class Log:
                     last = NO_BATCH
                     if slot.batch_count:
                         last = slot.batches[slot.batch_count - 1]
-                    entries.append(ProducerEntry(slot.producer_id, slot.epoch, last.last_sequence, last.last_offset, last.offset_delta,
+                    entries.append(ProducerEntry(slot.producer_id, slot.epoch, last.last_sequence, last.last_offset,
+                                                 last.offset_delta,
                                                  slot.last_timestamp, slot.coordinator_epoch, slot.txn_first_offset))
         finally:
             pthread_mutex_unlock(&self.log.append_lock)

@@ -2,7 +2,8 @@
 
 ``append_lock`` is held for a whole append, roll, truncation: it orders writers. ``lock`` guards the segment array and is
 held for moments, never during I/O, so that a reader finds its segment while an append writes. The marks (log start, log end,
-high watermark, ...) are atomic: anyone reads them without a lock. ``wait_lock`` guards the waiter lists. Order: append, state, wait."""
+high watermark, ...) are atomic: anyone reads them without a lock. ``wait_lock`` guards the waiter lists. Order: append, state,
+wait."""
 
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t
 from kafkax._core.atomics cimport kx_load32

@@ -192,19 +192,20 @@ cdef int32_t log_aborted(log_t *log, int64_t first, int64_t end, aborted_list_t 
     return OK if code == OK or code == 1 else ERR_KAFKA_STORAGE_ERROR
 
 
-cdef int32_t in_records(const uint8_t *data, const batch_t *batch, int64_t timestamp, int64_t least_offset, moment_t *out) noexcept nogil:
+cdef int32_t in_records(const uint8_t *data, const batch_t *batch, int64_t timestamp, int64_t least_offset,
+                        moment_t *out) noexcept nogil:
     """First record of the batch with a timestamp >= ``timestamp`` and an offset >= ``least_offset``; OK or CORE_END."""
     cdef const uint8_t *at = data + BATCH_HEADER
     cdef record_t record
     cdef int64_t moment
-    cdef int32_t i
+    cdef int32_t _record
     out.leader_epoch = batch.leader_epoch
     if batch.attributes & ATTRIBUTE_LOG_APPEND_TIME or batch_compressed(batch):
         # Compressed: the first offset is right or early, never late, so that no record is missed.
         out.timestamp = batch.max_timestamp
         out.offset = batch.base_offset if batch.base_offset > least_offset else least_offset
         return OK
-    for i in range(batch.count):
+    for _record in range(batch.count):
         if record_next(&at, data + batch.size, &record) != OK:
             return CORE_END
         moment = <int64_t>(<uint64_t>batch.base_timestamp + <uint64_t>record.timestamp_delta)
@@ -215,7 +216,8 @@ cdef int32_t in_records(const uint8_t *data, const batch_t *batch, int64_t times
     return CORE_END
 
 
-cdef int32_t in_batch(segment_t *segment, const found_t *found, int64_t timestamp, int64_t least_offset, moment_t *out) noexcept nogil:
+cdef int32_t in_batch(segment_t *segment, const found_t *found, int64_t timestamp, int64_t least_offset,
+                      moment_t *out) noexcept nogil:
     cdef batch_t batch
     cdef uint8_t *data = <uint8_t *>malloc(found.size)
     cdef int32_t code = ERR_KAFKA_STORAGE_ERROR

@@ -126,8 +126,8 @@ cdef void accept_some(network_thread_t *thread, int32_t listener) noexcept nogil
     cdef listener_t *origin = &reactor.listeners[listener]
     cdef sockaddr_in6 address
     cdef socklen_t size
-    cdef int32_t fd, count
-    for count in range(ACCEPTS):
+    cdef int32_t fd, _turn
+    for _turn in range(ACCEPTS):
         if origin.fd < 0:
             return
         origin.paused = kx_load32(&reactor.connections) >= reactor.settings.max_connections

@@ -5,9 +5,7 @@ from libc.stdlib cimport calloc, free, realloc
 from posix.unistd cimport close, read, write
 from kafkax._core.atomics cimport kx_add32
 from kafkax._core.codes cimport CORE_NO_MEMORY, OK
-from kafkax._core.pthreads cimport (
-    pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_t, pthread_mutex_unlock,
-)
+from kafkax._core.pthreads cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
 
 cdef extern from "<sys/eventfd.h>" nogil:
     int eventfd(unsigned int initial, int flags) noexcept

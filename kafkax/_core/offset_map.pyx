@@ -38,12 +38,13 @@ cdef inline void sip_round(uint64_t *v) noexcept nogil:
     v[2] = rotate(v[2], 32)
 
 
-cdef void sip_hash(uint64_t secret_0, uint64_t secret_1, const uint8_t *data, size_t size, uint64_t *high, uint64_t *low) noexcept nogil:
+cdef void sip_hash(uint64_t secret_0, uint64_t secret_1, const uint8_t *data, size_t size, uint64_t *high,
+                   uint64_t *low) noexcept nogil:
     """SipHash-2-4 with 128 bits of output."""
     cdef uint64_t v[4]
     cdef uint64_t word = 0
     cdef size_t left = size
-    cdef int32_t turn
+    cdef int32_t _turn
     v[0] = secret_0 ^ <uint64_t>0x736f6d6570736575ULL
     v[1] = secret_1 ^ <uint64_t>0x646f72616e646f6dULL ^ <uint64_t>0xee
     v[2] = secret_0 ^ <uint64_t>0x6c7967656e657261ULL
@@ -64,11 +65,11 @@ cdef void sip_hash(uint64_t secret_0, uint64_t secret_1, const uint8_t *data, si
     sip_round(v)
     v[0] ^= word
     v[2] ^= 0xee
-    for turn in range(4):
+    for _turn in range(4):
         sip_round(v)
     high[0] = v[0] ^ v[1] ^ v[2] ^ v[3]
     v[1] ^= 0xdd
-    for turn in range(4):
+    for _turn in range(4):
         sip_round(v)
     low[0] = v[0] ^ v[1] ^ v[2] ^ v[3]
 
@@ -85,7 +86,8 @@ cdef class OffsetMap:
             self.slot_count = min(self.slot_count, <size_t>(<double>expected / load_factor) + 2)
         self.limit = max(<size_t>(<double>self.slot_count * load_factor), 1)
         self.latest = -1
-        self.slots = <slot_t *>mmap(NULL, self.slot_count * sizeof(slot_t), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        self.slots = <slot_t *>mmap(NULL, self.slot_count * sizeof(slot_t), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                                    -1, 0)
         if <void *>self.slots == MAP_FAILED:
             self.slots = NULL
             raise MemoryError(f"no {self.slot_count * sizeof(slot_t)} bytes for the cleaner's offset map")

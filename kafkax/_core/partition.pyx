@@ -291,7 +291,8 @@ cdef class Partition:
         cdef int32_t level = ISOLATION[isolation]
         cdef int32_t code
         with nogil:
-            code = read_checked(self.partition, offset, current_leader_epoch, max_bytes, min_one_batch, level, any_replica, &result)
+            code = read_checked(self.partition, offset, current_leader_epoch, max_bytes, min_one_batch, level, any_replica,
+                                &result)
         try:
             self.check(code, f"read at {offset}")
             piece = None
@@ -299,13 +300,15 @@ cdef class Partition:
                 piece = FileSlice.adopt(result.piece)
                 result.piece.segment = NULL
             aborted = aborted_list(&result) if level == READ_COMMITTED else None
-            return ReadResult(piece, result.high_watermark, result.last_stable_offset, result.log_start_offset, result.log_end_offset,
+            return ReadResult(piece, result.high_watermark, result.last_stable_offset, result.log_start_offset,
+                              result.log_end_offset,
                               aborted)
         finally:
             read_result_release(&result)
 
     def check_epoch(self, int32_t current_leader_epoch, *, bint any_replica=False):
-        self.check(partition_check_epoch(self.partition, current_leader_epoch, any_replica), f"leader epoch {current_leader_epoch}")
+        self.check(partition_check_epoch(self.partition, current_leader_epoch, any_replica),
+                   f"leader epoch {current_leader_epoch}")
 
     def wait(self, str kind not None, int64_t offset, NotifyQueue queue not None, callback):
         cdef Wait wait = Wait.__new__(Wait)

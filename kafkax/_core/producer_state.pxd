@@ -61,7 +61,8 @@ cdef producer_t *producers_find(producers_t *producers, int64_t producer_id) noe
 
 # Whether a leader may append the client's batch: 0, an error code, or CORE_END with the offsets of the original when
 # the batch is a duplicate of one of the last five.
-cdef int32_t producers_check(producers_t *producers, const batch_t *batch, int64_t *duplicate_of, int64_t *duplicate_last) noexcept nogil
+cdef int32_t producers_check(producers_t *producers, const batch_t *batch, int64_t *duplicate_of,
+                             int64_t *duplicate_last) noexcept nogil
 
 # What a batch without sequence (a coordinator's) is held to: 0, or an error code.
 cdef int32_t producers_check_epoch(producers_t *producers, const batch_t *batch) noexcept nogil
@@ -72,7 +73,8 @@ cdef int32_t producers_check_marker(producers_t *producers, const batch_t *batch
 cdef int32_t producers_append(producers_t *producers, const batch_t *batch) noexcept nogil
 
 # Note an end marker that was appended; ``out`` tells which transaction it ended.
-cdef int32_t producers_end(producers_t *producers, const batch_t *batch, int32_t coordinator_epoch, bint abort, marker_t *out) noexcept nogil
+cdef int32_t producers_end(producers_t *producers, const batch_t *batch, int32_t coordinator_epoch, bint abort,
+                           marker_t *out) noexcept nogil
 
 # The end marker that a control batch holds; CORE_END for another kind, ERR_INVALID_RECORD when it does not parse.
 cdef int32_t marker_read(const uint8_t *data, const batch_t *batch, marker_t *out) noexcept nogil
@@ -85,5 +87,6 @@ cdef int64_t producers_expire(producers_t *producers, int64_t now_ms, int64_t ex
 # Content of a ``.snapshot`` file, to be freed by the caller: its size, or CORE_NO_MEMORY.
 cdef int64_t producers_write(producers_t *producers, uint8_t **out) noexcept nogil
 # Load a ``.snapshot`` file's content; 0, CORE_NO_MEMORY, or ERR_CORRUPT_MESSAGE.
-cdef int32_t producers_read(producers_t *producers, const uint8_t *data, size_t size, int64_t now_ms, int64_t expiration_ms) noexcept nogil
+cdef int32_t producers_read(producers_t *producers, const uint8_t *data, size_t size, int64_t now_ms,
+                            int64_t expiration_ms) noexcept nogil
 cdef int32_t producers_put(producers_t *producers, const producer_t *entry) noexcept nogil

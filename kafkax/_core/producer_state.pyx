@@ -110,7 +110,8 @@ cdef inline int32_t first_sequence(const kept_batch_t *kept) noexcept nogil:
     return <int32_t>((<uint32_t>kept.last_sequence - <uint32_t>kept.offset_delta) & MAX_SEQUENCE)
 
 
-cdef int32_t producers_check(producers_t *producers, const batch_t *batch, int64_t *duplicate_of, int64_t *duplicate_last) noexcept nogil:
+cdef int32_t producers_check(producers_t *producers, const batch_t *batch, int64_t *duplicate_of,
+                             int64_t *duplicate_last) noexcept nogil:
     cdef producer_t *known = producers_find(producers, batch.producer_id)
     cdef int32_t last
     cdef int32_t i
@@ -229,7 +230,8 @@ cdef int32_t marker_read(const uint8_t *data, const batch_t *batch, marker_t *ou
     return OK
 
 
-cdef int32_t producers_end(producers_t *producers, const batch_t *batch, int32_t coordinator_epoch, bint abort, marker_t *out) noexcept nogil:
+cdef int32_t producers_end(producers_t *producers, const batch_t *batch, int32_t coordinator_epoch, bint abort,
+                           marker_t *out) noexcept nogil:
     cdef producer_t *producer = entry_for(producers, batch.producer_id)
     cdef int32_t i
     if producer == NULL:
@@ -322,11 +324,12 @@ cdef int32_t producers_put(producers_t *producers, const producer_t *entry) noex
     return begin_txn(producers, entry.producer_id, entry.txn_first_offset) if entry.txn_first_offset >= 0 else OK
 
 
-cdef int32_t producers_read(producers_t *producers, const uint8_t *data, size_t size, int64_t now_ms, int64_t expiration_ms) noexcept nogil:
+cdef int32_t producers_read(producers_t *producers, const uint8_t *data, size_t size, int64_t now_ms,
+                            int64_t expiration_ms) noexcept nogil:
     cdef reader_t r = reader(data, size)
     cdef producer_t entry
     cdef int32_t count
-    cdef int32_t i
+    cdef int32_t _entry
     producers_clear(producers)
     if size < SNAPSHOT_HEADER or read_i16(&r) != SNAPSHOT_VERSION:
         return ERR_CORRUPT_MESSAGE
@@ -335,7 +338,7 @@ cdef int32_t producers_read(producers_t *producers, const uint8_t *data, size_t 
     count = read_i32(&r)
     if count < 0 or <size_t>count * SNAPSHOT_ENTRY + SNAPSHOT_HEADER != size:
         return ERR_CORRUPT_MESSAGE
-    for i in range(count):
+    for _entry in range(count):
         memset(&entry, 0, sizeof(entry))
         entry.producer_id = read_i64(&r)
         entry.epoch = read_i16(&r)

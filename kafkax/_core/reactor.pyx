@@ -2,14 +2,12 @@
 
 import os
 import socket
-import time
 
-from kafkax.errors import ErrorCode, KafkaError
 
 from libc.errno cimport errno
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 from posix.unistd cimport close
 from kafkax._core.addresses cimport addresses_free
 from kafkax._core.answers cimport answer_free, answer_new
@@ -209,7 +207,8 @@ cdef class Reactor:
             raise RuntimeError(f"listen on {host}:{port}: the reactor runs already, open listeners before start()")
         if self.reactor.listener_count == MAX_LISTENERS:
             raise ValueError(f"listener {listener_name}: at most {MAX_LISTENERS} listeners")
-        family, kind, proto, _, address = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, proto, _, address = found[0]
         with socket.socket(family, kind | socket.SOCK_NONBLOCK, proto) as opened:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             opened.bind(address)

@@ -15,7 +15,9 @@ from kafkax._core.atomics cimport kx_add64, kx_store64
 from kafkax._core.batch cimport batch_t
 from kafkax._core.codes cimport CORE_END, CORE_IO_ERROR, CORE_NO_MEMORY, ERR_CORRUPT_MESSAGE, OK
 from kafkax._core.cursor cimport kx_be32
-from kafkax._core.epochs cimport epochs_assign, epochs_latest, epochs_load, epochs_store, epochs_truncate_end, epochs_truncate_start
+from kafkax._core.epochs cimport (
+    epochs_assign, epochs_latest, epochs_load, epochs_store, epochs_truncate_end, epochs_truncate_start,
+)
 from kafkax._core.files cimport directory_path, file_size, open_in, read_up_to, rename_in, unlink_in, wall_ms
 from kafkax._core.index cimport index_reset
 from kafkax._core.logstate cimport log_active, log_add_segment, log_appended, log_segment_index, log_settle
@@ -334,7 +336,8 @@ cdef int32_t begin_empty(log_t *log, int64_t offset) noexcept nogil:
     cdef int32_t error
     if segment == NULL:
         return ENOMEM
-    error = segment_create(segment, log.settings.segment_index_bytes, log.settings.segment_bytes if log.settings.preallocate else 0)
+    error = segment_create(segment, log.settings.segment_index_bytes,
+                           log.settings.segment_bytes if log.settings.preallocate else 0)
     if not error and log_add_segment(log, segment) != OK:
         error = ENOMEM
     if error:

@@ -34,7 +34,8 @@ cdef bint same(const partition_t *partition, const void *key, size_t size, int32
     return <size_t>partition.topic_size == size and memcmp(partition.topic, key, size) == 0
 
 
-cdef registry_slot_t *probe(registry_table_t *table, uint64_t h, const void *key, size_t size, int32_t index, bint by_id) noexcept nogil:
+cdef registry_slot_t *probe(registry_table_t *table, uint64_t h, const void *key, size_t size, int32_t index,
+                            bint by_id) noexcept nogil:
     """The partition's slot, or the free one where it would go; NULL in a table without slots."""
     cdef uint64_t i = h & <uint64_t>(table.room - 1)
     if table.room == 0:
@@ -120,7 +121,8 @@ cdef void registry_release(registry_t *registry) noexcept nogil:
     free(registry)
 
 
-cdef partition_t *find(registry_t *registry, registry_table_t *table, const void *key, size_t size, int32_t index, bint by_id) noexcept nogil:
+cdef partition_t *find(registry_t *registry, registry_table_t *table, const void *key, size_t size, int32_t index,
+                       bint by_id) noexcept nogil:
     cdef registry_slot_t *slot
     cdef partition_t *partition = NULL
     pthread_rwlock_rdlock(&registry.lock)

@@ -10,7 +10,8 @@ ctypedef int32_t (*visit_t)(void *context, const uint8_t *data, const batch_t *b
 # Read batches from ``position`` on, check their checksums if asked, and hand them to ``visit``. ``end``: byte behind the last
 # good batch. 0 at the end of the file, ERR_CORRUPT_MESSAGE at a bad or cut batch, CORE_IO_ERROR, CORE_NO_MEMORY, or what
 # ``visit`` said. Without ``check`` only headers are read. ``done`` (may be NULL) counts bytes for others to watch.
-cdef int32_t segment_scan(segment_t *segment, int64_t position, int64_t limit, bint check, visit_t visit, void *context, int64_t *end, int64_t *done) noexcept nogil
+cdef int32_t segment_scan(segment_t *segment, int64_t position, int64_t limit, bint check, visit_t visit, void *context,
+                          int64_t *end, int64_t *done) noexcept nogil
 
 # Rebuild both indexes from the log. 0 or errno. For a segment that is appended to, hold the append lock.
 cdef int32_t segment_rebuild(segment_t *segment, int64_t index_bytes, int64_t index_interval) noexcept nogil

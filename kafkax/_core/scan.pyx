@@ -76,7 +76,8 @@ cdef int32_t scan_step(window_t *window, int64_t position, int64_t limit, bint c
     return code
 
 
-cdef int32_t segment_scan(segment_t *segment, int64_t position, int64_t limit, bint check, visit_t visit, void *context, int64_t *end, int64_t *done) noexcept nogil:
+cdef int32_t segment_scan(segment_t *segment, int64_t position, int64_t limit, bint check, visit_t visit, void *context,
+                          int64_t *end, int64_t *done) noexcept nogil:
     cdef window_t window
     cdef batch_t batch
     cdef int64_t expected = segment.base_offset

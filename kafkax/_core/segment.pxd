@@ -63,7 +63,8 @@ cdef segment_t *segment_new(directory_t *directory, int64_t base_offset, int64_t
 cdef void segment_retain(segment_t *segment) noexcept nogil
 cdef void segment_release(segment_t *segment) noexcept nogil
 
-# Name of one of the segment's files into ``out`` (at least 64 bytes): ``kind`` is ``.log``, ``.index``, ``.timeindex`` or ``.txnindex``.
+# Name of one of the segment's files into ``out`` (at least 64 bytes): ``kind`` is ``.log``, ``.index``, ``.timeindex`` or
+# ``.txnindex``.
 cdef void segment_name(segment_t *segment, const char *kind, char *out) noexcept nogil
 
 # Begin with new, empty files; 0 or errno.
@@ -119,7 +120,7 @@ cdef inline void slice_release(slice_t *piece) noexcept nogil:
     piece.length = 0
 
 
-    # Python's face of a slice; owns its reference.
+# Python's face of a slice; owns its reference.
 cdef class FileSlice:
     cdef slice_t piece
 

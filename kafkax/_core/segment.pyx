@@ -15,7 +15,7 @@ from kafkax._core.codes cimport CORE_END, CORE_INDEX_WRONG, CORE_IO_ERROR, ERR_C
 from kafkax._core.files cimport directory_release, directory_retain, open_in, read_up_to, rename_in, unlink_in, write_all
 from kafkax._core.index cimport (
     OFFSET_ENTRY, TIME_ENTRY, index_close, index_free, index_init, index_open, index_reset, index_seal, offset_index_add,
-    offset_index_floor, offset_index_truncate, time_index_add, time_index_floor, time_index_truncate,
+    offset_index_floor, offset_index_truncate, time_index_add, time_index_truncate,
 )
 from kafkax._core.pthreads cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
 

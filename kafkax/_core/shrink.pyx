@@ -6,7 +6,9 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memmove, strcpy
 from kafkax._core.aborted cimport ABORTED_ENTRY, aborted_truncate
 from kafkax._core.atomics cimport kx_load64, kx_store32, kx_store64
-from kafkax._core.codes cimport CORE_END, CORE_INDEX_WRONG, ERR_INVALID_REQUEST, ERR_KAFKA_STORAGE_ERROR, ERR_OFFSET_OUT_OF_RANGE, OK
+from kafkax._core.codes cimport (
+    CORE_END, CORE_INDEX_WRONG, ERR_INVALID_REQUEST, ERR_KAFKA_STORAGE_ERROR, ERR_OFFSET_OUT_OF_RANGE, OK,
+)
 from kafkax._core.epochs cimport epochs_store, epochs_truncate_end, epochs_truncate_start
 from kafkax._core.files cimport file_size, offset_name, sync_directory, unlink_in, wall_ms
 from kafkax._core.logstate cimport (
@@ -167,7 +169,8 @@ cdef int32_t begin_anew(log_t *log, int64_t offset) noexcept nogil:
     segment = segment_new(log.directory, offset, 0, wall_ms()) if not error else NULL
     if segment == NULL:
         return error if error else ENOMEM
-    error = segment_create(segment, log.settings.segment_index_bytes, log.settings.segment_bytes if log.settings.preallocate else 0)
+    error = segment_create(segment, log.settings.segment_index_bytes,
+                           log.settings.segment_bytes if log.settings.preallocate else 0)
     if not error and log_add_segment(log, segment) != OK:
         error = ENOMEM
     if error:
@@ -297,7 +300,8 @@ cdef segment_t *adopt(log_t *log, int64_t base) noexcept nogil:
     return segment
 
 
-cdef int32_t swap_range(log_t *log, segment_t **fresh, int32_t new_count, int32_t first, int32_t old_count, retired_t *out) noexcept nogil:
+cdef int32_t swap_range(log_t *log, segment_t **fresh, int32_t new_count, int32_t first, int32_t old_count,
+                        retired_t *out) noexcept nogil:
     """Exchange a run of the array for others in one step, so that no reader finds a hole; 0 or ENOMEM."""
     cdef int32_t behind = log.segment_count - first - old_count
     cdef int32_t count = first + new_count + behind
@@ -325,7 +329,8 @@ cdef int32_t swap_range(log_t *log, segment_t **fresh, int32_t new_count, int32_
     return 0
 
 
-cdef int32_t exchange(log_t *log, segment_t **fresh, int32_t new_count, int32_t first, int32_t old_count, retired_t *out) noexcept nogil:
+cdef int32_t exchange(log_t *log, segment_t **fresh, int32_t new_count, int32_t first, int32_t old_count,
+                      retired_t *out) noexcept nogil:
     """Put the fresh segments in place; from here on ``.swap`` names make a crash end with them. 0 or errno."""
     cdef int32_t error = sync_directory(log.directory)
     cdef int32_t i
