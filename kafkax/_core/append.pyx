@@ -245,7 +245,7 @@ cdef int32_t log_note_producer(log_t *log, segment_t *segment, const uint8_t *da
 
 
 cdef int64_t first_undecided(log_t *log, int64_t last_offset) noexcept nogil:
-    """Last stable offset once the marker at ``last_offset`` counts: the next open transaction's beginning, or behind the marker."""
+    """Last stable offset once the marker at ``last_offset`` counts: the next open transaction, or behind the marker."""
     cdef int64_t found = last_offset + 1
     cdef int32_t i
     for i in range(log.producers.txn_count):

@@ -9,7 +9,7 @@ from libc.string cimport memset
 from posix.unistd cimport close
 from kafkax._core.addresses cimport address_leave
 from kafkax._core.answers cimport answer_pop
-from kafkax._core.atomics cimport kx_add32, kx_add64
+from kafkax._core.atomics cimport kx_add32, kx_add64, kx_count64
 from kafkax._core.handoff cimport answered, charge_kept, has_room, tell_closed
 from kafkax._core.linux cimport (
     EPOLLET,
@@ -113,7 +113,7 @@ cdef void connection_open(network_thread_t *thread, int32_t fd, int32_t listener
     connection.frame_limit = <int32_t>(reactor.settings.request_max_bytes if origin.trusted
                                        else reactor.settings.unauthenticated_max_bytes)
     thread.slots[slot] = connection
-    thread.counters.accepted += 1
+    kx_count64(&thread.counters.accepted, 1)
     link_idle(connection)
     memset(&event, 0, sizeof(event))
     event.events = <uint32_t>(EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
@@ -225,7 +225,7 @@ cdef void connection_close(connection_t *connection, int32_t reason) noexcept no
     while connection.first != NULL:
         answer_pop(connection)
     tell_closed(connection, reason)
-    thread.counters.closed[reason] += 1
+    kx_count64(&thread.counters.closed[reason], 1)
     thread.slots[slot] = NULL
     thread.generations[slot] += 1
     thread.free_next[slot] = thread.free_slot

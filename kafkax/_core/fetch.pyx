@@ -6,6 +6,7 @@ After registering it is looked at once more by the waiter itself: ``partition_wa
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport malloc
 from libc.string cimport memcpy
+from kafkax._core.atomics cimport kx_load_pointer
 from kafkax._core.answers cimport answer_fill, answer_slot
 from kafkax._core.codes cimport ERR_KAFKA_STORAGE_ERROR, ERR_UNKNOWN_TOPIC_ID, ERR_UNKNOWN_TOPIC_OR_PARTITION, OK
 from kafkax._core.connection cimport connection_close, connection_work
@@ -133,10 +134,11 @@ cdef bint watch(fetch_t *request) noexcept nogil:
     cdef int32_t at
     for at in range(request.count):
         part = &request.parts[at]
-        if part.refused or part.waiter.log != NULL:
+        if part.refused or kx_load_pointer(<void *const *>&part.waiter.log) != NULL:
             continue
-        part.waiter.wake = wake
-        part.waiter.owner = request
+        if part.waiter.owner == NULL:  # a waker may be reading them
+            part.waiter.wake = wake
+            part.waiter.owner = request
         if request.isolation == READ_COMMITTED:
             part.waiter.kind = WAIT_LAST_STABLE
             part.waiter.offset = part.result.last_stable_offset + 1

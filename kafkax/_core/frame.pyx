@@ -9,6 +9,7 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memmove
+from kafkax._core.atomics cimport kx_count64
 from kafkax._core.connection cimport connection_close, connection_starve, connection_touch
 from kafkax._core.cursor cimport kx_be16, kx_be32
 from kafkax._core.fetch cimport fetch
@@ -63,7 +64,7 @@ cdef bint serve(connection_t *connection, const uint8_t *frame, size_t size) noe
     cdef int64_t *counted = &connection.thread.counters.requests[api_key if api_key < API_COUNTED else API_COUNTED - 1]
     if connection.fast and ((api_key == API_PRODUCE and produce(connection, frame, size) == REQUEST_DONE)
                             or (api_key == API_FETCH and fetch(connection, frame, size) == REQUEST_DONE)):
-        counted[0] += 1
+        kx_count64(counted, 1)
         return True
     if handoff_full(connection.thread.reactor):
         connection_starve(connection, STARVED_QUEUE)
@@ -71,7 +72,7 @@ cdef bint serve(connection_t *connection, const uint8_t *frame, size_t size) noe
     if hand_over(connection, frame, size) != 0:
         connection_close(connection, CLOSE_MEMORY)
         return True
-    counted[0] += 1
+    kx_count64(counted, 1)
     return True
 
 
@@ -165,7 +166,7 @@ cdef ssize_t read_socket(connection_t *connection, iovec *places, int32_t count)
     if got > 0:
         # A short read emptied the socket; what comes later raises a new edge.
         connection.readable = <size_t>got == asked
-        connection.thread.counters.bytes_in += got
+        kx_count64(&connection.thread.counters.bytes_in, got)
         connection.progress += got
         if connection.progress >= PROGRESS:
             connection_touch(connection)

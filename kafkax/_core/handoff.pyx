@@ -8,7 +8,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 from posix.unistd cimport read, write
 from kafkax._core.answers cimport answer_slot
-from kafkax._core.atomics cimport kx_add64, kx_load64
+from kafkax._core.atomics cimport kx_add64, kx_count64, kx_load64
 from kafkax._core.codes cimport CORE_NO_MEMORY
 from kafkax._core.cursor cimport kx_be16
 from kafkax._core.mailbox cimport wake_thread
@@ -72,7 +72,7 @@ cdef int32_t hand_over(connection_t *connection, const uint8_t *frame, size_t si
         connection.handed_produces += 1
     kx_add64(&reactor.handed_requests, 1)
     kx_add64(&reactor.handed_bytes, <int64_t>size)
-    connection.thread.counters.handed += 1
+    kx_count64(&connection.thread.counters.handed, 1)
     enqueue(reactor, handed)
     return 0
 

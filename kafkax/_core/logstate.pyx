@@ -8,7 +8,7 @@ from posix.fcntl cimport O_RDWR
 from posix.types cimport off_t
 from posix.unistd cimport close, fdatasync
 from kafkax._core.aborted cimport aborted_sync
-from kafkax._core.atomics cimport kx_add32, kx_fence, kx_load32, kx_load64, kx_store32, kx_store64, kx_swap32
+from kafkax._core.atomics cimport kx_add32, kx_fence, kx_load32, kx_load64, kx_store32, kx_store64, kx_store_pointer, kx_swap32
 from kafkax._core.codes cimport CORE_NO_MEMORY, ERR_KAFKA_STORAGE_ERROR, OK
 from kafkax._core.epochs cimport epochs_free, epochs_new
 from kafkax._core.files cimport (
@@ -405,7 +405,7 @@ cdef void unlink_waiter(log_t *log, waiter_t *waiter) noexcept nogil:
         waiter.next.prev = waiter.prev
     waiter.next = NULL
     waiter.prev = NULL
-    waiter.log = NULL
+    kx_store_pointer(<void **>&waiter.log, NULL)
     kx_add32(&log.waiting, -1)
 
 
@@ -417,7 +417,7 @@ cdef bint log_wait(log_t *log, waiter_t *waiter) noexcept nogil:
         kx_add32(&log.waiting, -1)
         pthread_mutex_unlock(&log.wait_lock)
         return True
-    waiter.log = log
+    kx_store_pointer(<void **>&waiter.log, log)
     waiter.prev = NULL
     waiter.next = log.waiters[waiter.kind]
     if waiter.next != NULL:

@@ -10,7 +10,7 @@ from libc.string cimport memset
 from posix.unistd cimport close, read
 from kafkax._core.addresses cimport address_enter
 from kafkax._core.answers cimport answer_fill, answer_find, answer_free, answer_skip
-from kafkax._core.atomics cimport kx_add32, kx_load32, kx_load64
+from kafkax._core.atomics cimport kx_add32, kx_count64, kx_load32, kx_load64
 from kafkax._core.connection cimport (
     bury,
     connection_close,
@@ -143,7 +143,7 @@ cdef void accept_some(network_thread_t *thread, int32_t listener) noexcept nogil
         if address_enter(reactor, &address):
             deal(reactor, fd, listener, &address)
         else:
-            thread.counters.closed[CLOSE_PER_IP] += 1
+            kx_count64(&thread.counters.closed[CLOSE_PER_IP], 1)
             close(fd)
     origin.paused = 1
     wake_thread(thread)

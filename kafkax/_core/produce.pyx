@@ -9,6 +9,7 @@ acks=all: the request is parked with a waiter at every partition whose high wate
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
+from kafkax._core.atomics cimport kx_load_pointer
 from kafkax._core.answers cimport answer_fill, answer_free, answer_new, answer_now, answer_slot
 from kafkax._core.codes cimport (
     CORE_HANDOFF,
@@ -386,7 +387,8 @@ cdef bint settled(produce_t *request) noexcept nogil:
         if part.code != CORE_PENDING:
             continue
         code = partition_committed(part.partition, part.result.required_offset, part.result.leader_epoch)
-        if code == CORE_PENDING and part.waiter.log == NULL and partition_wait(part.partition, &part.waiter):
+        if (code == CORE_PENDING and kx_load_pointer(<void *const *>&part.waiter.log) == NULL
+                and partition_wait(part.partition, &part.waiter)):
             code = partition_committed(part.partition, part.result.required_offset, part.result.leader_epoch)
         if code == CORE_PENDING:
             all_settled = False

@@ -6,6 +6,7 @@ from libc.errno cimport EAGAIN, EINTR, EIO, errno
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 from posix.types cimport off_t
+from kafkax._core.atomics cimport kx_count64
 from kafkax._core.answers cimport answer_pop
 from kafkax._core.connection cimport connection_touch, connection_work
 from kafkax._core.linux cimport MSG_MORE, MSG_NOSIGNAL, iovec, msghdr, sendfile, sendmsg
@@ -82,7 +83,7 @@ cdef int32_t send_bytes(connection_t *connection) noexcept nogil:
     if sent < 0:
         return errno
     connection_touch(connection)
-    connection.thread.counters.bytes_out += sent
+    kx_count64(&connection.thread.counters.bytes_out, sent)
     advance(connection, <size_t>sent)
     return 0 if <size_t>sent == want else EAGAIN
 
@@ -104,7 +105,7 @@ cdef bint in_memory(connection_t *connection, answer_t *answer, int32_t fd, int6
         if warm(connection, cut.piece.segment, cut.piece.position + answer.slice_sent, size) == 0:
             connection.warming = 1
             connection.warming_to = answer.slice_sent + size
-            connection.thread.counters.warmed += 1
+            kx_count64(&connection.thread.counters.warmed, 1)
             return False
     connection.warmed_to = answer.slice_sent + size
     return True
@@ -130,7 +131,7 @@ cdef int32_t send_slice(connection_t *connection) noexcept nogil:
     if sent == 0:
         return EIO
     connection_touch(connection)
-    connection.thread.counters.bytes_out += sent
+    kx_count64(&connection.thread.counters.bytes_out, sent)
     answer.slice_sent += sent
     if answer.slice_sent == cut.piece.length:
         finish_slice(connection, answer)
