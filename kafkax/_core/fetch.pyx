@@ -8,7 +8,14 @@ from libc.stdlib cimport malloc
 from libc.string cimport memcpy
 from kafkax._core.atomics cimport kx_load_pointer
 from kafkax._core.answers cimport answer_fill, answer_slot
-from kafkax._core.codes cimport ERR_KAFKA_STORAGE_ERROR, ERR_UNKNOWN_TOPIC_ID, ERR_UNKNOWN_TOPIC_OR_PARTITION, OK
+from kafkax._core.codes cimport (
+    ERR_KAFKA_STORAGE_ERROR,
+    ERR_NOT_LEADER_OR_FOLLOWER,
+    ERR_UNKNOWN_TOPIC_ID,
+    ERR_UNKNOWN_TOPIC_OR_PARTITION,
+    ERR_UNSUPPORTED_COMPRESSION_TYPE,
+    OK,
+)
 from kafkax._core.connection cimport connection_close, connection_work
 from kafkax._core.fetch_answer cimport fetch_answer
 from kafkax._core.fetch_request cimport fetch_free, fetch_parse
@@ -37,6 +44,11 @@ from kafkax._core.network cimport (
 from kafkax._core.park cimport park, unpark
 from kafkax._core.partition cimport partition_read, partition_release, partition_t, partition_unwait, partition_wait
 from kafkax._core.registry cimport registry_get, registry_get_by_id, registry_t
+
+cdef enum:
+    ZSTD_SINCE = 10
+    STORAGE_ERROR_SINCE = 6
+    CODEC_ZSTD = 4
 
 
 cdef int32_t unknown(reactor_t *reactor, fetch_part_t *part) noexcept nogil:
@@ -82,12 +94,21 @@ cdef bint find(reactor_t *reactor, fetch_t *request) noexcept nogil:
                                           part.asked.index)
         if part.partition == NULL:
             part.refused = True
+            part.no_aborted = True
             part.code = unknown(reactor, part)
             if not own_name(part):
                 return False
         elif part.topic.name != NULL and not part.owns_name:
             part.topic.name = <const uint8_t *>part.partition.topic
     return True
+
+
+cdef void make_empty(fetch_part_t *part) noexcept nogil:
+    """Give what was read back; nothing is told but an error."""
+    read_result_release(&part.result)
+    part.result.high_watermark = -1
+    part.result.last_stable_offset = -1
+    part.result.log_start_offset = -1
 
 
 cdef bint read_part(fetch_t *request, fetch_part_t *part, int64_t limit, bint first) noexcept nogil:
@@ -99,10 +120,7 @@ cdef bint read_part(fetch_t *request, fetch_part_t *part, int64_t limit, bint fi
         return True
     if part.code < -1:
         part.code = ERR_KAFKA_STORAGE_ERROR
-    read_result_release(&part.result)
-    part.result.high_watermark = -1
-    part.result.last_stable_offset = -1
-    part.result.log_start_offset = -1
+    make_empty(part)
     return False
 
 
@@ -162,9 +180,26 @@ cdef void release(fetch_t *request) noexcept nogil:
     fetch_free(request)
 
 
+cdef void suit_version(fetch_t *request) noexcept nogil:
+    """Turn what old clients do not understand into errors that they do."""
+    cdef fetch_part_t *part
+    cdef int32_t at
+    if request.header.version >= ZSTD_SINCE:
+        return
+    for at in range(request.count):
+        part = &request.parts[at]
+        if part.code == OK and part.partition.log.settings.compression == CODEC_ZSTD:
+            make_empty(part)
+            part.code = ERR_UNSUPPORTED_COMPRESSION_TYPE
+            part.no_aborted = True
+        elif part.code == ERR_KAFKA_STORAGE_ERROR and request.header.version < STORAGE_ERROR_SINCE:
+            part.code = ERR_NOT_LEADER_OR_FOLLOWER
+
+
 cdef void respond(connection_t *connection, fetch_t *request, answer_t *slot) noexcept nogil:
     """Fill the slot from what was read, and free the request."""
     cdef answer_t *content
+    suit_version(request)
     session_answer(<sessions_t *>connection.thread.reactor.sessions, request, connection.thread.now_ms)
     content = fetch_answer(request)
     release(request)

@@ -79,7 +79,7 @@ cdef bint copy_small(writer_t *w, fetch_part_t *part, int64_t *copied) noexcept 
 cdef void write_aborted(writer_t *w, fetch_t *fetch, fetch_part_t *part) noexcept nogil:
     cdef bint flexible = fetch.header.flexible
     cdef int32_t at
-    if part.result.aborted == NULL and not part.refused and not (fetch.isolation == 1 and part.code == 0):
+    if part.result.aborted == NULL and not part.no_aborted and not (fetch.isolation == 1 and part.code == 0):
         if flexible:
             write_uvarint(w, 0)
         else:

@@ -46,8 +46,10 @@ cdef struct fetch_part_t:
     bint owns_name
     # Decided before any log was read: the partition is not known here.
     bint refused
-    bint told
+    # Its aborted transactions are an empty list, where other errors have none at all.
+    bint no_aborted
     # An incremental answer leaves out what has no news.
+    bint told
     read_result_t result
     waiter_t waiter
 

@@ -95,4 +95,5 @@ class Reactor:
 
     def counters(self) -> dict[str, Any]:
         """Totals since the start: ``bytes_in``, ``bytes_out``, ``handed_over``, ``accepted``, ``requests`` by API key,
-        ``closed`` by reason; and the present ``connections``, ``waiting_for_control_plane``, ``held_bytes``."""
+        ``closed`` by reason, ``cold_reads`` (ranges that a helper had to read from disk before they were sent); and the
+        present ``connections``, ``waiting_for_control_plane``, ``held_bytes``, ``fetch_sessions``."""

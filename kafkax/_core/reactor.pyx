@@ -333,7 +333,7 @@ cdef class Reactor:
     def counters(self):
         cdef int32_t at, key
         cdef counters_t *of
-        totals = {"bytes_in": 0, "bytes_out": 0, "handed_over": 0, "accepted": 0}
+        totals = {"bytes_in": 0, "bytes_out": 0, "handed_over": 0, "accepted": 0, "cold_reads": 0}
         requests = {}
         closed = dict.fromkeys(CLOSE_NAMES, 0)
         for at in range(self.reactor.thread_count):
@@ -342,6 +342,7 @@ cdef class Reactor:
             totals["bytes_out"] += kx_load64(&of.bytes_out)
             totals["handed_over"] += kx_load64(&of.handed)
             totals["accepted"] += kx_load64(&of.accepted)
+            totals["cold_reads"] += kx_load64(&of.warmed)
             for key in range(API_COUNTED):
                 if kx_load64(&of.requests[key]):
                     requests[key] = requests.get(key, 0) + kx_load64(&of.requests[key])

@@ -181,6 +181,47 @@ def test_only_what_is_below_the_high_watermark_is_read(tmp_path: Path) -> None:
         assert fetched(get(broker.client(), fetch(topics, {("t", 0): 0})))["t", 0] == (0, [b"a"])
 
 
+def test_a_topic_of_zstandard_needs_version_10(tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        topics.add("t", compression=4, trust_compressed=True).append(batch(b"a" * 50, compression="zstd"))
+        part = get(broker.client(), fetch(topics, {("t", 0): 0}, 9), 9).responses[0].partitions[0]
+        assert (part.error_code, part.high_watermark) == (ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, -1)
+        assert part.aborted_transactions == []
+        assert fetched(get(broker.client(), fetch(topics, {("t", 0): 0}, 10), 10))["t", 0] == (0, [b"a" * 50])
+
+
+def test_a_failed_disk_is_told_in_words_that_the_version_knows(tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        topics.add("t").append(batch(b"a"))
+        topics.flusher.fail(5)
+        client = broker.client()
+        for version, code in ((5, ErrorCode.NOT_LEADER_OR_FOLLOWER), (6, ErrorCode.KAFKA_STORAGE_ERROR)):
+            assert fetched(get(client, fetch(topics, {("t", 0): 0}, version), version))["t", 0] == (code, [])
+
+
+def in_memory_only(folder: Path) -> bool:
+    """Whether the folder is on a file system that has no disk to be slow."""
+    mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
+    return max((len(at), kind) for at, kind in mounts if str(folder).startswith(at))[1] in ("tmpfs", "ramfs")
+
+
+def test_cold_data_is_read_by_a_helper_and_arrives_unchanged(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("disk")
+    with serving(folder, threads=1) as (topics, broker):
+        data = [os.urandom(3_000_000) for _ in range(4)]
+        partition = topics.add("t", max_message_bytes=1 << 23)
+        for value in data:
+            partition.append(batch(value))
+        (file,) = (folder / "t-0").glob("*.log")
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
+            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        request = fetch(topics, {("t", 0): 0}, max_bytes=1 << 24, partition_max_bytes=1 << 24)
+        assert fetched(get(broker.client(), request))["t", 0] == (0, data)
+        if not in_memory_only(folder):
+            assert broker.reactor.counters()["cold_reads"] > 0
+
+
 # --- long polls ---
 
 

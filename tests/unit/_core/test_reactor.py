@@ -310,6 +310,27 @@ def test_stop_sends_what_is_due_and_ends_in_time() -> None:
             Client(broker.port, 0.2)
 
 
+def test_an_idle_connection_takes_little_memory() -> None:
+    with running(threads=2) as broker:
+        for client in [broker.client() for _ in range(20)]:
+            client.send(request(API_VERSIONS, 0, 1, bytes(100_000)))
+        for item in broker.handed(20):
+            broker.echo(item, bytes(100_000))
+        before = resident_bytes()
+        clients = [broker.client() for _ in range(400)]
+        for client in clients:
+            client.send(request(API_VERSIONS, 0, 1, bytes(1000)))
+        for item in broker.handed(400):
+            broker.echo(item, bytes(1000))
+        for client in clients:
+            client.receive()
+        assert (resident_bytes() - before) / 400 < 10_000
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
 def test_the_control_plane_may_close_a_connection() -> None:
     with running() as broker:
         client = broker.client()

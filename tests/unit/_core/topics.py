@@ -48,7 +48,8 @@ class Topics:
 
     def close(self) -> None:
         for log in self.logs:
-            log.close()
+            if not self.flusher.failed:
+                log.close()
         self.flusher.stop()
 
 
