@@ -19,7 +19,7 @@ from kafkax._core.codes cimport (
 from kafkax._core.connection cimport connection_close, connection_work
 from kafkax._core.fetch_answer cimport fetch_answer
 from kafkax._core.fetch_request cimport fetch_free, fetch_parse
-from kafkax._core.fetch_session cimport session_answer, session_enter, session_leave, sessions_t
+from kafkax._core.fetch_session cimport session_answer, session_enter, session_leave
 from kafkax._core.fetch_state cimport fetch_part_t, fetch_t
 from kafkax._core.logstate cimport (
     READ_COMMITTED,
@@ -93,9 +93,9 @@ cdef bint find(reactor_t *reactor, fetch_t *request) noexcept nogil:
                                           <size_t>part.topic.name_size,
                                           part.asked.index)
         if part.partition == NULL:
-            part.refused = True
             part.no_aborted = True
             part.code = unknown(reactor, part)
+            part.refused = 1 if part.code == ERR_UNKNOWN_TOPIC_ID else 2
             if not own_name(part):
                 return False
         elif part.topic.name != NULL and not part.owns_name:
@@ -117,6 +117,8 @@ cdef bint read_part(fetch_t *request, fetch_part_t *part, int64_t limit, bint fi
     part.code = partition_read(part.partition, part.asked.offset, part.asked.leader_epoch, limit, first,
                                <signed char>request.isolation, &part.result)
     if part.code == OK:
+        # A limit that others have used up is not held against the first batch.
+        part.result.incomplete = part.result.incomplete and limit > 0
         return True
     if part.code < -1:
         part.code = ERR_KAFKA_STORAGE_ERROR
@@ -200,7 +202,7 @@ cdef void respond(connection_t *connection, fetch_t *request, answer_t *slot) no
     """Fill the slot from what was read, and free the request."""
     cdef answer_t *content
     suit_version(request)
-    session_answer(<sessions_t *>connection.thread.reactor.sessions, request, connection.thread.now_ms)
+    session_answer(connection.thread.reactor, request, connection.thread.now_ms)
     content = fetch_answer(request)
     release(request)
     if content == NULL:
@@ -259,7 +261,7 @@ cdef int32_t fetch(connection_t *connection, const uint8_t *frame, size_t size) 
     cdef fetch_t *served
     if request == NULL:
         return REQUEST_HANDOFF
-    served = session_enter(<sessions_t *>reactor.sessions, request, connection.thread.now_ms)
+    served = session_enter(reactor, request, connection.thread.now_ms)
     if served != request:
         fetch_free(request)
     if served == NULL or (served.error == 0 and not find(reactor, served)):

@@ -1,8 +1,8 @@
 """Records are not copied: the answer's bytes are cut where a slice of a log file belongs.  Small slices are an exception,
 since one ``sendmsg`` of everything costs less than a ``sendfile`` for each of them.
 
-Partitions follow each other in the order of the request or session, those refused beforehand after the others;
-neighbours of one topic share an entry.  Both as Kafka does it."""
+Partitions follow each other in the order of the request or session, those refused beforehand after the others, unknown
+topic ids first; neighbours of one topic share an entry.  Both as Kafka does it."""
 
 from libc.stdint cimport int16_t, int32_t, int64_t, uint32_t
 from libc.stdlib cimport calloc
@@ -37,7 +37,7 @@ cdef int32_t order(fetch_t *fetch, int32_t *places) noexcept nogil:
     """Places of the partitions to answer, in the answer's order; how many there are."""
     cdef int32_t at, count = 0
     cdef int32_t refused
-    for refused in range(2):
+    for refused in range(3):
         for at in range(fetch.count):
             if fetch.parts[at].refused == refused and not fetch.parts[at].told:
                 places[count] = at
@@ -76,10 +76,15 @@ cdef bint copy_small(writer_t *w, fetch_part_t *part, int64_t *copied) noexcept 
     return True
 
 
+cdef bint shows_none(fetch_t *fetch, fetch_part_t *part) noexcept nogil:
+    """Whether no aborted transactions are an empty list, and not a null one."""
+    return fetch.isolation == 1 and part.code == 0 and not part.result.incomplete
+
+
 cdef void write_aborted(writer_t *w, fetch_t *fetch, fetch_part_t *part) noexcept nogil:
     cdef bint flexible = fetch.header.flexible
     cdef int32_t at
-    if part.result.aborted == NULL and not part.no_aborted and not (fetch.isolation == 1 and part.code == 0):
+    if part.result.aborted == NULL and not part.no_aborted and not shows_none(fetch, part):
         if flexible:
             write_uvarint(w, 0)
         else:

@@ -9,6 +9,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint8_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 from kafkax._core.atomics cimport kx_add32
+from kafkax._core.codes cimport CORE_NO_MEMORY
 from kafkax._core.fetch_request cimport fetch_free, fetch_new, same_topic, topic_hash
 from kafkax._core.fetch_state cimport (
     ERR_FETCH_SESSION_ID_NOT_FOUND,
@@ -23,6 +24,7 @@ from kafkax._core.fetch_state cimport (
     fetch_t,
     topic_key_t,
 )
+from kafkax._core.network cimport reactor_t
 from kafkax._core.pthreads cimport (
     pthread_mutex_destroy,
     pthread_mutex_init,
@@ -200,21 +202,21 @@ cdef void session_leave(session_t *session) noexcept nogil:
     free(session)
 
 
-cdef sessions_t *sessions_new(int64_t slots) noexcept nogil:
+cdef int32_t sessions_open(reactor_t *reactor) noexcept nogil:
     cdef sessions_t *sessions = <sessions_t *>calloc(1, sizeof(sessions_t))
     if sessions == NULL:
-        return NULL
-    sessions.slots = slots
+        return CORE_NO_MEMORY
+    reactor.sessions = sessions
+    sessions.slots = reactor.settings.session_slots
     sessions.bucket_count = 1024
     sessions.buckets = <session_t **>calloc(sessions.bucket_count, sizeof(session_t *))
     pthread_mutex_init(&sessions.lock, NULL)
-    if sessions.buckets == NULL:
-        sessions_free(sessions)
-        return NULL
-    return sessions
+    return CORE_NO_MEMORY if sessions.buckets == NULL else 0
 
 
-cdef void sessions_free(sessions_t *sessions) noexcept nogil:
+cdef void sessions_close(reactor_t *reactor) noexcept nogil:
+    cdef sessions_t *sessions = <sessions_t *>reactor.sessions
+    reactor.sessions = NULL
     if sessions == NULL:
         return
     while sessions.lru_first != NULL:
@@ -224,7 +226,8 @@ cdef void sessions_free(sessions_t *sessions) noexcept nogil:
     free(sessions)
 
 
-cdef int32_t sessions_count(sessions_t *sessions) noexcept nogil:
+cdef int32_t sessions_count(reactor_t *reactor) noexcept nogil:
+    cdef sessions_t *sessions = <sessions_t *>reactor.sessions
     cdef int32_t count
     pthread_mutex_lock(&sessions.lock)
     count = sessions.count
@@ -397,7 +400,8 @@ cdef fetch_t *enter_incremental(sessions_t *sessions, session_t *session, fetch_
     return served
 
 
-cdef fetch_t *session_enter(sessions_t *sessions, fetch_t *fetch, int64_t now_ms) noexcept nogil:
+cdef fetch_t *session_enter(reactor_t *reactor, fetch_t *fetch, int64_t now_ms) noexcept nogil:
+    cdef sessions_t *sessions = <sessions_t *>reactor.sessions
     cdef session_t *session
     cdef fetch_t *served = fetch
     if fetch.kind != FETCH_INCREMENTAL and fetch.session_id == 0:
@@ -487,12 +491,12 @@ cdef void tell_news(fetch_t *fetch) noexcept nogil:
     pthread_mutex_unlock(&session.lock)
 
 
-cdef void session_answer(sessions_t *sessions, fetch_t *fetch, int64_t now_ms) noexcept nogil:
+cdef void session_answer(reactor_t *reactor, fetch_t *fetch, int64_t now_ms) noexcept nogil:
     if fetch.error:
         fetch.session_id = 0
     elif fetch.kind == FETCH_INCREMENTAL:
         tell_news(fetch)
     elif fetch.kind == FETCH_FULL:
-        create(sessions, fetch, now_ms)
+        create(<sessions_t *>reactor.sessions, fetch, now_ms)
     else:
         fetch.session_id = 0

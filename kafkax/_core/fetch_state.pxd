@@ -44,8 +44,8 @@ cdef struct fetch_part_t:
     int32_t code
     # The topic's name is this part's own allocation.
     bint owns_name
-    # Decided before any log was read: the partition is not known here.
-    bint refused
+    # Decided before any log was read: 1 the topic's id, 2 the partition is not known here.
+    int32_t refused
     # Its aborted transactions are an empty list, where other errors have none at all.
     bint no_aborted
     # An incremental answer leaves out what has no news.

@@ -90,6 +90,8 @@ cdef struct read_result_t:
     int64_t last_stable_offset
     int64_t log_start_offset
     int64_t log_end_offset
+    # Not even the first batch fits into the bytes asked for, and one batch was not asked for in any case: nothing is given.
+    int32_t incomplete
     # Owned; ordered by first offset. With READ_COMMITTED only.
     aborted_t *aborted
     int32_t aborted_count

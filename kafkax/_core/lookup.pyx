@@ -156,11 +156,15 @@ cdef int32_t log_read(log_t *log, int64_t offset, int64_t max_bytes, bint min_on
     if code != OK:
         segment_release(view.segment)
         return OK if code == CORE_END else code
+    if max_bytes < found.size:
+        if not min_one_batch:
+            out.incomplete = 1
+            segment_release(view.segment)
+            return OK
+        max_bytes = found.size
     out.piece.segment = view.segment
     out.piece.position = found.position
     out.piece.length = view.limit - found.position
-    if min_one_batch and max_bytes < found.size:
-        max_bytes = found.size
     if out.piece.length > max_bytes:
         out.piece.length = max_bytes
     if out.piece.length <= 0:

@@ -13,7 +13,7 @@ from kafkax._core.addresses cimport addresses_free
 from kafkax._core.answers cimport answer_free, answer_new
 from kafkax._core.atomics cimport kx_load32, kx_load64, kx_store32, kx_store64
 from kafkax._core.cursor cimport kx_put32
-from kafkax._core.fetch_session cimport sessions_count, sessions_free, sessions_new, sessions_t
+from kafkax._core.fetch_session cimport sessions_close, sessions_count, sessions_open
 from kafkax._core.handoff cimport take_handed, taken_bytes
 from kafkax._core.linux cimport AF_INET6, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, monotonic_ms, sockaddr_in, sockaddr_in6
 from kafkax._core.mailbox cimport post, wake_thread
@@ -172,8 +172,7 @@ cdef class Reactor:
         if reactor.handed_event < 0:
             raise OSError(errno, os.strerror(errno), "eventfd")
         fill_settings(&reactor.settings, settings)
-        reactor.sessions = sessions_new(reactor.settings.session_slots)
-        if reactor.sessions == NULL:
+        if sessions_open(reactor) != 0:
             raise MemoryError("fetch sessions")
         if registry is not None:
             reactor.registry = registry.registry
@@ -195,7 +194,7 @@ cdef class Reactor:
             free(handed)
             handed = following
         addresses_free(self.reactor)
-        sessions_free(<sessions_t *>self.reactor.sessions)
+        sessions_close(self.reactor)
         if self.reactor.handed_event >= 0:
             close(self.reactor.handed_event)
         pthread_mutex_destroy(&self.reactor.lock)
@@ -351,5 +350,5 @@ cdef class Reactor:
         totals["connections"] = kx_load32(&self.reactor.connections)
         totals["waiting_for_control_plane"] = kx_load64(&self.reactor.handed_requests)
         totals["held_bytes"] = kx_load64(&self.reactor.kept_bytes) + kx_load64(&self.reactor.handed_bytes)
-        totals["fetch_sessions"] = sessions_count(<sessions_t *>self.reactor.sessions)
+        totals["fetch_sessions"] = sessions_count(self.reactor)
         return {**totals, "requests": requests, "closed": closed}

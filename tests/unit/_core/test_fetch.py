@@ -137,6 +137,21 @@ def test_at_least_one_batch_comes_though_it_is_larger_than_asked_for(tmp_path: P
         assert [len(values) for _, values in got.values()] == [1, 1, 0]
 
 
+def test_a_batch_that_does_not_fit_is_left_out_whole(tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        for index in range(3):
+            topics.add("t", index).append(batch(os.urandom(1000)))
+        wanted = {("t", n): 0 for n in range(3)}
+        request = fetch(topics, wanted, max_bytes=1500, isolation_level=1)
+        parts = get(broker.client(), request).responses[0].partitions
+        assert [len(part.records) > 1000 for part in parts] == [True, False, False]
+        assert [len(part.records) for part in parts[1:]] == [0, 0]
+        # Where some room was left the list is null, where none was it is empty: so Kafka answers.
+        assert [part.aborted_transactions for part in parts] == [[], None, None]
+        parts = get(broker.client(), fetch(topics, wanted, max_bytes=1, isolation_level=1)).responses[0].partitions
+        assert [part.aborted_transactions for part in parts] == [[], [], []]
+
+
 def test_the_broker_s_own_limit_holds_too(tmp_path: Path) -> None:
     with serving(tmp_path, fetch_max_bytes=6000) as (topics, broker):
         partition = topics.add("t")

@@ -34,15 +34,15 @@ class Topics:
         self.logs: list[Log] = []
 
     def add(
-        self, topic: str, index: int = 0, *, mark: str = "auto", in_sync: int = 1, min_in_sync: int = 1, **settings: Any
+        self, topic: str, index: int = 0, *, mark: str = "auto", in_sync: int = 1, min_in_sync: int = 1, epoch: int = 1, **settings: Any
     ) -> Partition:
-        """A new partition, led here in epoch 1; without ``flushed=True`` what is appended is visible at once."""
+        """A new partition, led here; without ``flushed=True`` what is appended is visible at once."""
         folder = self.folder / f"{topic}-{index}"
         folder.mkdir()
         log = Log.open(str(folder), LogSettings(**{"flushed": False, **settings}), flusher=self.flusher)
         self.logs.append(log)
         partition = Partition(topic, index, self.ids.setdefault(topic, uuid4()), log)
-        partition.become_leader(1, in_sync=in_sync, min_in_sync=min_in_sync, mark=mark)
+        partition.become_leader(epoch, in_sync=in_sync, min_in_sync=min_in_sync, mark=mark)
         self.registry.add(partition)
         return partition
 
