@@ -34,7 +34,15 @@ class Topics:
         self.logs: list[Log] = []
 
     def add(
-        self, topic: str, index: int = 0, *, mark: str = "auto", in_sync: int = 1, min_in_sync: int = 1, epoch: int = 1, **settings: Any
+        self,
+        topic: str,
+        index: int = 0,
+        *,
+        mark: str = "auto",
+        in_sync: int = 1,
+        min_in_sync: int = 1,
+        epoch: int = 1,
+        **settings: Any,
     ) -> Partition:
         """A new partition, led here; without ``flushed=True`` what is appended is visible at once."""
         folder = self.folder / f"{topic}-{index}"
