@@ -13,6 +13,7 @@ from uuid import uuid4
 import pytest
 
 from kafkax.errors import ErrorCode
+from kafkax.protocol.messages.api_versions import ApiVersionsRequest
 from kafkax.protocol.messages.fetch import FetchResponse
 from kafkax.protocol.messages.produce import PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData
 from tests.unit._core.topics import answer, ask, batch, encode, fetch, fetched, produce, produced, serving, values
@@ -190,6 +191,23 @@ def test_a_partition_named_twice_is_for_the_control_plane(tmp_path: Path) -> Non
             client.receive()
         whole = ProduceRequest(acks=1, timeout_ms=1000, topic_data=[TopicProduceData(name="t", partition_data=entry)])
         assert len(produced(ask(client, whole, 9, ProduceResponse))) == 40
+
+
+def test_a_control_plane_that_answers_nothing_holds_up_nobody_else(tmp_path: Path) -> None:
+    with serving(tmp_path, threads=1, queued_max_requests=4) as (topics, broker):
+        topics.add("t")
+        stuck = [broker.client() for _ in range(3)]
+        for client in stuck:
+            for n in range(4):
+                client.send(encode(ApiVersionsRequest(), 2, n))
+        assert broker.until(lambda: broker.reactor.counters()["waiting_for_control_plane"] >= 4)
+        client = broker.client()
+        for n in range(20):
+            assert produced(ask(client, produce(topics, {("t", 0): batch(b"a")}), 9, ProduceResponse)) == {("t", 0): (0, n)}
+        got = ask(client, fetch(topics, {("t", 0): 0}), 12, FetchResponse)
+        assert len(fetched(got)["t", 0][1]) == 20
+        for one in stuck:
+            assert one.quiet(0.01)
 
 
 def test_acks_0_is_not_answered_and_an_error_closes_the_connection(tmp_path: Path) -> None:
