@@ -1,0 +1,99 @@
+"""Power cuts: what was not synced is gone, and still nothing acknowledged is lost and nothing that a consumer saw.
+
+The data lies on an ext4 file system of its own in a loop device.  Its shutdown call drops everything that was not written and
+committed, as a cut does; the broker is then killed, the file system mounted again, the broker started again.
+``KAFKAX_POWER_CUT_ROUNDS`` sets the rounds; ci/nightly asks for 100.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.crash.campaign import Broker, Campaign, rounds
+
+ROUNDS = rounds("KAFKAX_POWER_CUT_ROUNDS", 3)
+
+_SHUTDOWN = 0x8004587D
+"""ioctl: _IOR('X', 125, uint32)."""
+_NO_FLUSH = struct.pack("I", 2)
+
+
+class Disk:
+    """An ext4 file system in a file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.image, self.root = folder / "image", folder / "mounted"
+        self.root.mkdir()
+        with open(self.image, "wb") as file:
+            file.truncate(512 << 20)
+        _run("mkfs.ext4", "-q", str(self.image))
+        self.mount()
+
+    def mount(self) -> None:
+        _run("mount", "-o", "loop", str(self.image), str(self.root))
+
+    def unmount(self) -> None:
+        _run("umount", str(self.root))
+
+    def cut(self) -> None:
+        """Drop what is not on the disk and fail every access from here on."""
+        descriptor = os.open(self.root, os.O_RDONLY)
+        try:
+            fcntl.ioctl(descriptor, _SHUTDOWN, _NO_FLUSH)
+        finally:
+            os.close(descriptor)
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    if os.geteuid() != 0:
+        pytest.skip("mounting a file system takes root")
+    try:
+        disk = Disk(tmp_path)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no ext4 in a loop device here: {getattr(error, 'stderr', b'') or error!r}")
+    yield disk
+    disk.unmount()
+
+
+def test_a_cut_drops_what_was_not_synced(disk: Disk) -> None:
+    synced, unsynced = disk.root / "synced", disk.root / "unsynced"
+    with open(synced, "wb") as file:
+        file.write(b"kept")
+        file.flush()
+        os.fsync(file.fileno())
+    unsynced.write_bytes(b"lost")
+    disk.cut()
+    disk.unmount()
+    disk.mount()
+    assert synced.read_bytes() == b"kept"
+    assert not unsynced.exists()
+
+
+@pytest.mark.timeout(120 + 30 * ROUNDS)
+def test_flushed_data_survives_a_cut(disk: Disk) -> None:
+    broker = Broker(disk.root / "broker" / "data")
+    campaign = Campaign(broker, segment_bytes="50000", kafkax_durability="flushed")
+
+    def fault() -> None:
+        disk.cut()
+        broker.kill()
+        disk.unmount()
+        disk.mount()
+
+    try:
+        campaign.run(ROUNDS, fault)
+    finally:
+        broker.kill()
+    assert all(writer.acknowledged > 0 for writer in campaign.writers)
