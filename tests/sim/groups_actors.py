@@ -397,6 +397,9 @@ class Member:
 class ClassicMember(Member):
     """A member of the classic protocol that gives everything up before it joins again."""
 
+    assigned_of: int | None = None
+    """For a leader, how many partitions there were when it assigned them."""
+
     def reset(self) -> None:
         super().reset()
         self.member_id = ""
@@ -424,6 +427,7 @@ class ClassicMember(Member):
             self.later(100, self.begin_anew)
         else:
             self.member_id, self.epoch = answer.member_id, answer.generation_id
+            self.assigned_of = self.sim.partitions if answer.members else None
             self._sync(self._assign([member.member_id for member in answer.members]))
 
     def _assign(self, members: list[str]) -> list[SyncGroupRequestAssignment]:
@@ -466,6 +470,9 @@ class ClassicMember(Member):
         self.call(lambda c: c.sync_group(Caller(self.name, "/h", 5), request), answered)
 
     def _beat(self) -> None:
+        if self.assigned_of not in (None, self.sim.partitions):
+            self.go()  # the leader has seen the topic grow
+            return
         request = HeartbeatRequest(group_id=GROUP, generation_id=self.epoch, member_id=self.member_id)
 
         def answered(answer: Any) -> None:
