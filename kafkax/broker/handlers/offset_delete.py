@@ -24,8 +24,9 @@ async def handle(context: RequestContext, request: OffsetDeleteRequest) -> Offse
         existing = () if found is None else found.partitions
         missing = [each.partition_index for each in topic.partitions if each.partition_index not in existing]
         code = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-        partitions = [OffsetDeleteResponsePartition(partition_index=index, error_code=code) for index in missing]
-        answers[topic.name] = OffsetDeleteResponseTopic(name=topic.name, partitions=partitions)
+        if missing:
+            partitions = [OffsetDeleteResponsePartition(partition_index=index, error_code=code) for index in missing]
+            answers[topic.name] = OffsetDeleteResponseTopic(name=topic.name, partitions=partitions)
         topic.partitions = [each for each in topic.partitions if each.partition_index in existing]
         if topic.partitions:
             known.append(topic)
@@ -34,5 +35,7 @@ async def handle(context: RequestContext, request: OffsetDeleteRequest) -> Offse
     if response.error_code != ErrorCode.NONE:
         return response
     for deleted in response.topics:
-        answers[deleted.name].partitions += deleted.partitions
+        before = answers.setdefault(deleted.name, deleted)
+        if before is not deleted:
+            before.partitions += deleted.partitions
     return OffsetDeleteResponse(topics=list(answers.values()))

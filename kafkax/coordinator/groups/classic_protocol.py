@@ -36,6 +36,7 @@ _PREPARING = ClassicState.PREPARING_REBALANCE
 _COMPLETING = ClassicState.COMPLETING_REBALANCE
 _STABLE = ClassicState.STABLE
 
+_TWO_TIMEOUTS_SINCE = 1
 _TWO_STEP_SINCE = 4
 """First version of JoinGroup in which a member without an id is given one and asked to join again with it."""
 _SKIP_ASSIGNMENT_SINCE = 9
@@ -143,7 +144,7 @@ class ClassicProtocol:
             request.group_instance_id,
             caller.client_id,
             caller.client_host,
-            _rebalance_timeout(request),
+            _rebalance_timeout(caller, request),
             request.session_timeout_ms,
             protocols,
         )
@@ -177,7 +178,7 @@ class ClassicProtocol:
             in_leading_join = group.state is _COMPLETING and group.leader == member_id
             reply.resolve(self._joined(group, member_id, with_members=in_leading_join))
             return _nothing()
-        group.update(member, protocols, _rebalance_timeout(request), request.session_timeout_ms)
+        group.update(member, protocols, _rebalance_timeout(caller, request), request.session_timeout_ms)
         group.await_join(member, reply)
         reason = "metadata changed" if changed else "joined again"
         return self._rebalance(group, f"member {member_id} {reason}") if group.state is not _PREPARING else _nothing()
@@ -198,7 +199,7 @@ class ClassicProtocol:
         member = group.replace_static(instance_id, old_id, new_id)
         self._timers.cancel(_session(group, old_id))
         before = (member.protocols, member.rebalance_timeout_ms, member.session_timeout_ms)
-        group.update(member, protocols, _rebalance_timeout(request), request.session_timeout_ms)
+        group.update(member, protocols, _rebalance_timeout(caller, request), request.session_timeout_ms)
         self._await_heartbeat(group, member)
         group.await_join(member, reply)
         if group.state is _COMPLETING:
@@ -523,8 +524,9 @@ def _sync(group: ClassicGroup) -> tuple[str, str]:
     return ("sync", group.group_id)
 
 
-def _rebalance_timeout(request: JoinGroupRequest) -> int:
-    return request.rebalance_timeout_ms if request.rebalance_timeout_ms >= 0 else request.session_timeout_ms
+def _rebalance_timeout(caller: Caller, request: JoinGroupRequest) -> int:
+    """How long a rebalance waits for the member; before version 1 the session timeout is that, too."""
+    return request.rebalance_timeout_ms if caller.version >= _TWO_TIMEOUTS_SINCE else request.session_timeout_ms
 
 
 def _validate_generation(group: ClassicGroup, generation: int) -> None:

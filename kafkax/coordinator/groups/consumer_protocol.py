@@ -108,8 +108,8 @@ def validate_heartbeat(request: ConsumerGroupHeartbeatRequest, version: int, ass
     elif epoch == 0:
         require(request.rebalance_timeout_ms != -1, "a member that joins must give its rebalance timeout")
         require(request.topic_partitions == [], "a member that joins owns nothing: its partitions must be an empty list")
-        subscribes = request.subscribed_topic_names or request.subscribed_topic_regex
-        require(bool(subscribes), "a member that joins must subscribe to names or to a regular expression")
+        subscribes = request.subscribed_topic_names is not None or request.subscribed_topic_regex is not None
+        require(subscribes, "a member that joins must subscribe to names or to a regular expression")
     elif epoch == LEFT_STATIC:
         require(request.instance_id is not None, "epoch -2 is for static members, which have an instance id")
     else:
@@ -257,9 +257,8 @@ class ConsumerProtocol:
 
     def subscribe(self, group: ConsumerGroup, before: ConsumerMember, after: ConsumerMember, write: Writer) -> None:
         """Note what a member says about itself, and raise the group epoch when that or the topics changed."""
-        known = before.member_id in group.members
-        changed = not known or before.topics != after.topics
-        if not known or after != before:
+        changed = before.topics != after.topics
+        if before.member_id not in group.members or after != before:
             if after.regex and after.regex != before.regex:
                 check_regex(after.regex)
             write(member_record(group.group_id, after))

@@ -136,6 +136,8 @@ class GroupCoordinator:
             return JoinGroupResponse(error_code=_code(error), member_id=request.member_id)
 
         def versioned(response: JoinGroupResponse) -> JoinGroupResponse:
+            if response.error_code != ErrorCode.NONE:
+                response.protocol_name = None
             if caller.version < _PROTOCOL_MAY_BE_NULL_SINCE and response.protocol_name is None:
                 response.protocol_name = ""
             return response
@@ -254,8 +256,6 @@ class GroupCoordinator:
         """DescribeGroups (key 15)."""
 
         def describe(group_id: str) -> Promise[DescribedGroup]:
-            if not group_id:
-                return Promise.of(DescribedGroup(group_id=group_id, error_code=ErrorCode.INVALID_GROUP_ID))
             return self._read(group_id, lambda shard: shard.describe(caller, group_id)).map(
                 _same, lambda error: DescribedGroup(group_id=group_id, error_code=_code(error))
             )
@@ -298,8 +298,6 @@ class GroupCoordinator:
         """DeleteGroups (key 42)."""
 
         def delete(group_id: str) -> Promise[DeletableGroupResult]:
-            if not group_id:
-                return Promise.of(DeletableGroupResult(group_id=group_id, error_code=ErrorCode.INVALID_GROUP_ID))
             return self._write(group_id, lambda shard: shard.delete_group(group_id)).map(
                 lambda code: DeletableGroupResult(group_id=group_id, error_code=code),
                 lambda error: DeletableGroupResult(group_id=group_id, error_code=_code(error)),

@@ -18,7 +18,7 @@ _CONSUMER_MEMBER = 1
 
 
 def describe_classic(group: ClassicGroup) -> DescribedGroup:
-    """A classic group; what its members said and got only once it is stable."""
+    """A classic group; the protocol and what its members said for it only once it is stable."""
     stable = group.state is ClassicState.STABLE
     return DescribedGroup(
         group_id=group.group_id,
@@ -32,7 +32,7 @@ def describe_classic(group: ClassicGroup) -> DescribedGroup:
                 client_id=member.client_id,
                 client_host=member.client_host,
                 member_metadata=member.metadata(group.protocol_name) if stable else b"",
-                member_assignment=member.assignment if stable else b"",
+                member_assignment=member.assignment,
             )
             for member in group.members.values()
         ],

@@ -271,7 +271,6 @@ def test_strangers_are_not_known(world: GroupsWorld) -> None:
         {"epoch": -2},
         {"epoch": -3},
         {"rebalance_ms": -1},
-        {"topics": ()},
         {"topics": None},
         {"owned": {"t": [0]}},
     ],
