@@ -1,0 +1,260 @@
+"""Follower fetchers: one connection to one leader, many partitions, the bytes straight into the core's logs.
+
+A fetcher asks for all its partitions at once and applies an answer on a worker thread.  With durability ``flushed`` it asks on
+only after what it appended is on the disk: its next fetch is what tells the leader so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+from uuid import UUID
+
+from kafkax._core.partition import Partition
+from kafkax.errors import ErrorCode, KafkaError, ProtocolError
+from kafkax.model import TopicPartition
+from kafkax.net.outbound import BrokerLink
+from kafkax.protocol.messages.fetch import FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData, ReplicaState
+from kafkax.protocol.messages.list_offsets import (
+    ListOffsetsPartition,
+    ListOffsetsRequest,
+    ListOffsetsResponse,
+    ListOffsetsTopic,
+)
+from kafkax.replication.following import Following
+
+__all__ = ["Fetcher", "FetcherSettings", "Followed"]
+
+_log = logging.getLogger(__name__)
+_FETCH_VERSION = 17
+_LIST_OFFSETS_VERSION = 7
+_LATEST, _EARLIEST = -1, -2
+_NO_OFFSET = -1
+_NEVER = float("inf")
+
+
+class FetcherSettings(NamedTuple):
+    """Under the names of Kafka's configs; times in ms, sizes in bytes."""
+
+    replica_id: int
+    wait_max_ms: int = 500
+    """``replica.fetch.wait.max.ms``."""
+    min_bytes: int = 1
+    """``replica.fetch.min.bytes``."""
+    response_max_bytes: int = 10_485_760
+    """``replica.fetch.response.max.bytes``."""
+    max_bytes: int = 1_048_576
+    """``replica.fetch.max.bytes``: for one partition."""
+    backoff_ms: int = 1_000
+    """``replica.fetch.backoff.ms``: pause after an error."""
+
+
+class Followed:
+    """A partition that a fetcher looks after.  ``lock`` is held while its log is written; once ``ended`` nobody writes.
+
+    Args:
+        flush: whether what is appended has to be on the disk before the leader hears of it.
+    """
+
+    def __init__(self, partition: Partition, following: Following, *, flush: bool) -> None:
+        self.partition = partition
+        self.following = following
+        self.flush = flush
+        self.lock = threading.Lock()
+        self.ended = False
+        self.not_before = 0.0
+        """Loop time before which it is not fetched."""
+
+    @property
+    def key(self) -> TopicPartition:
+        """Topic and number."""
+        return TopicPartition(self.partition.topic, self.partition.index)
+
+    def end(self) -> None:
+        """Let no answer be applied from here on; waits for one that is being applied."""
+        with self.lock:
+            self.ended = True
+
+
+class Fetcher:
+    """Keeps replicas up with one leader.
+
+    Args:
+        link: the connection to the leader.
+        broker_epoch: gives this broker's present epoch (KIP-903).
+    """
+
+    def __init__(self, link: BrokerLink, settings: FetcherSettings, broker_epoch: Callable[[], int]) -> None:
+        self._link = link
+        self._settings = settings
+        self._broker_epoch = broker_epoch
+        self._followed: dict[TopicPartition, Followed] = {}
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._followed)
+
+    def add(self, followed: Followed) -> None:
+        """Look after one more partition."""
+        self._followed[followed.key] = followed
+        self._changed.set()
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def remove(self, partitions: Iterable[TopicPartition]) -> None:
+        """Look after some no longer; when this returns nothing more is appended to them."""
+        for partition in partitions:
+            followed = self._followed.pop(partition, None)
+            if followed is not None:
+                followed.end()
+
+    async def close(self) -> None:
+        """Stop, and close the connection."""
+        self.remove(list(self._followed))
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        await self._link.close()
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            self._changed.clear()
+            now = loop.time()
+            ready = [followed for followed in self._followed.values() if followed.not_before <= now]
+            if not ready:
+                await self._pause(now)
+                continue
+            try:
+                response = await self._link.send(self._request(ready), _FETCH_VERSION, FetchResponse)
+            except (KafkaError, ProtocolError) as error:
+                _log.info("fetching as a follower failed: %s", error)
+                self._back_off(ready)
+                continue
+            if response.error_code != ErrorCode.NONE:
+                self._back_off(ready)
+                continue
+            retry_at = loop.time() + self._settings.backoff_ms / 1000
+            for followed in await asyncio.to_thread(self._apply_all, {f.key: f for f in ready}, response, retry_at):
+                await self._find_range(followed)
+
+    async def _pause(self, now: float) -> None:
+        """Wait until a partition may be fetched, or another one comes."""
+        until = min((followed.not_before for followed in self._followed.values()), default=_NEVER)
+        try:
+            await asyncio.wait_for(self._changed.wait(), None if until == _NEVER else until - now)
+        except asyncio.TimeoutError:
+            return
+
+    def _back_off(self, partitions: Iterable[Followed]) -> None:
+        until = asyncio.get_running_loop().time() + self._settings.backoff_ms / 1000
+        for followed in partitions:
+            followed.not_before = until
+
+    def _request(self, partitions: list[Followed]) -> FetchRequest:
+        topics: dict[UUID, FetchTopic] = {}
+        for followed in partitions:
+            partition, log = followed.partition, followed.partition.log
+            topic = topics.setdefault(partition.topic_id, FetchTopic(topic=partition.topic, topic_id=partition.topic_id))
+            topic.partitions.append(
+                FetchPartition(
+                    partition=partition.index,
+                    current_leader_epoch=followed.following.leader_epoch,
+                    fetch_offset=log.log_end_offset,
+                    last_fetched_epoch=followed.following.last_epoch(log),
+                    log_start_offset=log.log_start_offset,
+                    partition_max_bytes=self._settings.max_bytes,
+                )
+            )
+        settings = self._settings
+        return FetchRequest(
+            replica_state=ReplicaState(replica_id=settings.replica_id, replica_epoch=self._broker_epoch()),
+            max_wait_ms=settings.wait_max_ms,
+            min_bytes=settings.min_bytes,
+            max_bytes=settings.response_max_bytes,
+            topics=list(topics.values()),
+        )
+
+    # Answers
+
+    def _apply_all(self, asked: dict[TopicPartition, Followed], response: FetchResponse, retry_at: float) -> list[Followed]:
+        """On a worker thread: write what came; returns the partitions whose range of offsets has to be looked up."""
+        names = {(followed.partition.topic_id): key.topic for key, followed in asked.items()}
+        lost: list[Followed] = []
+        for topic in response.responses:
+            for data in topic.partitions:
+                followed = asked.get(TopicPartition(names.get(topic.topic_id, topic.topic), data.partition_index))
+                if followed is None:
+                    continue
+                with followed.lock:
+                    if not followed.ended and self._apply(followed, data, retry_at):
+                        lost.append(followed)
+        return lost
+
+    def _apply(self, followed: Followed, data: PartitionData, retry_at: float) -> bool:
+        """Apply an answer; true when the range of offsets has to be looked up."""
+        log = followed.partition.log
+        diverging = data.diverging_epoch
+        parted = None if diverging.end_offset == _NO_OFFSET else (diverging.epoch, diverging.end_offset)
+        step = followed.following.answered(log, ErrorCode(data.error_code), parted, data.high_watermark)
+        try:
+            if step.truncate_to is not None:
+                _log.info("%s is cut at offset %d, where its leader's log parts from it", followed.key, step.truncate_to)
+                log.truncate(step.truncate_to)
+            elif step.high_watermark is not None:
+                if data.records:
+                    log.append_follower(data.records)
+                    if followed.flush:
+                        log.flush()
+                followed.partition.high_watermark = min(step.high_watermark, log.log_end_offset)
+                if data.log_start_offset > log.log_start_offset:
+                    log.set_log_start_offset(min(data.log_start_offset, followed.partition.high_watermark))
+        except KafkaError as error:
+            _log.error("%s cannot be written as its leader has it: %s", followed.key, error)
+            followed.not_before = _NEVER if error.code is ErrorCode.KAFKA_STORAGE_ERROR else retry_at
+            return False
+        if step.gone:
+            followed.not_before = _NEVER
+        elif step.wait:
+            followed.not_before = retry_at
+        return step.look_up_range
+
+    async def _find_range(self, followed: Followed) -> None:
+        """The leader has none of the offsets asked for: ask what it has, and go on from there."""
+        try:
+            start, end = [await self._offset(followed, which) for which in (_EARLIEST, _LATEST)]
+        except (KafkaError, ProtocolError) as error:
+            _log.info("%s: the leader's offsets could not be read: %s", followed.key, error)
+            self._back_off([followed])
+            return
+        await asyncio.to_thread(self._go_on_from, followed, start, end)
+
+    def _go_on_from(self, followed: Followed, start: int, end: int) -> None:
+        log = followed.partition.log
+        with followed.lock:
+            if followed.ended:
+                return
+            offset, anew = followed.following.in_range(log, start, end)
+            if anew:
+                _log.warning(
+                    "%s begins anew at offset %d: its leader no longer has what comes after its end", followed.key, offset
+                )
+                log.truncate_fully(offset)
+            else:
+                log.truncate(offset)
+
+    async def _offset(self, followed: Followed, which: int) -> int:
+        asked = ListOffsetsPartition(
+            partition_index=followed.partition.index, current_leader_epoch=followed.following.leader_epoch, timestamp=which
+        )
+        topic = ListOffsetsTopic(name=followed.partition.topic, partitions=[asked])
+        request = ListOffsetsRequest(replica_id=self._settings.replica_id, topics=[topic])
+        response = await self._link.send(request, _LIST_OFFSETS_VERSION, ListOffsetsResponse)
+        answer = response.topics[0].partitions[0]
+        if answer.error_code != ErrorCode.NONE:
+            raise KafkaError(ErrorCode(answer.error_code))
+        return answer.offset

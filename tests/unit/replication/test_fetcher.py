@@ -1,0 +1,204 @@
+"""A fetcher makes a follower's log the leader's, byte for byte, through divergence, lost ranges and errors."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import uuid4
+
+import pytest
+
+pytest.importorskip("kafkax._core.partition")
+
+from kafkax._core.flush import Flusher
+from kafkax._core.log import Log, LogSettings
+from kafkax._core.partition import Partition
+from kafkax.errors import ErrorCode, KafkaError
+from kafkax.model import TopicPartition
+from kafkax.protocol.messages.fetch import EpochEndOffset, FetchableTopicResponse, FetchRequest, FetchResponse, PartitionData
+from kafkax.protocol.messages.list_offsets import (
+    ListOffsetsPartitionResponse,
+    ListOffsetsResponse,
+    ListOffsetsTopicResponse,
+)
+from kafkax.protocol.record import Record
+from kafkax.protocol.records import build_batch
+from kafkax.replication.fetcher import Fetcher, FetcherSettings, Followed
+from kafkax.replication.following import Following, divergence
+
+TOPIC_ID = uuid4()
+T0 = TopicPartition("t", 0)
+SETTINGS = FetcherSettings(replica_id=2, backoff_ms=20)
+
+
+class Leader:
+    """Answers like a leader, from a real log."""
+
+    def __init__(self, log):
+        self.log = log
+        self.fetches = []
+        self.error = ErrorCode.NONE
+        self.fail = 0
+
+    async def send(self, request, version, response):
+        await asyncio.sleep(0.002)
+        if self.fail:
+            self.fail -= 1
+            raise KafkaError(ErrorCode.NETWORK_EXCEPTION)
+        if isinstance(request, FetchRequest):
+            return self.fetched(request)
+        which = request.topics[0].partitions[0].timestamp
+        offset = self.log.log_start_offset if which == -2 else self.log.log_end_offset
+        partition = ListOffsetsPartitionResponse(partition_index=0, offset=offset)
+        return ListOffsetsResponse(topics=[ListOffsetsTopicResponse(name="t", partitions=[partition])])
+
+    def fetched(self, request):
+        asked = request.topics[0].partitions[0]
+        self.fetches.append((asked.fetch_offset, asked.last_fetched_epoch, request.replica_state.replica_epoch))
+        data = PartitionData(
+            partition_index=0, high_watermark=self.log.log_end_offset, log_start_offset=self.log.log_start_offset
+        )
+        try:
+            if self.error is not ErrorCode.NONE:
+                raise KafkaError(self.error)
+            parted = divergence(self.log, asked.fetch_offset, asked.last_fetched_epoch)
+            if parted is not None:
+                data.diverging_epoch = EpochEndOffset(epoch=parted[0], end_offset=parted[1])
+            else:
+                found = self.log.read(asked.fetch_offset, 1 << 20)
+                data.records = b"" if found is None else found.read()
+        except KafkaError as error:
+            data.error_code = error.code
+        return FetchResponse(responses=[FetchableTopicResponse(topic_id=TOPIC_ID, partitions=[data])])
+
+    async def close(self):
+        return None
+
+
+def write(log, epoch, *values):
+    for value in values:
+        log.append(build_batch([Record(value=value)]), leader_epoch=epoch)
+
+
+def content(log):
+    found = log.read(log.log_start_offset, 1 << 20)
+    return b"" if found is None else found.read()
+
+
+@pytest.fixture
+def logs(tmp_path):
+    opened, flushers = [], []
+    for name in ("leader", "follower"):
+        folder = tmp_path / name / "t-0"
+        folder.mkdir(parents=True)
+        flushers.append(Flusher(str(tmp_path / name)))
+        opened.append(Log.open(str(folder), LogSettings(), flusher=flushers[-1]))
+    yield opened
+    for log in opened:
+        log.close()
+    for flusher in flushers:
+        flusher.stop()
+
+
+@pytest.fixture
+async def rig(logs):
+    leader = Leader(logs[0])
+    fetcher = Fetcher(leader, SETTINGS, lambda: 77)
+    partition = Partition("t", 0, TOPIC_ID, logs[1])
+    yield leader, fetcher, partition
+    await fetcher.close()
+
+
+def follow(fetcher, partition, epoch=5, *, flush=True):
+    partition.become_follower(epoch)
+    followed = Followed(partition, Following(1, epoch), flush=flush)
+    fetcher.add(followed)
+    return followed
+
+
+async def same(leader, partition):
+    """Wait until the follower has what the leader has."""
+    for _ in range(1000):
+        if content(leader.log) == content(partition.log) and partition.high_watermark == leader.log.log_end_offset:
+            return
+        await asyncio.sleep(0.005)
+    pytest.fail(f"the follower ends at {partition.log.log_end_offset}, the leader at {leader.log.log_end_offset}")
+
+
+async def test_an_empty_follower_gets_every_byte_and_goes_on(rig):
+    leader, fetcher, partition = rig
+    write(leader.log, 1, b"a", b"b")
+    write(leader.log, 5, b"c")
+    follow(fetcher, partition)
+    await same(leader, partition)
+    write(leader.log, 5, b"d")
+    await same(leader, partition)
+    assert partition.log.epochs() == leader.log.epochs()
+    assert leader.fetches[0] == (0, -1, 77)
+
+
+async def test_the_next_fetch_says_only_what_is_on_the_disk(rig):
+    leader, fetcher, partition = rig
+    write(leader.log, 5, b"a", b"b")
+    follow(fetcher, partition)
+    await same(leader, partition)
+    assert partition.log.flushed_offset == 2
+
+
+async def test_a_log_that_took_another_way_is_cut_by_epochs(rig):
+    leader, fetcher, partition = rig
+    for log in (leader.log, partition.log):
+        write(log, 1, b"common", b"also")
+    write(partition.log, 2, b"lost", b"lost too")
+    write(leader.log, 3, b"kept")
+    follow(fetcher, partition)
+    await same(leader, partition)
+
+
+async def test_a_log_beyond_what_the_leader_lost_is_cut(rig):
+    leader, fetcher, partition = rig
+    for log in (leader.log, partition.log):
+        write(log, 1, b"common")
+    write(partition.log, 1, b"never at the leader")
+    leader.log.assign_epoch(5, 1)
+    write(leader.log, 5, b"new")
+    follow(fetcher, partition)
+    await same(leader, partition)
+
+
+async def test_a_log_that_ends_before_the_leaders_begins_starts_anew(rig):
+    leader, fetcher, partition = rig
+    leader.log.truncate_fully(100)
+    write(leader.log, 5, b"a")
+    follow(fetcher, partition)
+    await same(leader, partition)
+    assert partition.log.log_start_offset == 100
+
+
+async def test_broken_connections_and_passing_errors_are_tried_again(rig):
+    leader, fetcher, partition = rig
+    write(leader.log, 5, b"a")
+    leader.fail, leader.error = 2, ErrorCode.NOT_LEADER_OR_FOLLOWER
+    follow(fetcher, partition)
+    await asyncio.sleep(0.1)
+    assert partition.log.log_end_offset == 0
+    leader.error = ErrorCode.NONE
+    await same(leader, partition)
+
+
+async def test_a_fenced_follower_waits_for_the_controller(rig):
+    leader, fetcher, partition = rig
+    leader.error = ErrorCode.FENCED_LEADER_EPOCH
+    follow(fetcher, partition)
+    await asyncio.sleep(0.1)
+    assert len(leader.fetches) == 1
+
+
+async def test_nothing_is_appended_once_the_fetcher_let_go(rig):
+    leader, fetcher, partition = rig
+    follow(fetcher, partition)
+    await asyncio.sleep(0.02)
+    fetcher.remove([T0])
+    assert len(fetcher) == 0
+    write(leader.log, 5, b"late")
+    await asyncio.sleep(0.05)
+    assert partition.log.log_end_offset == 0
