@@ -22,7 +22,7 @@ from kafkax.protocol.messages.describe_log_dirs import (
 if TYPE_CHECKING:
     from kafkax.storage.manager import DirectoryUsage, LogManager
 
-SPEC = Spec(key=35, min_version=1, max_version=4)
+SPEC = Spec(key=35, min_version=1, max_version=5)
 
 
 def handle(context: RequestContext, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse:
