@@ -15,8 +15,8 @@ BEGIN = "<!-- APIs: made by tests/tidy/protocol_table.py -->\n"
 END = "<!-- end of APIs -->\n"
 
 _REASONS = {
-    "transactions": ("AddPartitionsToTxn", "AddOffsetsToTxn", "EndTxn", "WriteTxnMarkers", "TxnOffsetCommit", "DescribeTransactions",
-                     "ListTransactions", "DescribeProducers"),
+    "transactions": ("AddPartitionsToTxn", "AddOffsetsToTxn", "EndTxn", "WriteTxnMarkers", "TxnOffsetCommit",
+                     "DescribeTransactions", "ListTransactions", "DescribeProducers"),
     "authentication": ("SaslHandshake", "SaslAuthenticate", "CreateDelegationToken", "RenewDelegationToken",
                        "ExpireDelegationToken", "DescribeDelegationToken", "DescribeUserScramCredentials",
                        "AlterUserScramCredentials"),
