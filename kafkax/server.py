@@ -44,6 +44,7 @@ from kafkax.config import BrokerConfig, Endpoint
 from kafkax.model import TopicPartition
 from kafkax.net.dispatch import Dispatcher
 from kafkax.net.settings import ReactorSettings
+from kafkax.storage.cleaner import Cleaner
 from kafkax.storage.manager import LogManager
 from kafkax.storage.meta_properties import read_meta_properties
 
@@ -160,6 +161,9 @@ class Server:
         await self._join_cluster(store, replicas)
         self._serve(reactor)
         self.logs.start_tasks()
+        cleaner = Cleaner(self.logs, self.config, self._clock)
+        self._stack.push_async_callback(asyncio.to_thread, cleaner.stop)
+        cleaner.start()
 
     async def stop(self) -> None:
         """Stop in order; harmless when nothing runs."""
