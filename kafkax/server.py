@@ -40,7 +40,7 @@ from kafkax.cluster.image import ImageDelta, MetadataCache, MetadataImage
 from kafkax.cluster.producer_ids import ProducerIds
 from kafkax.cluster.registration import prepare_cluster, register_broker
 from kafkax.cluster.topic_admin import TopicAdmin
-from kafkax.config import BrokerConfig, Endpoint
+from kafkax.config import BrokerConfig, ConfigError, Endpoint
 from kafkax.model import TopicPartition
 from kafkax.net.dispatch import Dispatcher
 from kafkax.net.settings import ReactorSettings
@@ -172,6 +172,9 @@ class Server:
     # Parts
 
     async def _open_store(self) -> EmbeddedStore:
+        if (connect := self.config["zookeeper.connect"]) is not None:
+            # to start alone would be a second cluster beside the one that is meant
+            raise ConfigError(f"zookeeper.connect: value {connect!r} is refused; a broker coordinates through its own store only")
         for directory in self.config.log_dirs:
             Path(directory).mkdir(parents=True, exist_ok=True)
         home = Path(self.config.log_dirs[0])

@@ -2,8 +2,8 @@
  *
  *   floor PORT DIRECTORY TOPIC PARTITIONS
  *
- * One thread, one epoll.  Produce (version 7): receive, check CRC-32C, stamp the offset, pwrite, answer; all answers to one read leave
- * in one send.  Fetch (version 4): sparse index, sendfile.  The other requests are there so that a load generator finds
+ * One thread, one epoll.  Produce (version 7): receive, check CRC-32C, stamp the offset, pwrite, answer; all answers to one read
+ * leave in one send.  Fetch (version 4): sparse index, sendfile.  The other requests are there so that a load generator finds
  * its way.  Nothing else: one topic that always exists, no flush, no validation beyond what keeps the memory safe, no waiting (a
  * fetch at the end of the log is answered empty), one batch per request.  A connection that does anything else is closed. */
 #define _GNU_SOURCE
@@ -204,7 +204,8 @@ static int produce(connection_t *c, reader_t *r) {
     if (number(r, 4) != 1) return -2;
     number_of_partition = number(r, 4);
     size = number(r, 4);
-    if (r->at > r->end || number_of_partition < 0 || number_of_partition >= partition_count || !(batch = take(r, size))) return -2;
+    if (r->at > r->end || number_of_partition < 0 || number_of_partition >= partition_count) return -2;
+    if (!(batch = take(r, size))) return -2;
     base = partitions[number_of_partition].next_offset;
     error = append(&partitions[number_of_partition], (uint8_t *)batch, (size_t)size);
     put(c, 1, 4);
@@ -376,7 +377,8 @@ static void accept_one(int listener) {
 }
 
 static int listen_on_loopback(void) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
     int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);

@@ -278,10 +278,10 @@ cdef class Compactor:
         cdef const uint8_t *at = batch.records
         cdef record_t record
         cdef int32_t left = batch.head.count
-        cdef int32_t found, i
+        cdef int32_t found, i, _record
         while left > 0:
             found = 0
-            for i in range(min(left, BLOCK)):
+            for _record in range(min(left, BLOCK)):
                 if next_record(&at, batch, &record) != OK:
                     return ERR_CORRUPT_MESSAGE
                 offsets[found] = batch.head.base_offset + record.offset_delta
@@ -323,7 +323,8 @@ cdef class Compactor:
             return self.rewrite(batch, kept, horizon)
         if keep_header:
             return self.write_batch(batch, -1, batch.head.max_timestamp, 0,
-                                    batch.head.attributes & (ATTRIBUTE_LOG_APPEND_TIME | ATTRIBUTE_TRANSACTIONAL | ATTRIBUTE_CONTROL), NULL, 0)
+                                    batch.head.attributes
+                                    & (ATTRIBUTE_LOG_APPEND_TIME | ATTRIBUTE_TRANSACTIONAL | ATTRIBUTE_CONTROL), NULL, 0)
         return OK
 
     cdef int32_t choose_records(self, view_t *batch, bint all_stay, int32_t *kept, bint *tombstones) noexcept nogil:
@@ -351,7 +352,8 @@ cdef class Compactor:
         cdef int32_t i
         cdef int64_t offset
         cdef uint8_t stays
-        cdef bint dead_tombstones = batch.head.attributes & ATTRIBUTE_DELETE_HORIZON != 0 and batch.head.base_timestamp <= self.now_ms
+        cdef bint has_horizon = batch.head.attributes & ATTRIBUTE_DELETE_HORIZON != 0
+        cdef bint dead_tombstones = has_horizon and batch.head.base_timestamp <= self.now_ms
         for i in range(count):
             if next_record(at, batch, &records[i]) != OK:
                 return ERR_CORRUPT_MESSAGE
@@ -391,7 +393,8 @@ cdef class Compactor:
             return code
         return self.write_batch(batch, base_timestamp, max_timestamp, kept, attributes, body, size)
 
-    cdef int32_t encode_records(self, view_t *batch, int32_t kept, int64_t *base_timestamp, int64_t *max_timestamp) noexcept nogil:
+    cdef int32_t encode_records(self, view_t *batch, int32_t kept, int64_t *base_timestamp,
+                                int64_t *max_timestamp) noexcept nogil:
         """Put the records that stay into ``scratch``, their timestamps against ``base_timestamp`` (-1: the first one's)."""
         cdef const uint8_t *at = batch.records
         cdef const uint8_t *begin
@@ -504,8 +507,8 @@ cdef class Compactor:
             return OK
         with gil:
             try:
-                self._inflated = self._inflate(batch.head.attributes & CODEC_MASK,
-                                               PyBytes_FromStringAndSize(<const char *>batch.at + BATCH_HEADER, batch.head.size - BATCH_HEADER))
+                packed = PyBytes_FromStringAndSize(<const char *>batch.at + BATCH_HEADER, batch.head.size - BATCH_HEADER)
+                self._inflated = self._inflate(batch.head.attributes & CODEC_MASK, packed)
                 batch.records = <const uint8_t *><const char *>self._inflated
                 batch.records_size = len(self._inflated)
             except BaseException as failure:

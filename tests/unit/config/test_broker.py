@@ -157,10 +157,10 @@ def test_described_by_name_unknown_ones_are_left_out() -> None:
 
 
 def test_what_has_no_effect_yet_is_said() -> None:
-    config = load(process_roles="broker,controller", ssl_key_password="hunter2", background_threads="10")
+    config = load(process_roles="broker,controller", sasl_jaas_config="hunter2", background_threads="10")
     assert config.warnings() == [
         "process.roles=broker,controller has no effect yet (Kafka's default is unset)",
-        "ssl.key.password=a secret has no effect yet (Kafka's default is unset)",
+        "sasl.jaas.config=a secret has no effect yet (Kafka's default is unset)",
     ]
 
 
