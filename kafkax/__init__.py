@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kafkax.client.admin import AdminClient
+    from kafkax.client.consumer import Consumer
+    from kafkax.client.producer import Producer
     from kafkax.client.types import TopicPartition
 
 __version__ = "0.1.0"
-__all__ = ["AdminClient", "TopicPartition", "__version__"]
+__all__ = ["AdminClient", "Consumer", "Producer", "TopicPartition", "__version__"]
 
 _CLIENTS = {
+    "Consumer": "kafkax.client.consumer",
     "AdminClient": "kafkax.client.admin",
+    "Producer": "kafkax.client.producer",
     "TopicPartition": "kafkax.client.types",
 }
 

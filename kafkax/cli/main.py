@@ -21,6 +21,8 @@ __all__ = ["COMMANDS", "cli", "main"]
 COMMANDS = {
     "broker": ("kafkax.cli.broker.run", "Run a broker."),
     "topics": ("kafkax.cli.admin.topics", "List, create, describe, alter and delete topics."),
+    "produce": ("kafkax.cli.records.produce", "Send lines of a file or of stdin as records."),
+    "consume": ("kafkax.cli.records.consume", "Print or write the records of a topic."),
     "configs": ("kafkax.cli.admin.configs", "Describe and alter configs."),
     "groups": ("kafkax.cli.admin.groups", "List, describe, delete and reset groups."),
     "get-offsets": ("kafkax.cli.admin.get_offsets", "Show offsets of partitions by time."),

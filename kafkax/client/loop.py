@@ -39,6 +39,7 @@ class IoThread:
 
         self.loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
         self.forked = False
+        self.on_fork: Callable[[BaseException], None] | None = None
         self._closed = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
@@ -49,16 +50,18 @@ class IoThread:
         asyncio.set_event_loop(self.loop)
         try:
             self.loop.run_forever()
-            for task in self._tasks:
-                task.cancel()
             self.loop.run_until_complete(self._settle())
         finally:
             self.loop.close()
 
     async def _settle(self) -> None:
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=1)
-        await asyncio.sleep(0)
+        # A task that ends may start another one, so once is not enough.
+        for _ in range(20):
+            if not self._tasks:
+                return
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.wait(list(self._tasks), timeout=0.05)
 
     @property
     def closed(self) -> bool:
@@ -72,10 +75,7 @@ class IoThread:
             RuntimeError: the client can't be used any more, and why.
         """
         if self.forked:
-            raise RuntimeError(
-                f"this client was made before process {os.getpid()} was forked off; its thread and sockets stayed with the "
-                "parent. Make a client of its own in each process"
-            )
+            raise _forked()
         if self._closed:
             raise RuntimeError("this client is closed")
 
@@ -160,9 +160,18 @@ class IoThread:
             self._thread.join(timeout)
 
 
+def _forked() -> RuntimeError:
+    return RuntimeError(
+        f"this client was made before process {os.getpid()} was forked off; its thread and sockets stayed with the parent. "
+        "Make a client of its own in each process"
+    )
+
+
 def _after_fork() -> None:
     for thread in list(_threads):
         thread.forked = True
+        if thread.on_fork is not None:
+            thread.on_fork(_forked())
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,103 @@
+"""What a producer has taken and not yet sent: a batch per partition, filled by the caller's threads."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from typing_extensions import Buffer
+
+from kafkax._core.message import Message
+from kafkax._core.produced import ProducedBatch
+from kafkax.errors import KafkaError
+
+Block = str | Buffer | None
+Callback = Callable[[KafkaError | None, Message], Any]
+
+class PartitionQueue:
+    """The batches of one partition that wait; partition -1 holds what came before the topic was known."""
+
+    topic: str
+    partition: int
+    current: ProducedBatch | None
+    full: list[ProducedBatch]
+    active: bool
+    state: Any
+
+class TopicQueue:
+    """A topic: its partitions' queues."""
+
+    topic: str
+    count: int
+
+class Accumulator:
+    """Takes records from any thread, in the order in which each thread gives them.
+
+    Args:
+        batch_size: most bytes of a batch.
+        batch_count: most records of a batch.
+        message_max: most bytes of a record.
+        most_count, most_bytes: what may wait at once.
+        partitioner: ``murmur2_random``, ``consistent_random``, ``murmur2``, ``consistent`` or ``random``.
+    """
+
+    outstanding: int
+    outstanding_bytes: int
+    active: list[PartitionQueue]
+    failed: list[ProducedBatch]
+    refused: BaseException | None
+
+    def __init__(
+        self, batch_size: int, batch_count: int, message_max: int, most_count: int, most_bytes: int, partitioner: str
+    ) -> None: ...
+    def attach(self, wake: Callable[[], None], on_topic: Callable[[str], None]) -> None:
+        """Name the functions that are called when the sender has something to do, and when a topic is not known yet."""
+
+    def refuse(self, error: BaseException | None) -> None:
+        """Have :meth:`produce` raise this from now on."""
+
+    def produce(
+        self,
+        topic: str,
+        value: Block = None,
+        key: Block = None,
+        partition: int = -1,
+        on_delivery: Callback | None = None,
+        timestamp: int = 0,
+        headers: Mapping[str, Block] | Sequence[tuple[str, Block]] | None = None,
+        *,
+        callback: Callback | None = None,
+    ) -> None:
+        """Take a record to be sent in the background.
+
+        Args:
+            topic: its name.
+            value: bytes, or text that is encoded as UTF-8; None is a tombstone.
+            key: likewise; decides the partition when none is given.
+            partition: -1 lets the partitioner choose.
+            on_delivery: called by :meth:`poll` or :meth:`flush` with the error (or None) and the record.
+            timestamp: milliseconds since the epoch; 0 is now.
+            headers: names and values.
+            callback: another name of ``on_delivery``.
+
+        Raises:
+            BufferError: ``queue.buffering.max.messages`` or ``queue.buffering.max.kbytes`` wait already; poll and try again.
+            KafkaError: the record is larger than ``message.max.bytes``, the partition does not exist, or the producer failed for good.
+            RuntimeError: the producer is closed, or was forked.
+        """
+
+    def resume(self) -> None:
+        """Let the next record wake the sender again; the sender calls it before it looks."""
+
+    def topic_known(self, topic: str, count: int) -> None:
+        """Say how many partitions a topic has; records that waited for it get theirs."""
+
+    def topic_failed(self, topic: str, error: KafkaError) -> list[ProducedBatch]:
+        """Give up what waits for an unknown topic."""
+
+    def take(self, queue: PartitionQueue, force: bool) -> ProducedBatch | None:
+        """The oldest batch of a partition: a full one, or with ``force`` the one that is being filled."""
+
+    def settle(self) -> None:
+        """Forget the queues that are empty from the active ones."""
+
+    def done(self, count: int, size: int) -> None:
+        """Count records as reported."""

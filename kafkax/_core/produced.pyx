@@ -1,0 +1,226 @@
+"""A batch that a producer fills: records are written in place, the header when it is sealed."""
+
+from cpython.buffer cimport PyBuffer_FillInfo
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+
+from kafkax._core.batch cimport (
+    AT_ATTRIBUTES, AT_CRC, AT_LENGTH, ATTRIBUTE_TRANSACTIONAL, BATCH_HEADER, BATCH_OVERHEAD, record_next, record_t,
+)
+from kafkax._core.crc32c cimport crc32c_update
+from kafkax._core.cursor cimport kx_put16, kx_put32, kx_put64
+from kafkax._core.message cimport TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, Message
+
+cdef enum:
+    FIRST_CAPACITY = 4096
+    # Lengths, deltas, attributes and counts of one record at their longest.
+    MOST_OVERHEAD = 40
+
+
+cdef size_t record_bound(int64_t key_size, int64_t value_size, int64_t headers_size) noexcept nogil:
+    return <size_t>(max(key_size, 0) + max(value_size, 0) + headers_size + MOST_OVERHEAD)
+
+
+cdef inline uint8_t *put_varint(uint8_t *at, int64_t value) noexcept nogil:
+    cdef uint64_t raw = (<uint64_t>value << 1) ^ <uint64_t>(value >> 63)
+    while raw >= 128:
+        at[0] = <uint8_t>(raw | 128)
+        at += 1
+        raw >>= 7
+    at[0] = <uint8_t>raw
+    return at + 1
+
+
+cdef inline int32_t varint_size(int64_t value) noexcept nogil:
+    cdef uint64_t raw = (<uint64_t>value << 1) ^ <uint64_t>(value >> 63)
+    cdef int32_t size = 1
+    while raw >= 128:
+        raw >>= 7
+        size += 1
+    return size
+
+
+cdef inline uint8_t *put_block(uint8_t *at, const uint8_t *data, int64_t size) noexcept nogil:
+    at = put_varint(at, size)
+    if size > 0:
+        memcpy(at, data, size)
+        at += size
+    return at
+
+
+cdef class ProducedBatch:
+
+    def __cinit__(self, topic, int32_t partition):
+        cdef timespec now
+        clock_gettime(CLOCK_MONOTONIC, &now)
+        self.created = now.tv_sec + now.tv_nsec * 1e-9
+        self.topic = topic
+        self.partition = partition
+        self._size = BATCH_HEADER
+        self.base_offset = self.append_time = self.producer_id = self.producer_epoch = self.base_sequence = -1
+
+    def __dealloc__(self):
+        free(self._data)
+
+    cdef int32_t add(
+        self, int64_t timestamp, const uint8_t *key, int64_t key_size, const uint8_t *value, int64_t value_size,
+        const uint8_t *headers, int64_t headers_size, int32_t header_count, object callback, size_t room,
+    ) except -1:
+        """Write a record; 1 when it does not fit into ``room`` bytes, unless it is the first."""
+        cdef size_t needed = self._size + record_bound(key_size, value_size, headers_size)
+        cdef int64_t delta
+        cdef int64_t body
+        cdef uint8_t *at
+        cdef uint8_t *grown
+        cdef size_t capacity
+        if self.count and needed > room:
+            return 1
+        if needed > self._capacity:
+            capacity = max(needed, min(max(2 * self._capacity, FIRST_CAPACITY), room))
+            grown = <uint8_t *>realloc(self._data, capacity)
+            if grown == NULL:
+                raise MemoryError(f"no {capacity} bytes for a batch of {self.topic}-{self.partition}")
+            self._data = grown
+            self._capacity = capacity
+        if self.count == 0:
+            self._base_timestamp = self._max_timestamp = timestamp
+        delta = timestamp - self._base_timestamp
+        self._max_timestamp = max(self._max_timestamp, timestamp)
+        body = (
+            1 + varint_size(delta) + varint_size(self.count) + varint_size(key_size) + max(key_size, 0)
+            + varint_size(value_size) + max(value_size, 0) + varint_size(header_count) + headers_size
+        )
+        at = put_varint(self._data + self._size, body)
+        at[0] = 0
+        at = put_varint(put_varint(at + 1, delta), self.count)
+        at = put_block(put_block(at, key, key_size), value, value_size)
+        at = put_varint(at, header_count)
+        if headers_size:
+            memcpy(at, headers, headers_size)
+            at += headers_size
+        self._size = at - self._data
+        self._remember(callback)
+        self.count += 1
+        self.payload += max(key_size, 0) + max(value_size, 0) + headers_size
+        self.size = self._size
+        return 0
+
+    cdef object _remember(self, object callback):
+        """Keep who waits: one function as long as it is the same for all, then a list."""
+        if self._mixed:
+            (<list>self._callbacks).append(callback)
+        elif self.count == 0:
+            self._callbacks = callback
+        elif callback is not self._callbacks:
+            self._callbacks = [self._callbacks] * self.count
+            self._callbacks.append(callback)
+            self._mixed = True
+
+    def records(self):
+        return memoryview(<const uint8_t[:self._size - BATCH_HEADER]>(self._data + BATCH_HEADER)) if self.count else memoryview(b"")
+
+    def seal(self, int16_t codec, compressed, bint transactional):
+        cdef uint8_t *shrunk
+        cdef uint8_t *header
+        cdef const uint8_t[::1] body
+        cdef size_t size = self._size
+        header = self._data
+        if compressed is not None:
+            body = compressed
+            size = BATCH_HEADER + body.shape[0]
+            self._wire = bytearray(size)
+            header = <uint8_t *><char *>self._wire
+            memcpy(header + BATCH_HEADER, &body[0], body.shape[0])
+            if self._callbacks is None:
+                free(self._data)
+                self._data = NULL
+                self._capacity = 0
+        elif self._capacity - self._size > 4096:
+            shrunk = <uint8_t *>realloc(self._data, self._size)
+            if shrunk != NULL:
+                self._data = header = shrunk
+                self._capacity = self._size
+        kx_put64(header, 0)
+        kx_put32(header + AT_LENGTH, <uint32_t>(size - BATCH_OVERHEAD))
+        kx_put32(header + 12, 0xFFFFFFFF)
+        header[16] = 2
+        kx_put16(header + AT_ATTRIBUTES, codec | (ATTRIBUTE_TRANSACTIONAL if transactional else 0))
+        kx_put32(header + 23, self.count - 1)
+        kx_put64(header + 27, self._base_timestamp)
+        kx_put64(header + 35, self._max_timestamp)
+        kx_put32(header + 57, self.count)
+        self.number(-1, -1, -1)
+
+    def number(self, int64_t producer_id, int16_t producer_epoch, int32_t base_sequence):
+        cdef uint8_t *header = self._data if self._wire is None else <uint8_t *><char *>self._wire
+        cdef size_t size = self._size if self._wire is None else len(self._wire)
+        cdef uint32_t crc
+        self.producer_id = producer_id
+        self.producer_epoch = producer_epoch
+        self.base_sequence = base_sequence
+        kx_put64(header + 43, <uint64_t>producer_id)
+        kx_put16(header + 51, producer_epoch)
+        kx_put32(header + 53, base_sequence)
+        with nogil:
+            crc = crc32c_update(0, header + AT_ATTRIBUTES, size - AT_ATTRIBUTES)
+        kx_put32(header + AT_CRC, crc)
+
+    def wire(self):
+        return self if self._wire is None else self._wire
+
+    def __len__(self):
+        return self._size
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyBuffer_FillInfo(view, self, self._data, self._size, 1, flags)
+
+    @property
+    def wanted(self):
+        return self._callbacks is not None
+
+    def serve(self):
+        cdef const uint8_t *at = self._data + BATCH_HEADER
+        cdef const uint8_t *end = self._data + self._size
+        cdef record_t record
+        cdef int32_t index
+        cdef object callbacks = self._callbacks
+        cdef object callback
+        cdef bint mixed = self._mixed
+        self._callbacks = None
+        self._mixed = False
+        for index in range(self.count if callbacks is not None else 0):
+            if record_next(&at, end, &record):
+                raise RuntimeError(f"a record of {self.topic}-{self.partition} changed while it was sent")
+            callback = (<list>callbacks)[index] if mixed else callbacks
+            if callback is None:
+                continue
+            try:
+                callback(self.error, self._message(&record, index))
+            except BaseException:
+                rest = <list>callbacks if mixed else [callbacks] * self.count
+                self._callbacks = [None] * (index + 1) + rest[index + 1:]
+                self._mixed = True
+                raise
+        return self.count
+
+    def each(self):
+        cdef const uint8_t *at = self._data + BATCH_HEADER
+        cdef const uint8_t *end = self._data + self._size
+        cdef record_t record
+        cdef int32_t index
+        found = []
+        for index in range(self.count if self._callbacks is not None else 0):
+            if record_next(&at, end, &record):
+                raise RuntimeError(f"a record of {self.topic}-{self.partition} changed while it was sent")
+            found.append(((<list>self._callbacks)[index] if self._mixed else self._callbacks, self._message(&record, index)))
+        return iter(found)
+
+    cdef Message _message(self, const record_t *record, int32_t index):
+        cdef Message message = Message.over(self, self.topic, self.partition, record)
+        message._error = self.error
+        message._offset = self.base_offset + index if self.base_offset >= 0 else -1
+        message._timestamp = self._base_timestamp + record.timestamp_delta if self.append_time < 0 else self.append_time
+        message._timestamp_type = TIMESTAMP_CREATE_TIME if self.append_time < 0 else TIMESTAMP_LOG_APPEND_TIME
+        return message

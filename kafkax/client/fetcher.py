@@ -1,0 +1,343 @@
+"""What fetches for a consumer, on its I/O thread: one request per broker at a time, in sessions (KIP-227)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+from kafkax._core.fetched import FetchedBatch
+from kafkax._core.message import Message
+from kafkax.client.cluster import Cluster, error_code
+from kafkax.client.connection import Connection
+from kafkax.client.offsets import list_offsets
+from kafkax.client.subscription import Assigned, Fetched, Inbox
+from kafkax.client.types import OFFSET_BEGINNING, OFFSET_END, OFFSET_INVALID, OFFSET_STORED, by_topic
+from kafkax.errors import ErrorCode, KafkaError
+from kafkax.protocol.compression import decompress
+from kafkax.protocol.legacy import LegacyBatch
+from kafkax.protocol.messages.fetch import FetchPartition, FetchRequest, FetchResponse, FetchTopic, ForgottenTopic, PartitionData
+from kafkax.protocol.records import HEADER_SIZE, build_batch, iter_batches
+from kafkax.protocol.schema import ZERO_UUID
+
+__all__ = ["Fetcher"]
+
+Key = tuple[str, int]
+_IDS_SINCE = 13
+_OLDEST = 4
+_DECOMPRESSED_LIMIT = 1 << 30
+_STALE = frozenset(
+    {
+        ErrorCode.NOT_LEADER_OR_FOLLOWER,
+        ErrorCode.FENCED_LEADER_EPOCH,
+        ErrorCode.UNKNOWN_LEADER_EPOCH,
+        ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+        ErrorCode.UNKNOWN_TOPIC_ID,
+        ErrorCode.INCONSISTENT_TOPIC_ID,
+        ErrorCode.LEADER_NOT_AVAILABLE,
+        ErrorCode.KAFKA_STORAGE_ERROR,
+        ErrorCode.OFFSET_NOT_AVAILABLE,
+        ErrorCode.REPLICA_NOT_AVAILABLE,
+    }
+)
+_SESSION_LOST = frozenset(
+    {
+        ErrorCode.FETCH_SESSION_ID_NOT_FOUND,
+        ErrorCode.INVALID_FETCH_SESSION_EPOCH,
+        ErrorCode.FETCH_SESSION_TOPIC_ID_ERROR,
+        ErrorCode.UNKNOWN_TOPIC_ID,
+        ErrorCode.INCONSISTENT_TOPIC_ID,
+    }
+)
+_RESETS = {
+    "earliest": OFFSET_BEGINNING,
+    "smallest": OFFSET_BEGINNING,
+    "beginning": OFFSET_BEGINNING,
+    "latest": OFFSET_END,
+    "largest": OFFSET_END,
+    "end": OFFSET_END,
+}
+
+
+class _Session:
+    """What a broker knows of our fetches."""
+
+    __slots__ = ("busy", "connection", "epoch", "id", "sent")
+
+    def __init__(self) -> None:
+        self.connection: Connection | None = None
+        self.busy = False
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin with a full request."""
+        self.id, self.epoch = 0, 0
+        self.sent: dict[Key, int] = {}
+
+
+class Fetcher:
+    """Keeps the inbox filled for the partitions in ``assigned``.
+
+    Args:
+        cluster: connections and metadata.
+        inbox: where what was fetched goes.
+    """
+
+    def __init__(self, cluster: Cluster, inbox: Inbox) -> None:
+        config = cluster.config
+        self._cluster = cluster
+        self._config = config
+        self._inbox = inbox
+        self.assigned: dict[Key, Assigned] = {}
+        self._sessions: dict[int, _Session] = {}
+        self._isolation = int(config["isolation.level"] == "read_committed")
+        self._most_queued = config["queued.max.messages.kbytes"] * 1024
+        self._at_end: set[Key] = set()
+        cluster.on_metadata.append(self.run)
+
+    def run(self) -> None:
+        """Fetch wherever there is room; called whenever something changed."""
+        wanted: dict[int, dict[Key, Assigned]] = {}
+        queued = sum(state.queued for state in self.assigned.values())
+        for key, state in self.assigned.items():
+            if state.resolving:
+                continue
+            if state.fetch_offset < 0:
+                if state.start != OFFSET_INVALID:
+                    self.resolve(state)
+                continue
+            room = state.queued == 0 or (queued < self._most_queued and state.queued < self._config["max.partition.fetch.bytes"])
+            if state.paused or not room:
+                continue
+            leader = self._cluster.metadata.leader(*key)
+            if leader < 0:
+                self._cluster.watched.add(key[0])
+                self._cluster.refresh_soon()
+            else:
+                wanted.setdefault(leader, {})[key] = state
+        for node, states in wanted.items():
+            session = self._sessions.setdefault(node, _Session())
+            if not session.busy:
+                session.busy = True
+                self._cluster.io.spawn(self._fetch(node, session, states))
+
+    # where to begin
+
+    def resolve(self, state: Assigned) -> None:
+        """Find the offset for a partition that has none, by its wish or auto.offset.reset."""
+        state.resolving = True
+        self._cluster.io.spawn(self._resolve(state, state.epoch))
+
+    async def _resolve(self, state: Assigned, epoch: int) -> None:
+        try:
+            offset = state.start if state.start >= 0 else await self._look_up(state)
+        except KafkaError as error:
+            state.resolving = False
+            self._cluster.report(error)
+            if not error.retriable:
+                state.start = OFFSET_INVALID
+                self._inbox.put(Fetched(state, state.epoch, (), 0, -1, Message.failure(*state.key, -1, error)))
+                return
+            await asyncio.sleep(self._config["retry.backoff.ms"] / 1000)
+            self.run()
+            return
+        state.resolving = False
+        if state.epoch == epoch and state.live:
+            state.place(offset)
+        self.run()
+
+    async def _look_up(self, state: Assigned) -> int:
+        wish, timestamp = state.start, 0
+        if wish not in (OFFSET_BEGINNING, OFFSET_END):
+            reset = self._config["auto.offset.reset"]
+            if reset.startswith("by_duration:"):
+                timestamp = _ago(reset.partition(":")[2])
+                wish = OFFSET_INVALID
+            elif reset in _RESETS:
+                wish = _RESETS[reset]
+            else:
+                topic, partition = state.key
+                code = ErrorCode.OFFSET_OUT_OF_RANGE
+                raise KafkaError(code, f"{topic}-{partition} has no offset to begin at and auto.offset.reset={reset}")
+        times = {OFFSET_BEGINNING: -2, OFFSET_END: -1}
+        wanted = {state.key: times.get(wish, timestamp)}
+        found = await list_offsets(self._cluster, wanted, self._isolation, self._cluster.timeout, lambda offset, *_: offset)
+        offset: int | KafkaError = found[state.key]
+        if isinstance(offset, KafkaError):
+            raise offset
+        if offset < 0:
+            state.start = OFFSET_END
+            return await self._look_up(state)
+        return offset
+
+    # fetching
+
+    async def _fetch(self, node: int, session: _Session, states: dict[Key, Assigned]) -> None:
+        delay = 0.0
+        try:
+            connection = await self._cluster.connection(node)
+            if connection is not session.connection:
+                session.reset()
+                session.connection = connection
+            await self._exchange(connection, session, states)
+        except KafkaError as error:
+            session.reset()
+            self._cluster.report(error)
+            self._cluster.refresh_soon()
+            delay = self._config["retry.backoff.ms"] / 1000
+            if not error.retriable:
+                self._inbox.errors.append(error)
+                self._inbox.wake()
+        finally:
+            session.busy = False
+        if delay:
+            await asyncio.sleep(delay)
+        self.run()
+
+    async def _exchange(self, connection: Connection, session: _Session, states: dict[Key, Assigned]) -> None:
+        topics = self._cluster.metadata.topics
+        named = any(topics[topic].topic_id == ZERO_UUID for topic, _ in states)
+        version = connection.version(FetchRequest, _IDS_SINCE - 1 if named else None)
+        if version < _OLDEST:
+            raise KafkaError(ErrorCode.UNSUPPORTED_VERSION, f"{connection.address} is too old: it knows no record batches")
+        epochs = {key: state.epoch for key, state in states.items()}
+        offsets = {key: state.fetch_offset for key, state in states.items()}
+        request = self._request(session, states, offsets)
+        timeout = self._cluster.timeout + self._config["fetch.wait.max.ms"] / 1000
+        answer = await connection.request(request, FetchResponse, timeout, version)
+        code = error_code(answer.error_code)
+        if code in _SESSION_LOST:
+            session.reset()
+            if code in _STALE:
+                self._cluster.refresh_soon()
+            return
+        if code is not ErrorCode.NONE:
+            raise KafkaError(code, f"{connection.address} refused a fetch: {code.message}")
+        session.id = answer.session_id
+        session.epoch = session.epoch % 0x7FFFFFFF + 1 if answer.session_id else 0
+        session.sent = offsets if answer.session_id else {}
+        names = self._cluster.metadata.names
+        for topic in answer.responses:
+            name = topic.topic if version < _IDS_SINCE else names.get(topic.topic_id, "")
+            for data in topic.partitions:
+                state = states.get((name, data.partition_index))
+                if state is not None and state.live and state.epoch == epochs[state.key]:
+                    self._take(state, data, offsets[state.key])
+
+    def _request(self, session: _Session, states: dict[Key, Assigned], offsets: dict[Key, int]) -> FetchRequest:
+        topics = self._cluster.metadata.topics
+        changed = [key for key, offset in offsets.items() if session.sent.get(key) != offset]
+        forgotten = [key for key in session.sent if key not in offsets]
+        config = self._config
+        return FetchRequest(
+            max_wait_ms=config["fetch.wait.max.ms"],
+            min_bytes=config["fetch.min.bytes"],
+            max_bytes=config["fetch.max.bytes"],
+            isolation_level=self._isolation,
+            session_id=session.id,
+            session_epoch=session.epoch,
+            rack_id=config["client.rack"],
+            topics=[
+                FetchTopic(
+                    topic=topic,
+                    topic_id=topics[topic].topic_id,
+                    partitions=[
+                        FetchPartition(
+                            partition=number,
+                            current_leader_epoch=self._leader_epoch(topic, number),
+                            fetch_offset=offsets[topic, number],
+                            partition_max_bytes=config["max.partition.fetch.bytes"],
+                        )
+                        for number in numbers
+                    ],
+                )
+                for topic, numbers in by_topic(changed).items()
+            ],
+            forgotten_topics_data=[
+                ForgottenTopic(topic=topic, topic_id=topics[topic].topic_id, partitions=numbers)
+                for topic, numbers in by_topic(forgotten).items()
+                if topic in topics
+            ],
+        )
+
+    def _leader_epoch(self, topic: str, partition: int) -> int:
+        return self._cluster.metadata.topics[topic].partitions[partition].leader_epoch
+
+    def _take(self, state: Assigned, data: PartitionData, offset: int) -> None:
+        code = error_code(data.error_code)
+        if code is not ErrorCode.NONE:
+            self._refused(state, code)
+            return
+        state.high_watermark = data.high_watermark
+        state.last_stable_offset = data.last_stable_offset
+        state.log_start_offset = data.log_start_offset
+        records = data.records
+        if records is None or len(records) == 0:
+            self._tell_end(state, offset)
+            return
+        try:
+            batches = list(iter_batches(records))
+        except KafkaError as error:
+            self._inbox.put(Fetched(state, state.epoch, (), 0, -1, Message.failure(*state.key, offset, error)))
+            return
+        if not batches:
+            return
+        self._at_end.discard(state.key)
+        last = batches[-1]
+        state.fetch_offset = last.next_offset
+        aborted = sorted((each.first_offset, each.producer_id) for each in data.aborted_transactions or ())
+        size = len(records)
+        state.queued += size
+        self._inbox.put(Fetched(state, state.epoch, self._open(state, batches, aborted, offset), size, last.next_offset))
+
+    def _tell_end(self, state: Assigned, offset: int) -> None:
+        end = state.last_stable_offset if self._isolation else state.high_watermark
+        if self._config["enable.partition.eof"] and offset >= end and state.key not in self._at_end:
+            self._at_end.add(state.key)
+            error = KafkaError(ErrorCode.NONE, f"{state.key[0]}-{state.key[1]}: the end is reached at offset {offset}")
+            self._inbox.put(Fetched(state, state.epoch, (), 0, -1, Message.failure(*state.key, offset, error)))
+
+    def _refused(self, state: Assigned, code: ErrorCode) -> None:
+        topic, partition = state.key
+        if code is ErrorCode.OFFSET_OUT_OF_RANGE:
+            state.start = OFFSET_STORED
+            state.fetch_offset = OFFSET_INVALID
+            self.resolve(state)
+        elif code in _STALE or code.retriable:
+            self._cluster.refresh_soon()
+        else:
+            error = KafkaError(code, f"{topic}-{partition}: {code.message}")
+            state.paused = True
+            self._inbox.put(Fetched(state, state.epoch, (), 0, -1, Message.failure(topic, partition, -1, error)))
+
+    def _open(self, state: Assigned, batches: list[Any], aborted: list[tuple[int, int]], offset: int) -> Iterator[FetchedBatch]:
+        """Decompress batches as they are read; leave out control records and, read_committed, what was aborted."""
+        open_aborts: set[int] = set()
+        for batch in batches:
+            if isinstance(batch, LegacyBatch):
+                batch = next(iter(iter_batches(build_batch(list(batch.records()), base_offset=batch.base_offset))))
+            elif self._config["check.crcs"]:
+                batch.check()
+            while aborted and aborted[0][0] <= batch.last_offset:
+                open_aborts.add(aborted.pop(0)[1])
+            if batch.control:
+                open_aborts.discard(batch.producer_id)
+                continue
+            if self._isolation and batch.transactional and batch.producer_id in open_aborts:
+                continue
+            body: Any = batch.data[HEADER_SIZE:]
+            if batch.attributes & 7:
+                body = decompress(batch.compression, body, _DECOMPRESSED_LIMIT)
+            yield FetchedBatch(batch.data, body, *state.key, offset)
+
+
+def _ago(duration: str) -> int:
+    """Milliseconds since the epoch, an ISO 8601 duration ago."""
+    import re
+    import time
+
+    match = re.fullmatch(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?", duration)
+    if match is None:
+        raise KafkaError(ErrorCode.INVALID_CONFIG, f"auto.offset.reset=by_duration:{duration} is refused; PnDTnHnMnS is allowed")
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return time.time_ns() // 1_000_000 - 1000 * (((days * 24 + hours) * 60 + minutes) * 60 + seconds)

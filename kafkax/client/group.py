@@ -1,0 +1,386 @@
+"""Membership of a consumer in a classic group: joining, heartbeats, rebalances, commits; on the I/O thread.
+
+Heartbeats go on whatever the caller does.  Where the caller has rebalance functions, these run in its own ``poll``, and a
+rebalance waits for them at most ``max.poll.interval.ms``; without any, rebalances need nothing of the caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from typing import Any, Protocol, TypeVar
+
+from kafkax.client.assignors import ASSIGNORS, Member
+from kafkax.client.cluster import GROUP, Cluster, check, error_code
+from kafkax.client.offsets import commit_offsets, fetch_offsets
+from kafkax.client.types import OFFSET_STORED, TopicPartition, by_topic
+from kafkax.errors import ErrorCode, KafkaError, ProtocolError
+from kafkax.protocol.coordinator_records.consumer_protocol import (
+    ConsumerProtocolAssignment,
+    ConsumerProtocolAssignmentTopicPartition,
+    ConsumerProtocolSubscription,
+)
+from kafkax.protocol.coordinator_records.consumer_protocol import TopicPartition as OwnedTopic
+from kafkax.protocol.messages.heartbeat import HeartbeatRequest, HeartbeatResponse
+from kafkax.protocol.messages.join_group import JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse
+from kafkax.protocol.messages.leave_group import LeaveGroupRequest, LeaveGroupResponse, MemberIdentity
+from kafkax.protocol.messages.sync_group import SyncGroupRequest, SyncGroupRequestAssignment, SyncGroupResponse
+
+__all__ = ["GroupMember", "Owner"]
+
+Key = tuple[str, int]
+T = TypeVar("T")
+_LOST = frozenset({ErrorCode.UNKNOWN_MEMBER_ID, ErrorCode.ILLEGAL_GENERATION})
+_MOVED = frozenset({ErrorCode.NOT_COORDINATOR, ErrorCode.COORDINATOR_NOT_AVAILABLE, ErrorCode.NETWORK_EXCEPTION})
+_COOPERATIVE = "cooperative-sticky"
+
+
+class Owner(Protocol):
+    """What the membership needs of the consumer."""
+
+    def owned(self) -> list[Key]:
+        """Partitions that the consumer has."""
+
+    async def revoke(self, partitions: list[Key], lost: bool) -> None:
+        """Give partitions up, after their offsets are committed and the caller was told."""
+
+    async def take(self, offsets: Mapping[Key, int]) -> None:
+        """Take partitions, each to begin at its committed offset or OFFSET_STORED where there is none."""
+
+    def progress(self) -> bool:
+        """Whether the caller has polled within max.poll.interval.ms."""
+
+
+class GroupMember:
+    """A member of a group.
+
+    Args:
+        cluster: connections and metadata.
+        owner: the consumer.
+    """
+
+    def __init__(self, cluster: Cluster, owner: Owner) -> None:
+        config = cluster.config
+        self._cluster = cluster
+        self._config = config
+        self._owner = owner
+        self.group = config["group.id"]
+        self.instance_id = config["group.instance.id"]
+        self.member_id = ""
+        self.generation = -1
+        self.assignor: str | None = None
+        self._topics: list[str] = []
+        self._patterns: list[re.Pattern[str]] = []
+        self._rejoin = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._seen: dict[str, int] = {}
+        self._leader = False
+        self._joined: Collection[str] = ()
+        self._cooperative = _COOPERATIVE in config["partition.assignment.strategy"]
+        cluster.on_metadata.append(self._metadata_came)
+
+    # subscription
+
+    def subscribe(self, topics: Iterable[str]) -> None:
+        """Want these topics from now on; ``^`` begins a regular expression."""
+        names = list(topics)
+        self._topics = [name for name in names if not name.startswith("^")]
+        self._patterns = [re.compile(name) for name in names if name.startswith("^")]
+        self._cluster.watched.update(self._topics)
+        self._cluster.watch_all = bool(self._patterns)
+        self._cluster.refresh_soon()
+        self._rejoin.set()
+        if self._task is None:
+            self._task = self._cluster.io.spawn(self._run())
+
+    def wanted(self) -> list[str]:
+        """Names of the topics that are subscribed to and known."""
+        matching = [
+            name
+            for name, topic in self._cluster.metadata.topics.items()
+            if not topic.is_internal and any(pattern.match(name) for pattern in self._patterns)
+        ]
+        return sorted({*self._topics, *matching})
+
+    def _metadata_came(self) -> None:
+        """A leader divides anew when topics come, go or grow; a member with a pattern joins anew when others match."""
+        if self._task is None or self.generation < 0:
+            return
+        if self._patterns and self._counts(self.wanted()).keys() != self._joined:
+            self._rejoin.set()
+        if self._leader and self._counts(self._seen) != self._seen:
+            self._rejoin.set()
+
+    def _counts(self, names: Iterable[str]) -> dict[str, int]:
+        topics = self._cluster.metadata.topics
+        return {name: len(topics[name].partitions) for name in names if name in topics and topics[name].error is None}
+
+    # the member's life
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                self._rejoin.clear()
+                if self._topics or self._patterns:
+                    await self._join()
+                await self._stay()
+            except KafkaError as error:
+                await self._recover(error)
+
+    async def _recover(self, error: KafkaError) -> None:
+        self._cluster.report(error)
+        if error.code in _MOVED or error.code is ErrorCode.REQUEST_TIMED_OUT:
+            self._cluster.lost_coordinator(GROUP, self.group)
+        if error.code in _LOST or error.code is ErrorCode.FENCED_INSTANCE_ID:
+            self.generation = -1
+            if error.code is not ErrorCode.ILLEGAL_GENERATION:
+                self.member_id = ""
+            await self._owner.revoke(self._owner.owned(), True)
+        if (
+            error.retriable
+            or error.code in _LOST
+            or error.code in (ErrorCode.REBALANCE_IN_PROGRESS, ErrorCode.MEMBER_ID_REQUIRED)
+        ):
+            await asyncio.sleep(self._config["retry.backoff.ms"] / 1000 if error.retriable else 0)
+            return
+        self.fatal(error)
+        await asyncio.sleep(self._config["retry.backoff.max.ms"] / 1000)
+
+    def fatal(self, error: KafkaError) -> None:
+        """Tell the caller's next poll of an error that retrying alone will not mend; the consumer replaces this."""
+        self._cluster.report(error)
+
+    async def _stay(self) -> None:
+        """Send heartbeats until it is time to join again."""
+        interval = self._config["heartbeat.interval.ms"] / 1000
+        while not self._rejoin.is_set():
+            try:
+                await asyncio.wait_for(self._rejoin.wait(), interval)
+                return
+            except (TimeoutError, asyncio.TimeoutError):
+                if self.generation < 0:
+                    continue
+            if not self._owner.progress():
+                await self._too_slow()
+                return
+            if await self._heartbeat():
+                return
+
+    async def _too_slow(self) -> None:
+        """Leave the group, since the caller has not polled for max.poll.interval.ms; join again when it does."""
+        await self.leave()
+        await self._owner.revoke(self._owner.owned(), True)
+        limit = self._config["max.poll.interval.ms"]
+        text = f"no poll for {limit} ms (max.poll.interval.ms): left group {self.group}; poll more often, or raise it"
+        self._cluster.report(KafkaError(ErrorCode.REQUEST_TIMED_OUT, text))
+        while not self._owner.progress():
+            await asyncio.sleep(0.1)
+
+    async def _heartbeat(self) -> bool:
+        """Send one; True when the group rebalances."""
+        request = HeartbeatRequest(
+            group_id=self.group,
+            generation_id=self.generation,
+            member_id=self.member_id,
+            group_instance_id=self.instance_id,
+        )
+        try:
+            answer = await self._ask(request, HeartbeatResponse)
+        except KafkaError as error:
+            if not error.retriable:
+                raise
+            self._cluster.lost_coordinator(GROUP, self.group)
+            return False
+        code = error_code(answer.error_code)
+        if code is ErrorCode.REBALANCE_IN_PROGRESS:
+            return True
+        if code in _MOVED or code is ErrorCode.COORDINATOR_LOAD_IN_PROGRESS:
+            self._cluster.lost_coordinator(GROUP, self.group)
+            return False
+        check(answer.error_code, f"heartbeat in group {self.group}")
+        return False
+
+    async def _ask(self, request: Any, response: Any, timeout: float | None = None) -> Any:
+        node = await self._cluster.coordinator(GROUP, self.group)
+        return await self._cluster.request(request, response, node, timeout)
+
+    # joining
+
+    async def _join(self) -> None:
+        if not self._cooperative:
+            await self._owner.revoke(self._owner.owned(), False)
+        await self._cluster.refresh(
+            None if self._patterns else self._topics, create=bool(self._config["allow.auto.create.topics"])
+        )
+        answer = await self._join_group()
+        self.member_id, self.generation, self.assignor = answer.member_id, answer.generation_id, answer.protocol_name
+        self._leader = answer.leader == answer.member_id
+        assignments: list[SyncGroupRequestAssignment] = []
+        if self._leader and not answer.skip_assignment:
+            assignments = await self._divide(answer)
+        request = SyncGroupRequest(
+            group_id=self.group,
+            generation_id=self.generation,
+            member_id=self.member_id,
+            group_instance_id=self.instance_id,
+            protocol_type="consumer",
+            protocol_name=self.assignor,
+            assignments=assignments,
+        )
+        synced = await self._ask(request, SyncGroupResponse, self._rebalance_timeout())
+        if synced.error_code == ErrorCode.REBALANCE_IN_PROGRESS:
+            self._rejoin.set()
+            return
+        check(synced.error_code, f"sync in group {self.group}")
+        await self._assigned(self._read(synced.assignment))
+
+    def _rebalance_timeout(self) -> float:
+        return float(self._config["max.poll.interval.ms"] / 1000 + self._cluster.timeout)
+
+    async def _join_group(self) -> JoinGroupResponse:
+        topics = self.wanted()
+        self._joined = self._counts(topics).keys()
+        owned = self._owner.owned()
+        while True:
+            request = JoinGroupRequest(
+                group_id=self.group,
+                session_timeout_ms=self._config["session.timeout.ms"],
+                rebalance_timeout_ms=self._config["max.poll.interval.ms"],
+                member_id=self.member_id,
+                group_instance_id=self.instance_id,
+                protocol_type="consumer",
+                protocols=[
+                    JoinGroupRequestProtocol(name=name, metadata=self._subscription(topics, owned))
+                    for name in self._config["partition.assignment.strategy"]
+                ],
+            )
+            answer: JoinGroupResponse = await self._ask(request, JoinGroupResponse, self._rebalance_timeout())
+            if answer.error_code == ErrorCode.MEMBER_ID_REQUIRED:
+                self.member_id = answer.member_id
+                continue
+            check(answer.error_code, f"joining group {self.group}")
+            return answer
+
+    def _subscription(self, topics: list[str], owned: list[Key]) -> bytes:
+        return ConsumerProtocolSubscription(
+            topics=topics,
+            owned_partitions=[OwnedTopic(topic=topic, partitions=numbers) for topic, numbers in by_topic(owned).items()],
+            generation_id=self.generation,
+            rack_id=self._config["client.rack"] or None,
+        ).to_bytes()
+
+    async def _divide(self, answer: JoinGroupResponse) -> list[SyncGroupRequestAssignment]:
+        members: dict[str, Member] = {}
+        for each in answer.members:
+            said = ConsumerProtocolSubscription.from_bytes(each.metadata)
+            owned = [(topic.topic, number) for topic in said.owned_partitions for number in topic.partitions]
+            members[each.member_id] = Member(said.topics, owned, said.generation_id, each.group_instance_id)
+        names = sorted({topic for member in members.values() for topic in member.topics})
+        self._cluster.watched.update(names)
+        if self._counts(names).keys() != set(names):
+            await self._cluster.refresh(names)
+        self._seen = self._counts(names)
+        assignor = ASSIGNORS.get(self.assignor or "")
+        if assignor is None:
+            raise KafkaError(
+                ErrorCode.INCONSISTENT_GROUP_PROTOCOL, f"group {self.group} uses {self.assignor!r}, which is not known"
+            )
+        return [
+            SyncGroupRequestAssignment(
+                member_id=name,
+                assignment=ConsumerProtocolAssignment(
+                    assigned_partitions=[
+                        ConsumerProtocolAssignmentTopicPartition(topic=topic, partitions=numbers)
+                        for topic, numbers in by_topic(keys).items()
+                    ]
+                ).to_bytes(),
+            )
+            for name, keys in assignor(members, self._seen).items()
+        ]
+
+    def _read(self, data: bytes) -> list[Key]:
+        if not data:
+            return []
+        try:
+            assigned = ConsumerProtocolAssignment.from_bytes(data).assigned_partitions
+        except ProtocolError as error:
+            raise KafkaError(ErrorCode.INCONSISTENT_GROUP_PROTOCOL, f"the assignment of group {self.group}: {error}") from error
+        return [(topic.topic, number) for topic in assigned for number in topic.partitions]
+
+    async def _assigned(self, keys: list[Key]) -> None:
+        owned = set(self._owner.owned())
+        given_up = sorted(owned - set(keys))
+        if given_up:
+            await self._owner.revoke(given_up, False)
+            # What was given up can be given to its new owner in the next round only.
+            self._rejoin.set()
+        added = sorted(set(keys) - owned)
+        await self._owner.take(await self.committed(added) if added else {})
+
+    # offsets
+
+    async def committed(self, keys: list[Key]) -> dict[Key, int]:
+        """Committed offsets; OFFSET_STORED where there is none."""
+
+        async def attempt() -> dict[Key, int]:
+            found = await self._of_coordinator(
+                lambda node: fetch_offsets(
+                    self._cluster, node, self.group, keys, stable=self._config["isolation.level"] == "read_committed"
+                )
+            )
+            return {each.key: each.offset if each.offset >= 0 else OFFSET_STORED for each in found}
+
+        return await self._cluster.retry(attempt, self._cluster.deadline(None), "committed offsets")
+
+    async def commit(self, offsets: list[TopicPartition], timeout: float | None = None) -> dict[Key, KafkaError | None]:
+        """Commit offsets as this member; gives None or an error by partition."""
+
+        async def attempt() -> dict[Key, KafkaError | None]:
+            return await self._of_coordinator(
+                lambda node: commit_offsets(
+                    self._cluster,
+                    node,
+                    self.group,
+                    offsets,
+                    self.generation,
+                    self.member_id if self.generation >= 0 else "",
+                    self.instance_id if self.generation >= 0 else None,
+                )
+            )
+
+        return await self._cluster.retry(attempt, self._cluster.deadline(timeout), "commit")
+
+    async def _of_coordinator(self, ask: Callable[[int], Awaitable[T]]) -> T:
+        node = await self._cluster.coordinator(GROUP, self.group)
+        try:
+            return await ask(node)
+        except KafkaError as error:
+            if error.code in _MOVED:
+                self._cluster.lost_coordinator(GROUP, self.group)
+            raise
+
+    # the end
+
+    async def leave(self) -> None:
+        """Leave the group at once; a static member stays, so that its next life takes over (KIP-345)."""
+        member_id, self.member_id, self.generation = self.member_id, "", -1
+        if not member_id or self.instance_id is not None:
+            return
+        node = await self._cluster.coordinator(GROUP, self.group)
+        connection = await self._cluster.connection(node)
+        version = connection.version(LeaveGroupRequest)
+        if version >= 3:
+            request = LeaveGroupRequest(group_id=self.group, members=[MemberIdentity(member_id=member_id)])
+        else:
+            request = LeaveGroupRequest(group_id=self.group, member_id=member_id)
+        await connection.request(request, LeaveGroupResponse, self._cluster.timeout, version)
+
+    async def stop(self, *, leave: bool = True) -> None:
+        """Stop heartbeats and leave."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+        self._topics, self._patterns = [], []
+        if leave:
+            await self.leave()

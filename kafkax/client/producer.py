@@ -1,0 +1,153 @@
+"""The producer."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from kafkax._core.accumulator import Accumulator
+from kafkax._core.produced import ProducedBatch
+from kafkax.client.base import BaseClient
+from kafkax.client.sender import Sender
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["Producer"]
+
+
+class Producer(Accumulator, BaseClient):
+    """Sends records in the background, in batches, in order, without duplicates unless that is turned off.
+
+    :meth:`produce` takes a record and returns; a thread of the producer sends it. What became of it is told to
+    ``on_delivery``, which runs in :meth:`poll` and :meth:`flush`. A producer may be used by many threads.
+
+    Args:
+        config: names to values; ``bootstrap.servers`` is needed. ``on_delivery`` is the function for records that have none of
+            their own.
+
+    Raises:
+        ConfigError: a config is not known or not allowed.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        BaseClient.__init__(self, "P", config)
+        known = self._config
+        Accumulator.__init__(
+            self,
+            known["batch.size"],
+            known["batch.num.messages"],
+            known["message.max.bytes"],
+            known["queue.buffering.max.messages"],
+            known["queue.buffering.max.kbytes"] * 1024,
+            known["partitioner"],
+        )
+        self._reports: deque[ProducedBatch] = deque()
+        self._changed = threading.Condition()
+        self._sender = Sender(self._cluster, self, self._done)
+        self._io.on_fork = self.refuse
+        self.attach(self._wake_sender, self._want_topic)
+
+    def _wake_sender(self) -> None:
+        self._io.call(self._sender.run)
+
+    def _want_topic(self, topic: str) -> None:
+        self._io.call(self._sender.want_topic, topic)
+
+    def _done(self, batch: ProducedBatch) -> None:
+        """Take a finished batch, on the I/O thread."""
+        if batch.wanted:
+            self._reports.append(batch)
+        else:
+            self.done(batch.count, batch.payload)
+        with self._changed:
+            self._changed.notify_all()
+
+    def _serve(self) -> int:
+        served = 0
+        while self._reports:
+            try:
+                batch = self._reports.popleft()
+            except IndexError:  # another thread polls as well
+                break
+            try:
+                served += batch.serve()
+            except BaseException:
+                self._reports.appendleft(batch)
+                raise
+            self.done(batch.count, batch.payload)
+        return served
+
+    def poll(self, timeout: float = -1) -> int:
+        """Run the ``on_delivery`` functions of what was delivered or failed.
+
+        Args:
+            timeout: seconds to wait for the first; negative waits as long as it takes, if there is anything to wait for.
+
+        Returns:
+            How many records were reported.
+        """
+        if self._reports:
+            return self._serve()
+        if timeout == 0:
+            return 0
+        with self._changed:
+            self._changed.wait_for(lambda: self._reports or not self.outstanding, None if timeout < 0 else timeout)
+        return self._serve()
+
+    def flush(self, timeout: float = -1) -> int:
+        """Send everything now, wait for it and run its ``on_delivery`` functions.
+
+        Args:
+            timeout: seconds; negative waits as long as it takes, which ``delivery.timeout.ms`` bounds.
+
+        Returns:
+            How many records are still not reported; 0 unless the time was too short.
+        """
+        end = None if timeout < 0 else time.monotonic() + timeout
+        self._io.call(self._flushing, 1)
+        try:
+            while True:
+                self._serve()
+                if not self.outstanding:
+                    return 0
+                left = None if end is None else end - time.monotonic()
+                if left is not None and left <= 0:
+                    return self.outstanding
+                with self._changed:
+                    self._changed.wait_for(lambda: self._reports or not self.outstanding, left)
+        finally:
+            if not self._io.closed:
+                self._io.call(self._flushing, -1)
+
+    def _flushing(self, step: int) -> None:
+        self._sender.flushing += step
+        self._sender.run()
+
+    def __len__(self) -> int:
+        """Records that were taken and not yet reported."""
+        return self.outstanding
+
+    def __bool__(self) -> bool:
+        return True
+
+    def close(self, timeout: float = 30.0) -> None:
+        """Flush, then end the producer's thread; a second call does nothing.
+
+        Args:
+            timeout: seconds for the flush; what is not delivered then is given up.
+        """
+        if not self._io.closed and not self._io.forked:
+            self.flush(timeout)
+        self.refuse(RuntimeError("this producer is closed"))
+        BaseClient.close(self, 5.0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()

@@ -1,0 +1,450 @@
+"""What sends a producer's batches, on its I/O thread: order, sequences, retries, time limits.
+
+A partition's batches are sent in their order, up to five at a time.  When one fails in a way that may pass, it and those
+behind it go back to the partition's retry queue and are sent one by one, so that order is kept; with idempotence the broker
+drops what it has already.  A batch that fails for good leaves a gap in the sequence: then, once everything in doubt is
+settled, the producer takes a new producer id and begins its sequences anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+from kafkax._core.accumulator import Accumulator, PartitionQueue
+from kafkax._core.produced import ProducedBatch
+from kafkax.client.cluster import Backoff, Cluster, check, error_code
+from kafkax.client.connection import Connection
+from kafkax.errors import ErrorCode, KafkaError
+from kafkax.protocol.compression import CODECS, compress
+from kafkax.protocol.messages.init_producer_id import InitProducerIdRequest, InitProducerIdResponse
+from kafkax.protocol.messages.produce import (
+    PartitionProduceData,
+    PartitionProduceResponse,
+    ProduceRequest,
+    ProduceResponse,
+    TopicProduceData,
+)
+from kafkax.protocol.schema import ZERO_UUID
+
+__all__ = ["Sender"]
+
+_IDS_SINCE = 13
+_OLDEST_BATCHES = 3
+_REQUEST_BYTES = 16 * 1024 * 1024
+_SEQUENCES = 1 << 31
+_STALE = frozenset(
+    {
+        ErrorCode.NOT_LEADER_OR_FOLLOWER,
+        ErrorCode.LEADER_NOT_AVAILABLE,
+        ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+        ErrorCode.UNKNOWN_TOPIC_ID,
+        ErrorCode.INCONSISTENT_TOPIC_ID,
+        ErrorCode.KAFKA_STORAGE_ERROR,
+        ErrorCode.NETWORK_EXCEPTION,
+        ErrorCode.REQUEST_TIMED_OUT,
+        ErrorCode.FENCED_LEADER_EPOCH,
+    }
+)
+_GAPS = frozenset({ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, ErrorCode.UNKNOWN_PRODUCER_ID, ErrorCode.INVALID_PRODUCER_EPOCH})
+
+
+class _State:
+    """What the sender knows of a partition."""
+
+    __slots__ = ("backoff", "in_flight", "next_sequence", "not_before", "poisoned", "queue", "retry")
+
+    def __init__(self, queue: PartitionQueue, backoff: Backoff) -> None:
+        self.queue = queue
+        self.retry: deque[ProducedBatch] = deque()
+        self.in_flight: list[ProducedBatch] = []
+        self.next_sequence = 0
+        self.not_before = 0.0
+        self.poisoned = False
+        self.backoff = backoff
+
+
+class Sender:
+    """Sends what an accumulator holds.
+
+    Args:
+        cluster: connections and metadata.
+        accumulator: what is to be sent.
+        report: called with every batch that is done, its ``error`` and ``base_offset`` set.
+    """
+
+    def __init__(self, cluster: Cluster, accumulator: Accumulator, report: Callable[[ProducedBatch], None]) -> None:
+        config = cluster.config
+        self._cluster = cluster
+        self._accumulator = accumulator
+        self._report = report
+        self._config = config
+        self._linger: float = config["linger.ms"] / 1000
+        self._delivery_timeout: float = config["delivery.timeout.ms"] / 1000
+        self._codec = CODECS.index(config["compression.type"])
+        self._acks = config["acks"]
+        self._most_in_flight: int = config["max.in.flight.requests.per.connection"]
+        self._states: dict[tuple[str, int], _State] = {}
+        self._retrying: set[_State] = set()
+        self._requests: dict[int, int] = {}
+        self._connecting: set[int] = set()
+        self._producer: tuple[int, int] | None = (-1, -1)
+        if config["enable.idempotence"]:
+            self._producer = None
+        self._starting = False
+        self._bumping = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._topics: dict[str, asyncio.Task[None]] = {}
+        self.flushing = 0
+        cluster.on_metadata.append(self._metadata_came)
+
+    # waking
+
+    def _metadata_came(self) -> None:
+        for name in self._topics.keys() | self._cluster.watched:
+            topic = self._cluster.metadata.topics.get(name)
+            if topic is not None and topic.error is None and topic.partitions:
+                self._accumulator.topic_known(name, len(topic.partitions))
+        self._report_unplaced()
+        self.run()
+
+    def _report_unplaced(self) -> None:
+        unplaced = self._accumulator.failed[:]
+        self._accumulator.failed.clear()
+        for batch in unplaced:
+            self._report(batch)
+
+    def want_topic(self, name: str) -> None:
+        """Learn of a topic, and fail what waits for it when that takes longer than delivery.timeout.ms."""
+        self._cluster.watched.add(name)
+        if name not in self._topics:
+            self._topics[name] = self._cluster.io.spawn(self._learn(name))
+
+    async def _learn(self, name: str) -> None:
+        try:
+            topic = await self._cluster.topic(name, self._cluster.loop.time() + self._delivery_timeout)
+        except KafkaError as error:
+            self._cluster.watched.discard(name)
+            self._topics.pop(name, None)
+            for batch in self._accumulator.topic_failed(name, error):
+                self._report(batch)
+            return
+        self._topics.pop(name, None)
+        self._accumulator.topic_known(name, len(topic.partitions))
+        self._report_unplaced()
+        self.run()
+
+    def run(self) -> None:
+        """Send what is due, and come back when more is."""
+        self._accumulator.resume()
+        if self._producer is None:
+            self._start_producer()
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        loop_now = self._cluster.loop.time()
+        due: dict[int, list[tuple[_State, ProducedBatch]]] = {}
+        wake = loop_now + 1.0 if self._accumulator.outstanding else None
+        for state in list(self._retrying):
+            if state.not_before > loop_now:
+                wake = min(wake or state.not_before, state.not_before)
+            else:
+                self._consider_retry(state, due, loop_now)
+        if not self._bumping:
+            for queue in self._accumulator.active:
+                later = self._consider(queue, due, loop_now)
+                if later is not None:
+                    wake = min(wake or later, later)
+            self._accumulator.settle()
+        elif not self._retrying and not any(state.in_flight for state in self._states.values()):
+            self._producer = None
+            self._start_producer()
+            return
+        for node, batches in due.items():
+            self._send(node, batches)
+        if wake is not None:
+            self._timer = self._cluster.loop.call_later(max(wake - loop_now, 0.0005), self.run)
+
+    def _state(self, queue: PartitionQueue) -> _State:
+        state: _State | None = queue.state
+        if state is None:
+            backoff = Backoff(self._config["retry.backoff.ms"], self._config["retry.backoff.max.ms"])
+            state = queue.state = self._states[queue.topic, queue.partition] = _State(queue, backoff)
+        return state
+
+    def _room(self, node: int) -> bool:
+        """Whether a broker can take another request; begins to connect where there is no connection."""
+        if self._cluster.live(node) is None:
+            if node not in self._connecting:
+                self._connecting.add(node)
+                self._cluster.io.spawn(self._connect(node))
+            return False
+        return self._requests.get(node, 0) < self._most_in_flight
+
+    async def _connect(self, node: int) -> None:
+        try:
+            await self._cluster.connection(node)
+        except KafkaError as error:
+            self._cluster.report(error)
+            self._cluster.refresh_soon()
+            await asyncio.sleep(self._config["retry.backoff.ms"] / 1000)
+        finally:
+            self._connecting.discard(node)
+        self.run()
+
+    def _consider(self, queue: PartitionQueue, due: dict[int, list[tuple[_State, ProducedBatch]]], now: float) -> float | None:
+        """Take a partition's batches that are due; when to look again otherwise."""
+        if queue.partition < 0:
+            return None
+        state = self._state(queue)
+        oldest = queue.full[0] if queue.full else queue.current
+        if oldest is None or state.retry:
+            return None
+        if now - oldest.created > self._delivery_timeout:
+            self._expire(queue, now)
+            return now
+        node = self._cluster.metadata.leader(queue.topic, queue.partition)
+        if node < 0:
+            self._cluster.refresh_soon()
+            return None
+        if not self._room(node):
+            return None
+        waiting = due.setdefault(node, [])
+        if any(one is state for one, _ in waiting) or len(state.in_flight) >= self._most_in_flight:
+            return None
+        force = self.flushing > 0 or now - oldest.created >= self._linger
+        batch = self._accumulator.take(queue, force)
+        if batch is None:
+            return oldest.created + self._linger
+        self._seal(state, batch)
+        waiting.append((state, batch))
+        if queue.full or (queue.current is not None and force):
+            return now
+        return None if queue.current is None else queue.current.created + self._linger
+
+    def _consider_retry(self, state: _State, due: dict[int, list[tuple[_State, ProducedBatch]]], now: float) -> None:
+        while state.retry and now - state.retry[0].created > self._delivery_timeout and not state.in_flight:
+            batch = state.retry.popleft()
+            self._fail(state, batch, batch.error or KafkaError(ErrorCode.REQUEST_TIMED_OUT), gap=True)
+        if not state.retry or state.in_flight or state.poisoned:
+            if not state.retry:
+                self._retrying.discard(state)
+            return
+        node = self._cluster.metadata.leader(state.queue.topic, state.queue.partition)
+        if node >= 0 and self._room(node):
+            due.setdefault(node, []).append((state, state.retry.popleft()))
+            if not state.retry:
+                self._retrying.discard(state)
+
+    def _expire(self, queue: PartitionQueue, now: float) -> None:
+        while True:
+            oldest = queue.full[0] if queue.full else queue.current
+            if oldest is None or now - oldest.created <= self._delivery_timeout:
+                return
+            batch = self._accumulator.take(queue, True)
+            if batch is not None:
+                batch.error = KafkaError(
+                    ErrorCode.REQUEST_TIMED_OUT,
+                    f"{queue.topic}-{queue.partition}: not delivered within {self._delivery_timeout:g} s (delivery.timeout.ms); "
+                    "its leader can't be reached",
+                )
+                self._report(batch)
+
+    # sending
+
+    def _seal(self, state: _State, batch: ProducedBatch) -> None:
+        packed = None
+        if self._codec:
+            packed = compress(CODECS[self._codec], batch.records(), self._config["compression.level"])
+        batch.seal(self._codec, packed, False)
+        self._number(state, batch)
+
+    def _number(self, state: _State, batch: ProducedBatch) -> None:
+        assert self._producer is not None
+        producer_id, epoch = self._producer
+        if producer_id >= 0:
+            batch.number(producer_id, epoch, state.next_sequence)
+            state.next_sequence = (state.next_sequence + batch.count) % _SEQUENCES
+
+    def _send(self, node: int, batches: list[tuple[_State, ProducedBatch]]) -> None:
+        connection = self._cluster.live(node)
+        start, size = 0, 0
+        for index, (_, batch) in enumerate(batches):
+            size += batch.size
+            if size > _REQUEST_BYTES and index > start:
+                self._send_one(node, connection, batches[start:index])
+                start, size = index, batch.size
+        if batches:
+            self._send_one(node, connection, batches[start:])
+
+    def _send_one(self, node: int, connection: Connection | None, batches: list[tuple[_State, ProducedBatch]]) -> None:
+        if connection is None:
+            self._failed(batches, KafkaError(ErrorCode.NETWORK_EXCEPTION, f"the connection to broker {node} was lost"))
+            return
+        ids = self._cluster.metadata.topics
+        named = any(ids[state.queue.topic].topic_id == ZERO_UUID for state, _ in batches)
+        try:
+            version = connection.version(ProduceRequest, _IDS_SINCE - 1 if named else None)
+            if version < _OLDEST_BATCHES:
+                raise KafkaError(ErrorCode.UNSUPPORTED_VERSION, f"{connection.address} is too old: it knows no record batches")
+        except KafkaError as error:
+            self._failed(batches, error)
+            return
+        by_topic: dict[str, list[PartitionProduceData]] = {}
+        for state, batch in batches:
+            batch.attempts += 1
+            state.in_flight.append(batch)
+            data = PartitionProduceData(index=state.queue.partition, records=memoryview(batch.wire()))
+            by_topic.setdefault(state.queue.topic, []).append(data)
+        request = ProduceRequest(
+            acks=self._acks,
+            timeout_ms=self._config["request.timeout.ms"],
+            topic_data=[
+                TopicProduceData(name=name, topic_id=ids[name].topic_id, partition_data=data) for name, data in by_topic.items()
+            ],
+        )
+        self._requests[node] = self._requests.get(node, 0) + 1
+        future = connection.send_raw(ProduceRequest.api_key, version, request.encode_parts(version), self._cluster.timeout)
+        future.add_done_callback(partial(self._answered, node, connection, version, batches))
+
+    def _answered(
+        self,
+        node: int,
+        connection: Connection,
+        version: int,
+        batches: list[tuple[_State, ProducedBatch]],
+        future: asyncio.Future[memoryview],
+    ) -> None:
+        self._requests[node] -= 1
+        try:
+            if future.cancelled():
+                return
+            answer = connection.decode(future.result(), ProduceResponse, version)
+        except KafkaError as error:
+            self._failed(batches, error)
+            self.run()
+            return
+        names = self._cluster.metadata.names
+        results: dict[tuple[str, int], PartitionProduceResponse] = {
+            (topic.name if version < _IDS_SINCE else names.get(topic.topic_id, ""), each.index): each
+            for topic in answer.responses
+            for each in topic.partition_responses
+        }
+        for state, batch in batches:
+            key = (state.queue.topic, state.queue.partition)
+            result = results.get(key)
+            if result is None:
+                lost = KafkaError(ErrorCode.UNKNOWN_TOPIC_ID, f"{key[0]}-{key[1]} is not in the answer of {connection.address}")
+                self._failed([(state, batch)], lost)
+            else:
+                self._settled(state, batch, result, connection.address)
+        self.run()
+
+    def _settled(self, state: _State, batch: ProducedBatch, result: PartitionProduceResponse, address: str) -> None:
+        code = error_code(result.error_code)
+        if code in (ErrorCode.NONE, ErrorCode.DUPLICATE_SEQUENCE_NUMBER):
+            state.in_flight.remove(batch)
+            state.backoff.reset()
+            batch.error = None
+            if code is ErrorCode.NONE:
+                batch.base_offset = result.base_offset
+                batch.append_time = result.log_append_time_ms
+            self._report(batch)
+            return
+        text = result.error_message or code.message
+        hint = f"{address} refused {batch.count} records for {state.queue.topic}-{state.queue.partition}: {text}"
+        self._failed([(state, batch)], KafkaError(code, hint))
+
+    # failures
+
+    def _failed(self, batches: list[tuple[_State, ProducedBatch]], error: KafkaError) -> None:
+        if error.code in _STALE:
+            self._cluster.refresh_soon()
+        for state, batch in batches:
+            first = not state.in_flight or batch is state.in_flight[0]
+            with contextlib.suppress(ValueError):
+                state.in_flight.remove(batch)
+            batch.error = error
+            in_time = self._cluster.loop.time() - batch.created < self._delivery_timeout
+            passing = error.retriable or (error.code in _GAPS and not first)
+            if error.code in _GAPS and first and batch.attempts <= self._config["retries"] and in_time:
+                # The broker lost our place: begin a new sequence with this batch.
+                self._retry_later(state, batch)
+                self._begin_anew(state)
+            elif passing and batch.attempts <= self._config["retries"] and in_time:
+                self._retry_later(state, batch)
+            else:
+                self._fail(state, batch, error, gap=True)
+
+    def _retry_later(self, state: _State, batch: ProducedBatch) -> None:
+        state.not_before = self._cluster.loop.time() + state.backoff.next()
+        place = 0
+        while place < len(state.retry) and _before(state.retry[place], batch):
+            place += 1
+        state.retry.insert(place, batch)
+        self._retrying.add(state)
+
+    def _fail(self, state: _State, batch: ProducedBatch, error: KafkaError, *, gap: bool) -> None:
+        batch.error = error
+        self._report(batch)
+        if gap and batch.base_sequence >= 0:
+            self._begin_anew(state)
+
+    def _begin_anew(self, state: _State) -> None:
+        """Stop new batches until nothing is in doubt, then take a new producer id."""
+        state.poisoned = True
+        self._retrying.discard(state)
+        self._bumping = True
+        self._cluster.loop.call_soon(self.run)
+
+    def _start_producer(self) -> None:
+        if not self._starting:
+            self._starting = True
+            self._cluster.io.spawn(self._init_producer_id())
+
+    async def _init_producer_id(self) -> None:
+        async def attempt() -> tuple[int, int]:
+            request = InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=60_000)
+            answer = await self._cluster.request(request, InitProducerIdResponse)
+            check(answer.error_code, "producer id")
+            return answer.producer_id, answer.producer_epoch
+
+        try:
+            deadline = self._cluster.loop.time() + self._delivery_timeout
+            self._producer = await self._cluster.retry(attempt, deadline, "producer id")
+        except KafkaError as error:
+            self._give_up(error)
+            return
+        finally:
+            self._starting = False
+        self._bumping = False
+        for state in self._states.values():
+            state.next_sequence = 0
+            state.poisoned = False
+            for batch in state.retry:
+                self._number(state, batch)
+            if state.retry:
+                self._retrying.add(state)
+        self.run()
+
+    def _give_up(self, error: KafkaError) -> None:
+        """Fail everything that waits: there is no producer id."""
+        for state in self._states.values():
+            while state.retry:
+                self._fail(state, state.retry.popleft(), error, gap=False)
+        for queue in list(self._accumulator.active):
+            while (batch := self._accumulator.take(queue, True)) is not None:
+                batch.error = error
+                self._report(batch)
+        self._accumulator.settle()
+
+
+def _before(a: ProducedBatch, b: ProducedBatch) -> bool:
+    """Whether a batch stands before another in its partition; sequences wrap."""
+    if a.base_sequence < 0:
+        return a.created <= b.created
+    return 0 < (b.base_sequence - a.base_sequence) % _SEQUENCES < _SEQUENCES // 2

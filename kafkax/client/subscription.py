@@ -1,0 +1,115 @@
+"""The partitions that a consumer has, where it stands in them, and what was fetched for it."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from kafkax._core.fetched import FetchedBatch
+from kafkax._core.message import Message
+from kafkax.client.types import OFFSET_INVALID
+from kafkax.errors import KafkaError
+
+__all__ = ["Assigned", "Fetched", "Inbox"]
+
+Key = tuple[str, int]
+
+
+class Assigned:
+    """One partition of the consumer.
+
+    Attributes:
+        position: offset of the next record for the caller; OFFSET_INVALID before it is known.
+        fetch_offset: offset of the next record to be fetched.
+        epoch: rises when what was fetched before counts no more.
+        stored: offset to be committed when the caller stores offsets itself.
+        committed: what was committed last.
+        start: wish for where to begin, an offset or one of ``OFFSET_*``.
+    """
+
+    __slots__ = (
+        "batch",
+        "committed",
+        "epoch",
+        "fetch_offset",
+        "high_watermark",
+        "key",
+        "last_stable_offset",
+        "leader_epoch",
+        "live",
+        "log_start_offset",
+        "paused",
+        "position",
+        "queued",
+        "resolving",
+        "start",
+        "stored",
+    )
+
+    def __init__(self, key: Key, start: int) -> None:
+        self.key = key
+        self.start = start
+        self.position = OFFSET_INVALID
+        self.fetch_offset = OFFSET_INVALID
+        self.epoch = 0
+        self.stored = OFFSET_INVALID
+        self.committed = OFFSET_INVALID
+        self.paused = False
+        self.live = True
+        self.queued = 0
+        self.resolving = False
+        self.high_watermark = -1
+        self.last_stable_offset = -1
+        self.log_start_offset = -1
+        self.leader_epoch = -1
+        self.batch: FetchedBatch | None = None
+
+    def place(self, offset: int) -> None:
+        """Go on from an offset; what was fetched before is dropped."""
+        self.epoch += 1
+        self.position = self.fetch_offset = offset
+        self.queued = 0
+        self.drop()
+
+    def drop(self) -> None:
+        """Give nothing more out of the batch that is being read."""
+        batch, self.batch = self.batch, None
+        if batch is not None:
+            batch.drop()
+
+    def current(self) -> int:
+        """Offset after the last record that the caller got."""
+        batch = self.batch
+        return max(self.position, batch.position) if batch is not None and batch.given else self.position
+
+
+class Fetched(NamedTuple):
+    """Something for the caller: batches of a partition and the offset after them, or an event in place of a record."""
+
+    state: Assigned
+    epoch: int
+    batches: Iterator[FetchedBatch] | tuple[()]
+    size: int
+    next_offset: int
+    event: Message | None = None
+
+
+class Inbox:
+    """What waits for the caller; filled by the I/O thread."""
+
+    def __init__(self) -> None:
+        self.items: deque[Fetched] = deque()
+        self.errors: deque[KafkaError] = deque()
+        self.changed = threading.Condition()
+
+    def put(self, item: Fetched) -> None:
+        """Add something and wake the caller."""
+        self.items.append(item)
+        self.wake()
+
+    def wake(self) -> None:
+        """Have a waiting caller look."""
+        with self.changed:
+            self.changed.notify_all()
