@@ -80,7 +80,7 @@ class Accumulator:
 
         Raises:
             BufferError: ``queue.buffering.max.messages`` or ``queue.buffering.max.kbytes`` wait already; poll and try again.
-            KafkaError: the record is larger than ``message.max.bytes``, the partition does not exist, or the producer failed for good.
+            KafkaError: the record is larger than ``message.max.bytes``, or the partition does not exist.
             RuntimeError: the producer is closed, or was forked.
         """
 

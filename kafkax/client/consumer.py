@@ -363,7 +363,11 @@ class Consumer(BaseClient):
                 self._serve_calls()
                 if self._inbox.errors:
                     raise self._inbox.errors.popleft()
-                found = look()
+                try:
+                    found = look()
+                except KafkaError:
+                    self._again()
+                    raise
                 if found is not None:
                     return found
                 left = None if end is None else end - time.monotonic()
@@ -376,6 +380,12 @@ class Consumer(BaseClient):
         finally:
             self._polling -= 1
             self._polled = time.monotonic()
+
+    def _again(self) -> None:
+        """Have damaged data fetched again: the error comes back until it is mended, or the caller seeks past it."""
+        item, self._item, self._batch = self._item, None, None
+        if item is not None:
+            self._io.call(self._place, item.state, item.state.current())
 
     def _anything(self) -> bool:
         return bool(self._inbox.items or self._calls or self._inbox.errors or self._io.closed)

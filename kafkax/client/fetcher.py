@@ -278,7 +278,8 @@ class Fetcher:
         try:
             batches = list(iter_batches(records))
         except KafkaError as error:
-            self._inbox.put(Fetched(state, state.epoch, (), 0, -1, Message.failure(*state.key, offset, error)))
+            state.queued += 1
+            self._inbox.put(Fetched(state, state.epoch, _damaged(error), 1, offset))
             return
         if not batches:
             return
@@ -329,6 +330,12 @@ class Fetcher:
             if batch.attributes & 7:
                 body = decompress(batch.compression, body, _DECOMPRESSED_LIMIT)
             yield FetchedBatch(batch.data, body, *state.key, offset)
+
+
+def _damaged(error: KafkaError) -> Iterator[FetchedBatch]:
+    """Batches that can't be told apart: the caller gets the error when it comes to them."""
+    yield from ()
+    raise error
 
 
 def _ago(duration: str) -> int:

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import kafkax
+from kafkax.client.types import OFFSET_BEGINNING, OFFSET_END
+from kafkax.config import ConfigError
+from kafkax.errors import ErrorCode, KafkaError
+from kafkax.protocol.messages.fetch import FetchableTopicResponse, FetchResponse, PartitionData
+from kafkax.protocol.record import Record
+from kafkax.protocol.records import build_batch
+from tests.unit.client.fake import CLOSE, FETCH, TOPIC_ID, FakeBroker
+
+
+@pytest.fixture
+def full() -> Iterator[FakeBroker]:
+    """A broker with ten batches of ten records, one compression after the other."""
+    made = FakeBroker(partitions=1)
+    codecs = ("none", "gzip", "snappy", "lz4", "zstd") * 2
+    for index, codec in enumerate(codecs):
+        records = [Record(b"k", b"%d" % (10 * index + n), [("h", b"x")], 1000 + n) for n in range(10)]
+        made.append(0, build_batch(records, compression=codec))
+    yield made
+    made.close()
+
+
+def consumer(broker: FakeBroker, **config: Any) -> kafkax.Consumer:
+    return kafkax.Consumer({"bootstrap.servers": broker.address, "fetch.wait.max.ms": 10, "retry.backoff.ms": 5, **config})
+
+
+def at(offset: int) -> list[kafkax.TopicPartition]:
+    return [kafkax.TopicPartition("t", 0, offset)]
+
+
+def test_poll_gives_every_record_in_order(full: FakeBroker) -> None:
+    with consumer(full) as c:
+        c.assign(at(OFFSET_BEGINNING))
+        found = [c.poll(5) for _ in range(100)]
+        assert [m.value() for m in found if m] == [b"%d" % n for n in range(100)]
+        first = found[0]
+        assert first is not None
+        assert (first.topic(), first.partition(), first.offset(), first.key(), first.headers()) == (
+            "t",
+            0,
+            0,
+            b"k",
+            [("h", b"x")],
+        )
+        assert first.timestamp() == (1, 1000)
+        assert c.poll(0.05) is None
+        assert c.position(at(0))[0].offset == 100
+
+
+def test_a_fetch_in_the_middle_of_a_batch_skips_what_is_not_wanted(full: FakeBroker) -> None:
+    with consumer(full) as c:
+        c.assign(at(37))
+        assert [m.offset() for m in c.consume(5, 5)] == [37, 38, 39, 40, 41]
+
+
+def test_seek_drops_what_was_fetched(full: FakeBroker) -> None:
+    with consumer(full) as c:
+        c.assign(at(0))
+        assert len(c.consume(15, 5)) == 15
+        c.seek(kafkax.TopicPartition("t", 0, 3))
+        assert [m.offset() for m in c.consume(2, 5)] == [3, 4]
+
+
+def test_pause_and_resume(full: FakeBroker) -> None:
+    with consumer(full) as c:
+        c.assign(at(0))
+        assert len(c.consume(5, 5)) == 5
+        c.pause(at(0))
+        assert c.poll(0.1) is None
+        c.resume(at(0))
+        assert [m.offset() for m in c.consume(3, 5)] == [5, 6, 7]
+
+
+def test_batches_as_columns(full: FakeBroker) -> None:
+    with consumer(full) as c:
+        c.assign(at(25))
+        batch = next(c.batches(5))
+        count, offsets, timestamps, _, _, keys, _, _, values = batch.columns()
+        assert count == 5
+        assert memoryview(offsets).cast("q").tolist() == [25, 26, 27, 28, 29]
+        assert memoryview(timestamps).cast("q").tolist() == [1005, 1006, 1007, 1008, 1009]
+        assert (keys, values) == (b"kkkkk", b"2526272829")
+
+
+def test_latest_waits_for_what_comes(full: FakeBroker) -> None:
+    with consumer(full) as c:
+        c.assign(at(OFFSET_END))
+        assert c.poll(0.2) is None
+        full.append(0, build_batch([Record(None, b"new", (), 5)]))
+        message = c.poll(5)
+        assert message is not None
+        assert (message.offset(), message.value()) == (100, b"new")
+
+
+def test_the_end_of_a_partition_is_an_event_if_wanted(full: FakeBroker) -> None:
+    with consumer(full, **{"enable.partition.eof": True}) as c:
+        c.assign(at(99))
+        found = [c.poll(5), c.poll(5)]
+        assert [m and m.error() is None for m in found] == [True, False]
+
+
+def test_lost_connections_lose_nothing(full: FakeBroker) -> None:
+    asked = 0
+
+    def lossy(request: Any, default: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return CLOSE if asked % 2 else default()
+
+    full.handlers[FETCH] = lossy
+    with consumer(full, **{"reconnect.backoff.ms": 1, "max.partition.fetch.bytes": 200}) as c:
+        c.assign(at(0))
+        assert [m.offset() for m in c.consume(100, 10)] == list(range(100))
+
+
+@pytest.mark.parametrize("damage", [b"\xff" * 70, b"\0" * 11 + b"\x31" + b"\0" * 58])
+def test_damaged_batches_are_an_error_not_a_crash(full: FakeBroker, damage: bytes) -> None:
+    data = PartitionData(partition_index=0, high_watermark=9, records=damage)
+    answer = FetchResponse(responses=[FetchableTopicResponse(topic_id=TOPIC_ID, partitions=[data])])
+    full.handlers[FETCH] = lambda request, default: answer
+    with consumer(full) as c:
+        c.assign(at(0))
+        with pytest.raises(KafkaError) as error:
+            c.poll(5)
+    assert error.value.code in (ErrorCode.CORRUPT_MESSAGE, ErrorCode.INVALID_RECORD)
+
+
+def test_records_that_do_not_fit_their_batch_are_an_error(full: FakeBroker) -> None:
+    broken = bytearray(build_batch([Record(b"k", b"v" * 20, (), 1)]))
+    broken[61] = 0x7F
+    full.logs[0][:] = [bytes(broken)]
+    with consumer(full) as c:
+        c.assign(at(0))
+        for _ in range(2):
+            with pytest.raises(KafkaError) as error:
+                c.poll(5)
+            assert error.value.code is ErrorCode.INVALID_RECORD
+        c.seek(kafkax.TopicPartition("t", 0, 1))
+        assert c.poll(0.05) is None
+
+
+def test_groups_need_a_group_id(full: FakeBroker) -> None:
+    with consumer(full) as c, pytest.raises(ConfigError, match=r"group\.id is not set"):
+        c.subscribe(["t"])
+
+
+def test_close_is_quick(full: FakeBroker) -> None:
+    c = consumer(full)
+    c.assign(at(0))
+    c.poll(5)
+    begin = time.monotonic()
+    c.close()
+    assert time.monotonic() - begin < 1
+    with pytest.raises(RuntimeError, match="closed"):
+        c.poll(0)
