@@ -360,14 +360,7 @@ class Consumer(BaseClient):
         self._polled = time.monotonic()
         try:
             while True:
-                self._serve_calls()
-                if self._inbox.errors:
-                    raise self._inbox.errors.popleft()
-                try:
-                    found = look()
-                except KafkaError:
-                    self._again()
-                    raise
+                found = self._look(look)
                 if found is not None:
                     return found
                 left = None if end is None else end - time.monotonic()
@@ -380,6 +373,27 @@ class Consumer(BaseClient):
         finally:
             self._polling -= 1
             self._polled = time.monotonic()
+
+    def look(self, how: Callable[[], T | None]) -> T | None:
+        """What is there now, without waiting; runs rebalance functions that are due.
+
+        Raises:
+            KafkaError: the group or the cluster refuses this consumer, or what was fetched is damaged.
+            RuntimeError: the consumer is closed or was forked.
+        """
+        self._io.check()
+        self._polled = time.monotonic()
+        return self._look(how)
+
+    def _look(self, how: Callable[[], T | None]) -> T | None:
+        self._serve_calls()
+        if self._inbox.errors:
+            raise self._inbox.errors.popleft()
+        try:
+            return how()
+        except KafkaError:
+            self._again()
+            raise
 
     def _again(self) -> None:
         """Have damaged data fetched again: the error comes back until it is mended, or the caller seeks past it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from kafkax._core.fetched import FetchedBatch
@@ -103,6 +103,7 @@ class Inbox:
         self.items: deque[Fetched] = deque()
         self.errors: deque[KafkaError] = deque()
         self.changed = threading.Condition()
+        self.listener: Callable[[], None] | None = None
 
     def put(self, item: Fetched) -> None:
         """Add something and wake the caller."""
@@ -113,3 +114,5 @@ class Inbox:
         """Have a waiting caller look."""
         with self.changed:
             self.changed.notify_all()
+        if self.listener is not None:
+            self.listener()
