@@ -9,14 +9,16 @@ if TYPE_CHECKING:
     from kafkax.client.consumer import Consumer
     from kafkax.client.producer import Producer
     from kafkax.client.types import TopicPartition
+    from kafkax.errors import KafkaError
 
 __version__ = "0.1.0"
-__all__ = ["AdminClient", "Consumer", "Producer", "TopicPartition", "__version__"]
+__all__ = ["AdminClient", "Consumer", "KafkaError", "Producer", "TopicPartition", "__version__"]
 
 _CLIENTS = {
     "Consumer": "kafkax.client.consumer",
     "AdminClient": "kafkax.client.admin",
     "Producer": "kafkax.client.producer",
+    "KafkaError": "kafkax.errors",
     "TopicPartition": "kafkax.client.types",
 }
 

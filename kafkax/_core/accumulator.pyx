@@ -190,8 +190,8 @@ cdef class Accumulator:
         if size + BATCH_HEADER > self._message_max:
             raise KafkaError(
                 ErrorCode.MESSAGE_TOO_LARGE,
-                f"a record of {size} bytes is above message.max.bytes={self._message_max}; raise it here and max.message.bytes of "
-                f"the topic, or send less at once",
+                f"a record of {size} bytes is above message.max.bytes={self._message_max}; raise it here and "
+                f"max.message.bytes of the topic, or send less at once",
             )
         if when == 0:
             clock_gettime(CLOCK_REALTIME, &now)
@@ -226,7 +226,8 @@ cdef class Accumulator:
         # Before the topic is known a batch holds records of one wish only, which stands in its partition.
         if batch is not None and batch.count < self._batch_count and (queue.partition >= 0 or batch.partition == wanted):
             full = batch.add(
-                when, key.data, key.size, value.data, value.size, header_data, header_size, header_count, callback, self._batch_size,
+                when, key.data, key.size, value.data, value.size, header_data, header_size, header_count, callback,
+                self._batch_size,
             )
             if not full:
                 return 0
@@ -234,7 +235,8 @@ cdef class Accumulator:
             queue.full.append(batch)
         batch = queue.current = ProducedBatch(queue.topic, queue.partition if queue.partition >= 0 else wanted)
         batch.add(
-            when, key.data, key.size, value.data, value.size, header_data, header_size, header_count, callback, self._batch_size,
+            when, key.data, key.size, value.data, value.size, header_data, header_size, header_count, callback,
+            self._batch_size,
         )
         if not queue.active:
             queue.active = True

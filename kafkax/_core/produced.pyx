@@ -119,7 +119,9 @@ cdef class ProducedBatch:
             self._mixed = True
 
     def records(self):
-        return memoryview(<const uint8_t[:self._size - BATCH_HEADER]>(self._data + BATCH_HEADER)) if self.count else memoryview(b"")
+        if self.count == 0:
+            return memoryview(b"")
+        return memoryview(<const uint8_t[:self._size - BATCH_HEADER]>(self._data + BATCH_HEADER))
 
     def seal(self, int16_t codec, compressed, bint transactional):
         cdef uint8_t *shrunk
