@@ -9,7 +9,7 @@ acks=all: the request is parked with a waiter at every partition whose high wate
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
-from kafkax._core.atomics cimport kx_load_pointer
+from kafkax._core.atomics cimport kx_load32, kx_load_pointer
 from kafkax._core.answers cimport answer_fill, answer_free, answer_new, answer_now, answer_slot
 from kafkax._core.codes cimport (
     CORE_HANDOFF,
@@ -207,7 +207,7 @@ cdef bint find(connection_t *connection, produce_t *request) noexcept nogil:
             part.partition = registry_get_by_id(registry, topic.id, part.index)
         else:
             part.partition = registry_get(registry, <const char *>topic.name, <size_t>topic.name_size, part.index)
-        if part.partition == NULL or not part.partition.is_leader or part.records == NULL:
+        if part.partition == NULL or not kx_load32(&part.partition.is_leader) or part.records == NULL:
             return False
         topic.name = <const uint8_t *>part.partition.topic
     return True
