@@ -216,23 +216,26 @@ def _check_static(group: ConsumerGroup, holder: ConsumerMember | None, member_id
     return holder
 
 
+def _named(group: ConsumerGroup, member_id: str, instance_id: str | None) -> ConsumerMember:
+    if instance_id is None:
+        return group.member(member_id)
+    return _check_static(group, group.members.get(group.static_members.get(instance_id, "")), member_id, instance_id)
+
+
 def _classic(group: ConsumerGroup, member_id: str, instance_id: str | None) -> tuple[ConsumerMember, ClassicClient]:
     """The member that a classic request names, which must speak that protocol."""
-    if instance_id is None:
-        member = group.member(member_id)
-    else:
-        member = _check_static(group, group.members.get(group.static_members.get(instance_id, "")), member_id, instance_id)
+    member = _named(group, member_id, instance_id)
     if member.classic is None:
         raise KafkaError(ErrorCode.UNKNOWN_MEMBER_ID, f"member {member_id} does not speak the classic protocol")
     return member, member.classic
 
 
 def _leaving(group: ConsumerGroup, identity: MemberIdentity) -> ConsumerMember:
-    instance_id = identity.group_instance_id
-    member_id = identity.member_id
+    """The member to remove, of either protocol; an admin may name a static one by its instance id alone."""
+    member_id, instance_id = identity.member_id, identity.group_instance_id
     if instance_id is not None and member_id == "":
         member_id = group.static_members.get(instance_id, "")
-    return _classic(group, member_id, instance_id)[0]
+    return _named(group, member_id, instance_id)
 
 
 def _check_generation(member: ConsumerMember, generation: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from kafkax.coordinator.groups.classic import ClassicGroup, ClassicState
-from kafkax.coordinator.groups.consumer_group import Assigned, ConsumerGroup, ConsumerMember, Target
+from kafkax.coordinator.groups.consumer_group import ConsumerGroup, ConsumerMember, Target
 from kafkax.coordinator.groups.topics import TopicView
 from kafkax.protocol.messages.consumer_group_describe import Assignment, Member, TopicPartitions
 from kafkax.protocol.messages.consumer_group_describe import DescribedGroup as DescribedConsumerGroup
@@ -61,13 +61,21 @@ def _member(group: ConsumerGroup, member: ConsumerMember, view: TopicView) -> Me
         client_host=member.client_host,
         subscribed_topic_names=list(member.topics),
         subscribed_topic_regex=member.regex or "",
-        assignment=_assignment(member.assigned, view),
+        assignment=_assignment(_held(member), view),
         target_assignment=_assignment(group.target_of(member.member_id), view),
         member_type=_CONSUMER_MEMBER if member.classic is None else _CLASSIC_MEMBER,
     )
 
 
-def _assignment(partitions: Assigned | Target, view: TopicView) -> Assignment:
+def _held(member: ConsumerMember) -> Target:
+    """What a member has, also what it still has to give up."""
+    return {
+        topic_id: frozenset([*member.assigned.get(topic_id, ()), *member.revoking.get(topic_id, ())])
+        for topic_id in {**member.assigned, **member.revoking}
+    }
+
+
+def _assignment(partitions: Target, view: TopicView) -> Assignment:
     topics: list[TopicPartitions] = []
     for topic_id, indexes in partitions.items():
         name = _name(topic_id, view)
