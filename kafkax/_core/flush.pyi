@@ -1,11 +1,11 @@
-"""One flush thread per log directory: group commit outside the append locks."""
+"""The flush threads of a log directory: group commit outside the append locks."""
 
 from collections.abc import Callable
 
 from kafkax._core.notify import NotifyQueue
 
 class Flusher:
-    """Flush thread of one log directory (an entry of ``log.dirs``), and the mark whether that directory still works.
+    """Flush threads of one log directory (an entry of ``log.dirs``), and the mark whether that directory still works.
 
     Args:
         directory: its path, for messages.
@@ -33,4 +33,4 @@ class Flusher:
         """Take the directory offline with ``error`` (an errno), as a failed write does."""
 
     def stop(self) -> None:
-        """Flush what is asked for, then end the thread; idempotent. Logs fall back to flushing when told."""
+        """Flush what is asked for, then end the threads; idempotent. Logs fall back to flushing when told."""

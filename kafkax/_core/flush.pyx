@@ -1,4 +1,4 @@
-"""One flush thread per log directory: group commit outside the append locks."""
+"""The flush threads of a log directory: group commit outside the append locks."""
 
 from libc.errno cimport ENOMEM
 from libc.stdint cimport int32_t, int64_t
@@ -9,7 +9,8 @@ from kafkax._core.atomics cimport kx_add32, kx_add64, kx_load32, kx_load64, kx_s
 from kafkax._core.files cimport disk_fail, disk_new, disk_release, disk_t, monotonic_ms
 from kafkax._core.notify cimport NotifyQueue, notify_push, notify_release, notify_retain
 from kafkax._core.pthreads cimport (
-    pthread_cond_destroy, pthread_cond_init, pthread_cond_signal, pthread_cond_timedwait, pthread_cond_wait,
+    pthread_cond_broadcast, pthread_cond_destroy, pthread_cond_init, pthread_cond_signal, pthread_cond_timedwait,
+    pthread_cond_wait,
     pthread_condattr_destroy, pthread_condattr_init, pthread_condattr_setclock, pthread_condattr_t, pthread_create, pthread_join,
     pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock,
 )
@@ -70,15 +71,24 @@ cdef disk_t *flusher_disk(flusher_t *flusher) noexcept nogil:
     return flusher.disk
 
 
+cdef void enqueue(flusher_t *flusher, flush_item_t *item) noexcept nogil:
+    """Put the item behind those that wait, with the lock held."""
+    kx_store32(&item.state, QUEUED)
+    item.next = NULL
+    if flusher.queued_last == NULL:
+        flusher.queued = item
+    else:
+        flusher.queued_last.next = item
+    flusher.queued_last = item
+
+
 cdef void flusher_submit(flusher_t *flusher, flush_item_t *item, int64_t due_ms) noexcept nogil:
     pthread_mutex_lock(&flusher.lock)
     if flusher.running and not flusher.stopping:
         if item.state == IDLE:
             item.retain(item)
-            kx_store32(&item.state, QUEUED)
             item.due_ms = due_ms
-            item.next = flusher.queued
-            flusher.queued = item
+            enqueue(flusher, item)
         elif item.state == FLUSHING:
             item.state = FLUSHING_AGAIN
             item.due_ms = due_ms
@@ -88,27 +98,53 @@ cdef void flusher_submit(flusher_t *flusher, flush_item_t *item, int64_t due_ms)
     pthread_mutex_unlock(&flusher.lock)
 
 
-cdef flush_item_t *take_due(flusher_t *flusher, int64_t *next_due) noexcept nogil:
-    """Unlink the items whose time has come, with the lock held; ``next_due``: earliest of the others, 0 when there is none."""
-    cdef flush_item_t *round_items = NULL
-    cdef flush_item_t *item
-    cdef flush_item_t **link = &flusher.queued
-    cdef int64_t now = -1
+cdef bint is_due(flusher_t *flusher, flush_item_t *item, int64_t *now) noexcept nogil:
+    if item.due_ms <= 0 or flusher.stopping:
+        return True
+    if now[0] < 0:
+        now[0] = monotonic_ms()
+    return item.due_ms <= now[0]
+
+
+cdef int32_t share_of_due(flusher_t *flusher, int64_t *now, int64_t *next_due) noexcept nogil:
+    """How many items one thread takes; ``next_due``: earliest time of those that have to wait, 0 when there are none."""
+    cdef flush_item_t *item = flusher.queued
+    cdef int32_t due = 0
     next_due[0] = 0
+    while item != NULL:
+        if is_due(flusher, item, now):
+            due += 1
+        elif next_due[0] == 0 or item.due_ms < next_due[0]:
+            next_due[0] = item.due_ms
+        item = item.next
+    return (due + flusher.thread_count - 1) // flusher.thread_count
+
+
+cdef flush_item_t *take_due(flusher_t *flusher, int64_t *next_due) noexcept nogil:
+    """Unlink this thread's share of the items whose time has come, with the lock held, and wake another thread for the rest."""
+    cdef int64_t now = -1
+    cdef int32_t share = share_of_due(flusher, &now, next_due)
+    cdef flush_item_t *taken = NULL
+    cdef flush_item_t **taken_end = &taken
+    cdef flush_item_t **link = &flusher.queued
+    cdef flush_item_t *last = NULL
+    cdef flush_item_t *item
     while link[0] != NULL:
         item = link[0]
-        if item.due_ms > 0 and now < 0:
-            now = monotonic_ms()
-        if flusher.stopping or item.due_ms <= 0 or item.due_ms <= now:
-            link[0] = item.next
+        if share > 0 and is_due(flusher, item, &now):
+            share -= 1
             kx_store32(&item.state, FLUSHING)
-            item.next = round_items
-            round_items = item
+            link[0] = item.next
+            item.next = NULL
+            taken_end[0] = item
+            taken_end = &item.next
         else:
-            if next_due[0] == 0 or item.due_ms < next_due[0]:
-                next_due[0] = item.due_ms
+            last = item
             link = &item.next
-    return round_items
+    flusher.queued_last = last
+    if taken != NULL and flusher.queued != NULL:
+        pthread_cond_signal(&flusher.changed)
+    return taken
 
 
 cdef void run_round(flusher_t *flusher, flush_item_t *round_items) noexcept nogil:
@@ -137,9 +173,7 @@ cdef void finish_round(flusher_t *flusher, flush_item_t *round_items) noexcept n
         # Once idle, the item may be queued by another thread, which then owns its link.
         next = item.next
         if item.state == FLUSHING_AGAIN:
-            kx_store32(&item.state, QUEUED)
-            item.next = flusher.queued
-            flusher.queued = item
+            enqueue(flusher, item)
             pthread_mutex_unlock(&flusher.lock)
         else:
             kx_store32(&item.state, IDLE)
@@ -175,6 +209,16 @@ cdef void *flush_thread(void *argument) noexcept nogil:
         finish_round(flusher, round_items)
 
 
+cdef void start_threads(flusher_t *flusher) noexcept nogil:
+    """Start as many threads as the system grants; the lock keeps them from sharing out work before they are counted."""
+    pthread_mutex_lock(&flusher.lock)
+    while flusher.thread_count < FLUSH_THREADS and pthread_create(
+            &flusher.threads[flusher.thread_count], NULL, flush_thread, flusher) == 0:
+        flusher.thread_count += 1
+    flusher.running = flusher.thread_count > 0
+    pthread_mutex_unlock(&flusher.lock)
+
+
 cdef class Flusher:
     def __cinit__(self, str directory, NotifyQueue queue=None, on_failure=None):
         self.directory = directory
@@ -188,9 +232,9 @@ cdef class Flusher:
             notify_retain(queue.queue)
             self.flusher.token = self._token
             self.flusher.notify = queue.queue
-        if pthread_create(&self.flusher.thread, NULL, flush_thread, self.flusher) != 0:
+        start_threads(self.flusher)
+        if not self.flusher.running:
             raise OSError(ENOMEM, f"no thread to flush {directory}")
-        self.flusher.running = 1
 
     def __dealloc__(self):
         if self.flusher != NULL:
@@ -214,6 +258,7 @@ cdef class Flusher:
 
     def stop(self):
         cdef flusher_t *flusher = self.flusher
+        cdef int32_t thread
         with nogil:
             pthread_mutex_lock(&flusher.lock)
             if not flusher.running or flusher.stopping:
@@ -221,7 +266,8 @@ cdef class Flusher:
                 with gil:
                     return
             flusher.stopping = 1
-            pthread_cond_signal(&flusher.changed)
+            pthread_cond_broadcast(&flusher.changed)
             pthread_mutex_unlock(&flusher.lock)
-            pthread_join(flusher.thread, NULL)
+            for thread in range(flusher.thread_count):
+                pthread_join(flusher.threads[thread], NULL)
             flusher.running = 0
