@@ -28,6 +28,8 @@ cdef extern from "<fcntl.h>" nogil:
 cdef enum:
     NEVER = 0x7FFFFFFFFFFFFFFF
     ITEM_QUEUED = 1
+    # How long a flush that nobody waits for is put off, so that a stream of appends shares it.
+    UNAWAITED_FLUSH_MS = 10
     # Write-back begins when so much is dirty, so that the kernel never throttles an append to clear a backlog.
     WRITE_BACK_BYTES = 8388608
 
@@ -223,14 +225,20 @@ cdef void ask_for_flush(log_t *log, bint sync, int64_t due_ms) noexcept nogil:
     # The item may be queued already. Who dequeues it marks it first and looks at the log end then: seen queued after the
     # end was published, it covers this append.
     kx_fence()
-    if due_ms == 0 and kx_load32(&log.flush_item.state) == ITEM_QUEUED and log.flush_item.due_ms <= 0:
+    if kx_load32(&log.flush_item.state) == ITEM_QUEUED and log.flush_item.due_ms <= due_ms:
         return
     flusher_submit(log.flusher, &log.flush_item, due_ms)
+
+
+cdef bint flushes_always(log_t *log) noexcept nogil:
+    """Whether every append is flushed, without a number of messages or a time that says when."""
+    return log.settings.flushed and log.settings.flush_messages == NEVER and log.settings.flush_ms == NEVER
 
 
 cdef void log_appended(log_t *log) noexcept nogil:
     cdef int64_t unflushed
     cdef int64_t dirty
+    cdef bint awaited
     log_wake(log)
     if log.flusher == NULL:
         return
@@ -239,8 +247,10 @@ cdef void log_appended(log_t *log) noexcept nogil:
         ask_for_flush(log, True, 0)
     elif log.settings.flush_ms != NEVER:
         ask_for_flush(log, True, monotonic_ms() + log.settings.flush_ms)
-    elif log.settings.flushed and log.settings.flush_messages == NEVER:
-        ask_for_flush(log, True, 0)
+    elif flushes_always(log):
+        # Somebody waits for the flush, or will hurry it; until then more appends may share it.
+        awaited = kx_load32(&log.waiting) or log.notify != NULL
+        ask_for_flush(log, True, 0 if awaited else monotonic_ms() + UNAWAITED_FLUSH_MS)
     else:
         dirty = kx_load64(&log.end.position) - kx_load64(&log.written_back)
         if dirty >= WRITE_BACK_BYTES or dirty < 0:
@@ -410,6 +420,7 @@ cdef void unlink_waiter(log_t *log, waiter_t *waiter) noexcept nogil:
 
 
 cdef bint log_wait(log_t *log, waiter_t *waiter) noexcept nogil:
+    cdef bint hurry
     pthread_mutex_lock(&log.wait_lock)
     kx_add32(&log.waiting, 1)
     kx_fence()
@@ -423,7 +434,11 @@ cdef bint log_wait(log_t *log, waiter_t *waiter) noexcept nogil:
     if waiter.next != NULL:
         waiter.next.prev = waiter
     log.waiters[waiter.kind] = waiter
+    # The waiter may be woken and gone once the lock is.
+    hurry = waiter.kind != WAIT_LOG_END and kx_load64(&log.log_end_offset) > kx_load64(&log.flushed_offset)
     pthread_mutex_unlock(&log.wait_lock)
+    if hurry and log.flusher != NULL and flushes_always(log):
+        ask_for_flush(log, True, 0)
     return False
 
 
