@@ -427,5 +427,5 @@ cdef int32_t append_as_follower(log_t *log, const uint8_t *records, size_t size)
     if code == OK and whole:
         code = append_runs(log, records, whole)
     pthread_mutex_unlock(&log.append_lock)
-    log_appended(log)
+    log_appended(log, True)
     return code

@@ -261,7 +261,7 @@ cdef class Log:
                 pthread_mutex_lock(&self.log.append_lock)
                 code = append_commit(self.log, &plan, leader_epoch, &result)
                 pthread_mutex_unlock(&self.log.append_lock)
-                log_appended(self.log)
+                log_appended(self.log, False)
         if code == ERR_KAFKA_STORAGE_ERROR:
             self.check(code, "append")
         if code != OK:
@@ -316,7 +316,7 @@ cdef class Log:
                 code = log_roll(self.log, self.log.log_end_offset)
             base = log_active(self.log).base_offset
             pthread_mutex_unlock(&self.log.append_lock)
-            log_appended(self.log)
+            log_appended(self.log, False)
         self.check(code, "roll")
         return base
 
@@ -433,7 +433,7 @@ cdef class Log:
             self.log.settings = settings.settings
             pthread_mutex_unlock(&self.log.append_lock)
             log_set_mark_mode(self.log, self.log.mark_mode == MARK_EXTERNAL)
-            log_appended(self.log)
+            log_appended(self.log, False)
 
     def rename(self, str directory not None):
         cdef bytes path = os.fsencode(directory)

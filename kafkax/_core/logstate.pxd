@@ -181,8 +181,8 @@ cdef inline bint log_failed(log_t *log) noexcept nogil:
 
 # Publish a new log end behind the active segment's bytes, let the high watermark follow where it may; ``lock`` held.
 cdef void log_publish_end(log_t *log, int64_t offset) noexcept nogil
-# After ``log_publish_end``, without locks: wake who waited, ask for a flush.
-cdef void log_appended(log_t *log) noexcept nogil
+# After ``log_publish_end``, without locks: wake who waited, ask for a flush, soon if ``awaited`` (by acks=all, by a leader).
+cdef void log_appended(log_t *log, bint awaited) noexcept nogil
 # Never above the log end; wakes who waited.
 cdef void log_set_high_watermark(log_t *log, int64_t offset) noexcept nogil
 # Who moves the high watermark from now on: one of ``MARK_*``.

@@ -235,10 +235,9 @@ cdef bint flushes_always(log_t *log) noexcept nogil:
     return log.settings.flushed and log.settings.flush_messages == NEVER and log.settings.flush_ms == NEVER
 
 
-cdef void log_appended(log_t *log) noexcept nogil:
+cdef void log_appended(log_t *log, bint awaited) noexcept nogil:
     cdef int64_t unflushed
     cdef int64_t dirty
-    cdef bint awaited
     log_wake(log)
     if log.flusher == NULL:
         return
@@ -249,7 +248,7 @@ cdef void log_appended(log_t *log) noexcept nogil:
         ask_for_flush(log, True, monotonic_ms() + log.settings.flush_ms)
     elif flushes_always(log):
         # Somebody waits for the flush, or will hurry it; until then more appends may share it.
-        awaited = kx_load32(&log.waiting) or log.notify != NULL
+        awaited = awaited or kx_load32(&log.waiting) or log.notify != NULL
         ask_for_flush(log, True, 0 if awaited else monotonic_ms() + UNAWAITED_FLUSH_MS)
     else:
         dirty = kx_load64(&log.end.position) - kx_load64(&log.written_back)

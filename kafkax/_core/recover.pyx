@@ -408,7 +408,7 @@ cdef int32_t log_load_folder(log_t *log, bint clean, int64_t recovery_point, int
     if not error:
         error = settle_marks(log, end, log_start_offset, flushed)
     if not error and flushed < end:
-        log_appended(log)
+        log_appended(log, False)
     return error
 
 
