@@ -13,10 +13,10 @@ from kafkax.net.dispatch import CloseConnection
 from kafkax.protocol.api import API_KEYS
 
 if TYPE_CHECKING:
+    from kafkax.broker.handlers.spec import Answer
     from kafkax.broker.services import Services
     from kafkax.net.connection import Connection
     from kafkax.protocol.headers import RequestHeader
-    from kafkax.protocol.message import Message
 
 __all__ = ["Router"]
 
@@ -59,9 +59,9 @@ class Router:
         answer = handler.handle(RequestContext(self._services, version, header.client_id, connection), request)
         if isawaitable(answer):
             return _encoded(answer, version)
-        return None if answer is None else answer.encode(version)
+        return answer if answer is None or isinstance(answer, bytes) else answer.encode(version)
 
 
-async def _encoded(answer: Awaitable[Message | None], version: int) -> bytes | None:
+async def _encoded(answer: Awaitable[Answer], version: int) -> bytes | None:
     message = await answer
-    return None if message is None else message.encode(version)
+    return message if message is None or isinstance(message, bytes) else message.encode(version)

@@ -6,6 +6,7 @@ Versions are those that this codec can read and write.  What a broker serves is 
 from __future__ import annotations
 
 import re
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -42,15 +43,17 @@ class ApiKey(NamedTuple):
 
     def request_type(self) -> type[Request]:
         """The request's class; imports its module."""
-        return cast("type[Request]", self._message("Request"))
+        return cast("type[Request]", _message(self.name, "Request"))
 
     def response_type(self) -> type[Response]:
         """The response's class; imports its module."""
-        return cast("type[Response]", self._message("Response"))
+        return cast("type[Response]", _message(self.name, "Response"))
 
-    def _message(self, suffix: str) -> object:
-        module = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", self.name).lower()
-        return getattr(import_module(f"kafkax.protocol.messages.{module}"), self.name + suffix)
+
+@cache
+def _message(name: str, suffix: str) -> object:
+    module = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+    return getattr(import_module(f"kafkax.protocol.messages.{module}"), name + suffix)
 
 
 API_KEYS: dict[int, ApiKey] = {

@@ -8,6 +8,7 @@ version than 4 is answered in version 0 with UNSUPPORTED_VERSION (KIP-511), so t
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from kafkax.broker.handlers.spec import RequestContext, Spec
 from kafkax.errors import ErrorCode
@@ -18,13 +19,19 @@ SPEC = Spec(key=18, min_version=0, max_version=4, before_authentication=True)
 _SOFTWARE = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?\Z")
 
 
-def handle(context: RequestContext, request: ApiVersionsRequest) -> ApiVersionsResponse:
+def handle(context: RequestContext, request: ApiVersionsRequest) -> ApiVersionsResponse | bytes:
     """Answer with the served range of every registered API."""
     if context.version >= 3 and not (
         _SOFTWARE.match(request.client_software_name) and _SOFTWARE.match(request.client_software_version)
     ):
         return ApiVersionsResponse(error_code=ErrorCode.INVALID_REQUEST)
-    return ApiVersionsResponse(api_keys=served())
+    return encoded(context.version)
+
+
+@cache
+def encoded(version: int) -> bytes:
+    """The answer in this version, which is the same for everybody as long as the broker runs."""
+    return ApiVersionsResponse(api_keys=served()).encode(version)
 
 
 def unsupported() -> ApiVersionsResponse:

@@ -1,7 +1,8 @@
 """What every handler module declares: ``SPEC`` beside a function ``handle(context, request)``.
 
 ``handle`` is a plain function where the answer needs no waiting, and a coroutine function where it does.  It gets the decoded
-request and returns the response message, or ``None`` where the protocol has no answer (Produce with acks=0).
+request and returns the response message (or its bytes in the request's version, where it is always the same), or ``None``
+where the protocol has no answer (Produce with acks=0).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Handler", "RequestContext", "Spec"]
 
-Answer: TypeAlias = "Message | None"
+Answer: TypeAlias = "Message | bytes | None"
 
 
 @dataclass(frozen=True)
