@@ -16,8 +16,8 @@ from kafkax._core.epochs cimport epochs_assign, epochs_store
 from kafkax._core.log cimport Log, aborted_list, append_result, origin_of, raise_append
 from kafkax._core.logstate cimport (
     ORIGIN_CLIENT, ORIGIN_COORDINATOR, READ_COMMITTED, READ_LOG_END, READ_UNCOMMITTED, WAIT_HIGH_WATERMARK, WAIT_LAST_STABLE,
-    WAIT_LOG_END, log_appended, log_fail, log_failed, log_release, log_retain, log_set_high_watermark, log_set_mark_mode, log_unwait,
-    log_wait, log_wake_all, read_result_release,
+    WAIT_LOG_END, log_appended, log_fail, log_failed, log_release, log_retain, log_set_high_watermark, log_set_mark_mode,
+    log_unwait, log_wait, log_wake_all, read_result_release,
 )
 from kafkax._core.lookup cimport log_marks, log_read
 from kafkax._core.notify cimport NotifyQueue, notify_push, notify_release, notify_retain
