@@ -60,8 +60,6 @@ _KEYS = {
         _Key("error_cb", "*", "function", None),
         _Key("acks", "P", int, -1, (-1, 1)),
         _Key("enable.idempotence", "P", bool, None),
-        _Key("transactional.id", "P", str, None),
-        _Key("transaction.timeout.ms", "P", int, 60_000, (1000, _INT)),
         _Key("linger.ms", "P", float, 5.0, (0, 900_000)),
         _Key("batch.size", "P", int, 1_000_000, (1, _INT)),
         _Key("batch.num.messages", "P", int, 10_000, (1, 1_000_000)),
@@ -78,8 +76,7 @@ _KEYS = {
         ),
         _Key("group.id", "C", str, None),
         _Key("group.instance.id", "C", str, None),
-        _Key("group.protocol", "C", str, "classic", ("classic", "consumer")),
-        _Key("group.remote.assignor", "C", str, None),
+        _Key("group.protocol", "C", str, "classic", ("classic",)),
         _Key(
             "partition.assignment.strategy",
             "C",
@@ -263,7 +260,6 @@ def _address(text: str) -> tuple[str, int]:
 
 def _check_producer(config: ClientConfig) -> None:
     wanted = config["enable.idempotence"]
-    transactional = config["transactional.id"] is not None
     hindrance = None
     if config["acks"] != -1:
         hindrance = f"acks={config['acks']}; it needs all"
@@ -271,10 +267,8 @@ def _check_producer(config: ClientConfig) -> None:
         hindrance = f"max.in.flight.requests.per.connection={config['max.in.flight.requests.per.connection']}; it needs 5 or less"
     elif config["retries"] == 0:
         hindrance = "retries=0; it needs at least 1"
-    if hindrance and (wanted or transactional):
-        raise ConfigError(f"{'transactional.id' if transactional else 'enable.idempotence'} contradicts {hindrance}")
-    if transactional and wanted is False:
-        raise ConfigError("transactional.id needs enable.idempotence, which is false")
+    if hindrance and wanted:
+        raise ConfigError(f"enable.idempotence contradicts {hindrance}")
     config["enable.idempotence"] = hindrance is None if wanted is None else wanted
     config["batch.size"] = min(config["batch.size"], config["message.max.bytes"])
 

@@ -307,9 +307,25 @@ class Sender:
                 TopicProduceData(name=name, topic_id=ids[name].topic_id, partition_data=data) for name, data in by_topic.items()
             ],
         )
+        if self._acks == 0:
+            self._send_unanswered(connection, version, request, batches)
+            return
         self._requests[node] = self._requests.get(node, 0) + 1
         future = connection.send_raw(ProduceRequest.api_key, version, request.encode_parts(version), self._cluster.timeout)
         future.add_done_callback(partial(self._answered, node, connection, version, batches))
+
+    def _send_unanswered(
+        self, connection: Connection, version: int, request: ProduceRequest, batches: list[tuple[_State, ProducedBatch]]
+    ) -> None:
+        """Send with acks=0: what is handed to the socket counts as delivered, its offset is not known."""
+        try:
+            connection.send_unanswered(ProduceRequest.api_key, version, request.encode_parts(version))
+        except KafkaError as error:
+            self._failed(batches, error)
+            return
+        for state, batch in batches:
+            state.in_flight.remove(batch)
+            self._report(batch)
 
     def _answered(
         self,

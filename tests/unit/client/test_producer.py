@@ -189,6 +189,22 @@ def test_an_error_in_a_callback_reaches_the_caller_and_loses_no_report(one: Fake
     assert seen == [b"0", b"1", b"2", b"3"]
 
 
+def test_without_acknowledgement_nothing_is_waited_for(one: FakeBroker) -> None:
+    def silent(request: Any, default: Any) -> None:
+        default()
+
+    one.handlers[PRODUCE] = silent
+    reports: list[Report] = []
+    with producer(one, acks=0) as p:
+        p.produce("t", b"x", on_delivery=lambda e, m: reports.append((e, m.offset())))
+        assert p.flush(5) == 0
+        end = time.monotonic() + 5
+        while not one.values() and time.monotonic() < end:
+            time.sleep(0.01)
+    assert reports == [(None, None)]
+    assert one.values() == [b"x"]
+
+
 def test_after_close_and_after_fork_it_says_why(one: FakeBroker) -> None:
     p = producer(one)
     read, write = os.pipe()
