@@ -218,7 +218,7 @@ class Server:
         config = self.config
         names = [name for name in ReactorSettings.__dataclass_fields__ if name.replace("_", ".") in config]
         reactor = Reactor(registry, ReactorSettings(**{name: config[name.replace("_", ".")] for name in names}))
-        ports = {e.name: reactor.listen(e.host, e.port, e.name) for e in config.listeners}
+        ports = {e.name: _listen(reactor, e) for e in config.listeners}
         self.endpoints = [e._replace(port=e.port or ports[e.name]) for e in config.advertised_listeners]
         return reactor
 
@@ -285,6 +285,14 @@ def _raise_file_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _listen(reactor: Reactor, endpoint: Endpoint) -> int:
+    """Open a listener; its port."""
+    try:
+        return reactor.listen(endpoint.host, endpoint.port, endpoint.name)
+    except OSError as error:
+        raise ConfigError(f"listeners: {endpoint} cannot be opened: {error.strerror or error}") from error
 
 
 def _log_to_stderr() -> None:
