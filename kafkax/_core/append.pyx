@@ -16,7 +16,7 @@ from kafkax._core.batch cimport (
     batch_walk, record_rules_t, walk_t,
 )
 from kafkax._core.codes cimport (
-    CORE_END, CORE_HANDOFF, ERR_CORRUPT_MESSAGE, ERR_INVALID_RECORD, ERR_INVALID_TIMESTAMP, ERR_KAFKA_STORAGE_ERROR,
+    CORE_END, CORE_HANDOFF, CORE_NO_MEMORY, ERR_CORRUPT_MESSAGE, ERR_INVALID_RECORD, ERR_INVALID_TIMESTAMP, ERR_KAFKA_STORAGE_ERROR,
     ERR_MESSAGE_TOO_LARGE, ERR_OFFSET_OUT_OF_RANGE, ERR_RECORD_LIST_TOO_LARGE, ERR_UNSUPPORTED_COMPRESSION_TYPE, OK,
 )
 from kafkax._core.crc32c cimport crc32c_update
@@ -24,6 +24,7 @@ from kafkax._core.cursor cimport kx_be64, kx_put16, kx_put32, kx_put64
 from kafkax._core.epochs cimport epochs_assign, epochs_latest, epochs_store
 from kafkax._core.files cimport offset_name, open_in, wall_ms, write_all
 from kafkax._core.index cimport index_full
+from kafkax._core.inflate cimport inflate_walk
 from kafkax._core.logstate cimport (
     ORIGIN_CLIENT, ORIGIN_COORDINATOR, log_active, log_add_segment, log_appended, log_fail, log_failed, log_publish_end,
 )
@@ -103,16 +104,18 @@ cdef void make_rules(log_t *log, int64_t now_ms, record_rules_t *rules) noexcept
 
 
 cdef int32_t check_records(log_t *log, plan_t *plan, walk_t *walk, append_result_t *out) noexcept nogil:
-    """Look at every record of a client's batch; compressed ones belong to the control plane."""
+    """Look at every record of a client's batch."""
     cdef record_rules_t rules
     cdef int32_t code
     make_rules(log, plan.now_ms, &rules)
-    if batch_compressed(&plan.batch):
-        if not log.settings.trust_compressed:
-            return CORE_HANDOFF
-        walk.max_timestamp = plan.batch.max_timestamp
+    if not batch_compressed(&plan.batch):
+        code = batch_walk(plan.records, &plan.batch, &rules, walk)
+    elif log.settings.trust_compressed:
         return OK
-    code = batch_walk(plan.records, &plan.batch, &rules, walk)
+    else:
+        code = inflate_walk(plan.records, &plan.batch, &rules, log.settings.decompressed_max_bytes, walk)
+        if code == CORE_NO_MEMORY:
+            code = CORE_HANDOFF
     if code == OK and walk.error_count:
         out.record_error_count = walk.error_count
         out.record_error_index = walk.error_index

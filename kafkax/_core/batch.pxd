@@ -96,6 +96,11 @@ cdef int32_t records_walk(const uint8_t *at, const uint8_t *end, const batch_t *
 # Read one record and move ``at`` behind it; 0 or ERR_INVALID_RECORD.
 cdef int32_t record_next(const uint8_t **at, const uint8_t *end, record_t *out) noexcept nogil
 
+# Begin a walk, and account for the record at ``index`` of the batch; 0 or ERR_INVALID_RECORD.
+cdef void walk_begin(walk_t *walk) noexcept nogil
+cdef int32_t walk_step(const record_t *record, int32_t index, const batch_t *batch, const record_rules_t *rules,
+                       walk_t *walk) noexcept nogil
+
 cdef inline bint batch_compressed(const batch_t *batch) noexcept nogil:
     return batch.attributes & CODEC_MASK != 0
 

@@ -24,10 +24,16 @@ def read_header(data: Buffer) -> BatchHeader:
     """Header of the batch at the start of ``data``. Raises KafkaError CORRUPT_MESSAGE when its size or checksum is wrong."""
 
 def validate_records(
-    data: Buffer, *, need_key: bool = False, min_timestamp: int | None = None, max_timestamp: int | None = None
+    data: Buffer,
+    *,
+    need_key: bool = False,
+    min_timestamp: int | None = None,
+    max_timestamp: int | None = None,
+    limit: int = 256 << 20,
 ) -> list[tuple[int, str]]:
-    """Walk the records of one uncompressed batch.
+    """Walk the records of one batch, of which at most ``limit`` bytes are decompressed.
 
     Returns (index of the record in the batch, ``"key"`` or ``"timestamp"``) for each record that breaks a rule: no key although
-    ``need_key``, a timestamp outside the bounds. Raises KafkaError INVALID_RECORD when the records do not parse.
+    ``need_key``, a timestamp outside the bounds. Raises KafkaError INVALID_RECORD when the records do not parse, and
+    what decompression raises.
     """

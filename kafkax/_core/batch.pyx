@@ -244,26 +244,37 @@ def read_header(const uint8_t[::1] data not None):
                        b.base_sequence, b.count, b.crc, b.attributes, b.producer_epoch)
 
 
-def validate_records(const uint8_t[::1] data not None, *, bint need_key=False, min_timestamp=None, max_timestamp=None):
+def validate_records(const uint8_t[::1] data not None, *, bint need_key=False, min_timestamp=None, max_timestamp=None,
+                     int64_t limit=256 << 20):
     cdef batch_t batch
     cdef record_t record
     cdef record_rules_t rules
     cdef walk_t walk
     cdef const uint8_t *at
+    cdef const uint8_t *end
     cdef int32_t index
+    cdef bytes body
     cdef int64_t size = check_first(data, &batch)
     rules.need_key = need_key
     rules.check_timestamp = min_timestamp is not None or max_timestamp is not None
     rules.min_timestamp = LOWEST if min_timestamp is None else min_timestamp
     rules.max_timestamp = (1 << 63) - 1 if max_timestamp is None else max_timestamp
     at = &data[0] + BATCH_HEADER
+    end = &data[0] + size
+    if batch_compressed(&batch):
+        # Imported late: that module builds on this one.
+        from kafkax._core.inflate import decompress
+
+        body = decompress(batch.attributes & CODEC_MASK, data[BATCH_HEADER:size], limit)
+        at = body
+        end = at + len(body)
     errors = []
     for index in range(batch.count):
         walk_begin(&walk)
-        if record_next(&at, &data[0] + size, &record) != OK or walk_step(&record, index, &batch, &rules, &walk) != OK:
+        if record_next(&at, end, &record) != OK or walk_step(&record, index, &batch, &rules, &walk) != OK:
             raise KafkaError(ErrorCode.INVALID_RECORD, f"record {index} of {batch.count} does not parse")
         if walk.error_count:
             errors.append((index, "key" if walk.error_kind == RECORD_ERROR_NO_KEY else "timestamp"))
-    if at != &data[0] + size:
+    if at != end:
         raise KafkaError(ErrorCode.INVALID_RECORD, f"bytes follow the {batch.count} records that the batch declares")
     return errors

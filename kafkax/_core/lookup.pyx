@@ -7,13 +7,14 @@ from libc.string cimport memset
 from kafkax._core.aborted cimport aborted_collect, aborted_entry_t
 from kafkax._core.atomics cimport kx_load32, kx_load64
 from kafkax._core.batch cimport (
-    ATTRIBUTE_LOG_APPEND_TIME, BATCH_HEADER, batch_check, batch_compressed, batch_t, record_next, record_t,
+    ATTRIBUTE_LOG_APPEND_TIME, BATCH_HEADER, CODEC_MASK, batch_check, batch_compressed, batch_t, record_next, record_t,
 )
 from kafkax._core.codes cimport (
     CORE_END, CORE_INDEX_WRONG, CORE_IO_ERROR, ERR_KAFKA_STORAGE_ERROR, ERR_OFFSET_OUT_OF_RANGE, OK,
 )
 from kafkax._core.files cimport read_up_to
 from kafkax._core.index cimport time_index_floor
+from kafkax._core.inflate cimport inflate_begin, inflate_end, inflate_record, inflater_t
 from kafkax._core.logstate cimport (
     READ_COMMITTED, READ_LOG_END, aborted_t, log_fail, log_failed, log_segment_after, log_segment_for,
     log_segment_index, mark_t,
@@ -196,31 +197,40 @@ cdef int32_t log_aborted(log_t *log, int64_t first, int64_t end, aborted_list_t 
     return OK if code == OK or code == 1 else ERR_KAFKA_STORAGE_ERROR
 
 
-cdef int32_t in_records(const uint8_t *data, const batch_t *batch, int64_t timestamp, int64_t least_offset,
+cdef int32_t in_records(const uint8_t *data, const batch_t *batch, int64_t timestamp, int64_t least_offset, int64_t limit,
                         moment_t *out) noexcept nogil:
     """First record of the batch with a timestamp >= ``timestamp`` and an offset >= ``least_offset``; OK or CORE_END."""
     cdef const uint8_t *at = data + BATCH_HEADER
+    cdef inflater_t *inflater = NULL
     cdef record_t record
-    cdef int64_t moment
-    cdef int32_t _record
+    cdef int32_t code = OK
     out.leader_epoch = batch.leader_epoch
-    if batch.attributes & ATTRIBUTE_LOG_APPEND_TIME or batch_compressed(batch):
-        # Compressed: the first offset is right or early, never late, so that no record is missed.
+    record.timestamp_delta = 0
+    record.offset_delta = 0
+    if batch_compressed(batch):
+        code = inflate_begin(batch.attributes & CODEC_MASK, at, batch.size - BATCH_HEADER, limit, &inflater)
+    if batch.attributes & ATTRIBUTE_LOG_APPEND_TIME or code != OK:
+        # One timestamp for all, or out of reach: the first offset is right or early, never late, so that no record is missed.
         out.timestamp = batch.max_timestamp
         out.offset = batch.base_offset if batch.base_offset > least_offset else least_offset
+        if inflater != NULL:
+            inflate_end(inflater)
         return OK
-    for _record in range(batch.count):
-        if record_next(&at, data + batch.size, &record) != OK:
-            return CORE_END
-        moment = <int64_t>(<uint64_t>batch.base_timestamp + <uint64_t>record.timestamp_delta)
-        if moment >= timestamp and batch.base_offset + record.offset_delta >= least_offset:
-            out.timestamp = moment
-            out.offset = batch.base_offset + record.offset_delta
-            return OK
-    return CORE_END
+    while code == OK:
+        if inflater != NULL:
+            code = inflate_record(inflater, &record)
+        else:
+            code = record_next(&at, data + batch.size, &record)
+        out.timestamp = <int64_t>(<uint64_t>batch.base_timestamp + <uint64_t>record.timestamp_delta)
+        out.offset = batch.base_offset + record.offset_delta
+        if code == OK and out.timestamp >= timestamp and out.offset >= least_offset:
+            break
+    if inflater != NULL:
+        inflate_end(inflater)
+    return OK if code == OK else CORE_END
 
 
-cdef int32_t in_batch(segment_t *segment, const found_t *found, int64_t timestamp, int64_t least_offset,
+cdef int32_t in_batch(segment_t *segment, const found_t *found, int64_t timestamp, int64_t least_offset, int64_t limit,
                       moment_t *out) noexcept nogil:
     cdef batch_t batch
     cdef uint8_t *data = <uint8_t *>malloc(found.size)
@@ -229,7 +239,7 @@ cdef int32_t in_batch(segment_t *segment, const found_t *found, int64_t timestam
         return code
     if read_up_to(segment_fd(segment), data, found.size, found.position) == found.size:
         if batch_check(data, found.size, &batch) == OK:
-            code = in_records(data, &batch, timestamp, least_offset, out)
+            code = in_records(data, &batch, timestamp, least_offset, limit, out)
     free(data)
     return code
 
@@ -245,7 +255,7 @@ cdef int32_t in_segment(log_t *log, segment_t *segment, int64_t timestamp, momen
     code = log_find(log, segment, begin if begin > least else least, limit, &found)
     while code == OK:
         if found.max_timestamp >= timestamp:
-            code = in_batch(segment, &found, timestamp, least, out)
+            code = in_batch(segment, &found, timestamp, least, log.settings.decompressed_max_bytes, out)
             if code != CORE_END:
                 return code
         code = segment_batch_at(segment, found.position + found.size, limit, &found)
