@@ -36,4 +36,5 @@ cdef int32_t inflate_more(inflater_t *inflater) noexcept nogil
 cdef int32_t inflate_record(inflater_t *inflater, record_t *out) noexcept nogil
 
 # ``batch_walk`` of a compressed batch: 0, ERR_INVALID_RECORD, or one of the codes above.
-cdef int32_t inflate_walk(const uint8_t *data, const batch_t *batch, const record_rules_t *rules, int64_t limit, walk_t *out) noexcept nogil
+cdef int32_t inflate_walk(const uint8_t *data, const batch_t *batch, const record_rules_t *rules, int64_t limit,
+                          walk_t *out) noexcept nogil

@@ -1,8 +1,8 @@
 """Decompression of record batches without the GIL."""
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcmp, memcpy, memmove, memset
+from libc.string cimport memcmp, memcpy, memmove
 from kafkax._core.atomics cimport kx_load32, kx_store32
 from kafkax._core.batch cimport BATCH_HEADER, CODEC_MASK, record_next, walk_begin, walk_step
 from kafkax._core.codes cimport (
@@ -137,7 +137,8 @@ cdef void open_zstd() noexcept nogil:
     libraries.zstd_is_error = <is_error_t>dlsym(library, "ZSTD_isError")
     libraries.zstd_error_code = <error_code_t>dlsym(library, "ZSTD_getErrorCode")
     libraries.have[ZSTD] = (libraries.zstd_new != NULL and libraries.zstd_run != NULL and libraries.zstd_reset != NULL
-                            and libraries.zstd_set != NULL and libraries.zstd_is_error != NULL and libraries.zstd_error_code != NULL)
+                            and libraries.zstd_set != NULL
+                            and libraries.zstd_is_error != NULL and libraries.zstd_error_code != NULL)
 
 
 cdef bint codec_available(int32_t codec) noexcept nogil:
@@ -313,7 +314,8 @@ cdef int32_t step_zstd(inflater_t *inflater) noexcept nogil:
 cdef int32_t step_lz4(inflater_t *inflater) noexcept nogil:
     cdef size_t taken = inflater.input_end - inflater.input
     cdef size_t made = inflater.room - inflater.have
-    cdef size_t code = libraries.lz4_run(inflater.states[LZ4], inflater.buffer + inflater.have, &made, inflater.input, &taken, NULL)
+    cdef size_t code = libraries.lz4_run(inflater.states[LZ4], inflater.buffer + inflater.have, &made, inflater.input, &taken,
+                                         NULL)
     if libraries.lz4_is_error(code):
         return ERR_CORRUPT_MESSAGE
     inflater.input += taken
@@ -477,11 +479,13 @@ cdef int32_t inflate_record(inflater_t *inflater, record_t *out) noexcept nogil:
             return code
 
 
-cdef int32_t inflate_walk(const uint8_t *data, const batch_t *batch, const record_rules_t *rules, int64_t limit, walk_t *out) noexcept nogil:
+cdef int32_t inflate_walk(const uint8_t *data, const batch_t *batch, const record_rules_t *rules, int64_t limit,
+                          walk_t *out) noexcept nogil:
     cdef inflater_t *inflater
     cdef record_t record
     cdef int32_t index
-    cdef int32_t code = inflate_begin(batch.attributes & CODEC_MASK, data + BATCH_HEADER, batch.size - BATCH_HEADER, limit, &inflater)
+    cdef int32_t code = inflate_begin(batch.attributes & CODEC_MASK, data + BATCH_HEADER, batch.size - BATCH_HEADER, limit,
+                                      &inflater)
     if code != OK:
         return code
     walk_begin(out)

@@ -1,0 +1,1 @@
+"""Loops over the data plane's own entry points, for benchmarks."""
