@@ -25,11 +25,14 @@ cdef struct inflater_t:
     # The library's state for each codec, by codec id.
     void *states[5]
 
+# Whether this machine can decompress the codec here.
+cdef bint inflate_available(int32_t codec) noexcept nogil
+
 # Begin to decompress; 0, CORE_HANDOFF (no library, unknown codec) or CORE_NO_MEMORY. End it by ``inflate_end``.
 cdef int32_t inflate_begin(int32_t codec, const uint8_t *data, size_t size, int64_t limit, inflater_t **out) noexcept nogil
 cdef void inflate_end(inflater_t *inflater) noexcept nogil
 
-# Decompress some more behind ``have``: 0, CORE_END, ERR_CORRUPT_MESSAGE, ERR_MESSAGE_TOO_LARGE, CORE_HANDOFF, CORE_NO_MEMORY.
+# Decompress some more behind ``have``: 0, CORE_END, ERR_CORRUPT_MESSAGE, ERR_MESSAGE_TOO_LARGE, CORE_NO_MEMORY.
 cdef int32_t inflate_more(inflater_t *inflater) noexcept nogil
 
 # The next record of the stream, in place until the next call: as above, and ERR_INVALID_RECORD.

@@ -36,10 +36,9 @@ cdef enum:
     GZIP_WINDOW_BITS = 31
     LZ4F_VERSION = 100
     ZSTD_WINDOW_LOG_MAX = 100
-    # Levels up to 19 stay below; a larger window would be memory that a few bytes of a header claim.
-    LARGEST_WINDOW_LOG = 23
+    # zstd's own default. What a header claims is address space only: memory comes with bytes produced, which are bounded.
+    LARGEST_WINDOW_LOG = 27
     ZSTD_RESET_SESSION = 1
-    ZSTD_WINDOW_TOO_LARGE = 16
 
 # The libraries' own types, as their stable binary interfaces lay them out.
 cdef struct z_stream:
@@ -76,7 +75,6 @@ ctypedef size_t (*zstd_run_t)(void *, zstd_out *, zstd_in *) noexcept nogil
 ctypedef size_t (*zstd_reset_t)(void *, int) noexcept nogil
 ctypedef size_t (*zstd_set_t)(void *, int, int) noexcept nogil
 ctypedef unsigned int (*is_error_t)(size_t) noexcept nogil
-ctypedef int (*error_code_t)(size_t) noexcept nogil
 ctypedef size_t (*lz4_new_t)(void **, unsigned int) noexcept nogil
 ctypedef size_t (*lz4_run_t)(void *, void *, size_t *, const void *, size_t *, const void *) noexcept nogil
 ctypedef void (*lz4_reset_t)(void *) noexcept nogil
@@ -92,7 +90,6 @@ cdef struct libraries_t:
     zstd_reset_t zstd_reset
     zstd_set_t zstd_set
     is_error_t zstd_is_error
-    error_code_t zstd_error_code
     lz4_new_t lz4_new
     lz4_run_t lz4_run
     lz4_reset_t lz4_reset
@@ -135,13 +132,12 @@ cdef void open_zstd() noexcept nogil:
     libraries.zstd_reset = <zstd_reset_t>dlsym(library, "ZSTD_DCtx_reset")
     libraries.zstd_set = <zstd_set_t>dlsym(library, "ZSTD_DCtx_setParameter")
     libraries.zstd_is_error = <is_error_t>dlsym(library, "ZSTD_isError")
-    libraries.zstd_error_code = <error_code_t>dlsym(library, "ZSTD_getErrorCode")
     libraries.have[ZSTD] = (libraries.zstd_new != NULL and libraries.zstd_run != NULL and libraries.zstd_reset != NULL
                             and libraries.zstd_set != NULL
-                            and libraries.zstd_is_error != NULL and libraries.zstd_error_code != NULL)
+                            and libraries.zstd_is_error != NULL)
 
 
-cdef bint codec_available(int32_t codec) noexcept nogil:
+cdef bint inflate_available(int32_t codec) noexcept nogil:
     if codec < GZIP or codec > ZSTD:
         return False
     if not kx_load32(&libraries.opened):
@@ -207,7 +203,7 @@ cdef bint is_xerial(const uint8_t *data, size_t size) noexcept nogil:
 
 cdef int32_t inflate_begin(int32_t codec, const uint8_t *data, size_t size, int64_t limit, inflater_t **out) noexcept nogil:
     cdef inflater_t *inflater
-    if not codec_available(codec):
+    if not inflate_available(codec):
         return CORE_HANDOFF
     inflater = take_inflater()
     if inflater == NULL:
@@ -303,7 +299,7 @@ cdef int32_t step_zstd(inflater_t *inflater) noexcept nogil:
     target.at = 0
     code = libraries.zstd_run(inflater.states[ZSTD], &target, &source)
     if libraries.zstd_is_error(code):
-        return CORE_HANDOFF if libraries.zstd_error_code(code) == ZSTD_WINDOW_TOO_LARGE else ERR_CORRUPT_MESSAGE
+        return ERR_CORRUPT_MESSAGE
     inflater.input += source.at
     inflater.have += target.at
     if code == 0 and inflater.input == inflater.input_end:
@@ -505,7 +501,7 @@ cdef int32_t inflate_walk(const uint8_t *data, const batch_t *batch, const recor
 
 
 def available(int32_t codec):
-    return codec_available(codec)
+    return inflate_available(codec)
 
 
 def decompress(int32_t codec, const uint8_t[::1] data not None, int64_t limit):
@@ -525,8 +521,6 @@ def decompress(int32_t codec, const uint8_t[::1] data not None, int64_t limit):
     inflate_end(inflater)
     if code == CORE_NO_MEMORY:
         raise MemoryError
-    if code == CORE_HANDOFF:
-        raise KafkaError(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, "the zstd window is larger than 8 MiB")
     if code != CORE_END:
         raise KafkaError(ErrorCode(code), f"{data.shape[0]} bytes of codec {codec} do not decompress within {limit} bytes")
     return b"".join(parts)

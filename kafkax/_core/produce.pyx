@@ -35,6 +35,7 @@ from kafkax._core.fields cimport (
     write_no_text,
     write_text,
 )
+from kafkax._core.inflate cimport inflate_available
 from kafkax._core.logstate cimport WAIT_HIGH_WATERMARK, append_result_t, waiter_t
 from kafkax._core.mailbox cimport wake_parked
 from kafkax._core.network cimport (
@@ -260,7 +261,7 @@ cdef bint ordinary(part_t *part) noexcept nogil:
     codec = attributes & CODEC_MASK
     if part.partition.log.settings.compression >= 0 and part.partition.log.settings.compression != codec:
         return False
-    if codec and not part.partition.log.settings.trust_compressed:
+    if codec and not part.partition.log.settings.trust_compressed and not inflate_available(codec):
         return False
     return not (attributes & TRANSACTIONAL and part.partition.log.settings.verify_transactions)
 

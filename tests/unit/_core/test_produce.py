@@ -153,7 +153,7 @@ def test_a_partition_that_is_not_led_here_is_handed_over(tmp_path: Path) -> None
 def test_records_that_the_core_does_not_look_into_are_handed_over_before_their_neighbours_are_appended(tmp_path: Path) -> None:
     with serving(tmp_path) as (topics, broker):
         topics.add("t")
-        topics.add("t", 1)
+        topics.add("t", 1, compression=0)
         client = broker.client()
         client.send(encode(produce(topics, {("t", 0): batch(b"a"), ("t", 1): batch(b"b" * 99, compression="gzip")}), 9))
         broker.echo(broker.handed(1)[0])
@@ -163,7 +163,7 @@ def test_records_that_the_core_does_not_look_into_are_handed_over_before_their_n
 
 def test_batches_do_not_overtake_those_that_were_handed_over(tmp_path: Path) -> None:
     with serving(tmp_path) as (topics, broker):
-        partition = topics.add("t")
+        partition = topics.add("t", compression=0)
         client = broker.client()
         client.send(encode(produce(topics, {("t", 0): batch(b"1" * 99, compression="gzip")}), 9, 1))
         client.send(encode(produce(topics, {("t", 0): batch(b"2")}), 9, 2))
