@@ -7,7 +7,6 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
 from kafkax._core.batch cimport BATCH_HEADER, record_next, record_t
-from kafkax._core.cursor cimport kx_put32
 from kafkax._core.murmur2 cimport murmur2_hash
 from kafkax._core.produced cimport ProducedBatch
 
@@ -182,8 +181,8 @@ cdef class Accumulator:
         cdef int32_t chosen = partition
         if self.refused is not None:
             raise self.refused
-        kept_key = hold(key, &keys)
-        kept_value = hold(value, &values)
+        _kept_key = hold(key, &keys)
+        _kept_value = hold(value, &values)
         if headers is not None:
             raw = encode_headers(headers, &header_count)
         size = max(keys.size, 0) + max(values.size, 0) + (len(raw) if raw is not None else 0)
