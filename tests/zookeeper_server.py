@@ -40,7 +40,7 @@ class ZooKeeperServer:
         self._config = folder / "zoo.cfg"
         self._config.write_text(
             f"dataDir={folder / 'data'}\nclientPort={self.port}\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n"
-            f"tickTime={tick_ms}\nmaxClientCnxns=0\n"
+            f"tickTime={tick_ms}\nmaxSessionTimeout=60000\nmaxClientCnxns=0\n"
         )
         self._process: subprocess.Popen[bytes] | None = None
         self.start()

@@ -13,7 +13,7 @@ from kafkax.broker.handlers.api_versions import handle, served
 from kafkax.broker.handlers.spec import RequestContext
 from kafkax.errors import ErrorCode
 from kafkax.protocol.api import API_KEYS
-from kafkax.protocol.messages.api_versions import ApiVersionsRequest
+from kafkax.protocol.messages.api_versions import ApiVersionsRequest, ApiVersionsResponse
 
 
 def test_every_module_of_the_package_is_registered() -> None:
@@ -38,4 +38,5 @@ def test_api_versions_is_derived_from_the_list() -> None:
 def test_clients_name_their_software_by_the_rules_of_kip_511(name: str, valid: bool) -> None:
     context = RequestContext(None, 3, None, None)  # type: ignore[arg-type]
     answer = handle(context, ApiVersionsRequest(client_software_name=name, client_software_version="1.0"))
-    assert answer.error_code == (ErrorCode.NONE if valid else ErrorCode.INVALID_REQUEST)
+    decoded = ApiVersionsResponse.decode(answer, 3) if isinstance(answer, bytes) else answer
+    assert decoded.error_code == (ErrorCode.NONE if valid else ErrorCode.INVALID_REQUEST)

@@ -29,7 +29,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def settings(server):
-    return ZooKeeperSettings(f"{server.address}/{uuid4().hex}", session_timeout_ms=4000)
+    return ZooKeeperSettings(f"{server.address}/{uuid4().hex}", session_timeout_ms=10_000)
 
 
 class Watched:
