@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from kafkax.cluster.topic_admin import INTERNAL_TOPICS as COORDINATED_TOPICS
 from kafkax.config import BrokerConfig, TopicConfig
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.model import valid_topic_name
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["INTERNAL_TOPICS", "Services"]
 
-INTERNAL_TOPICS = frozenset({"__consumer_offsets", "__transaction_state", "__share_group_state"})
+INTERNAL_TOPICS = COORDINATED_TOPICS | {"__share_group_state"}
 """Topics that brokers keep their own state in; clients may read them."""
 
 
