@@ -164,8 +164,9 @@ cdef ssize_t read_socket(connection_t *connection, iovec *places, int32_t count)
     while got < 0 and errno == EINTR:
         got = readv(connection.fd, places, count)
     if got > 0:
-        # A short read emptied the socket; what comes later raises a new edge.
-        connection.readable = <size_t>got == asked
+        # A short read emptied the socket, and what comes later raises a new edge; the end of the stream may have shared
+        # the edge that led here.
+        connection.readable = <size_t>got == asked or connection.hung_up
         kx_count64(&connection.thread.counters.bytes_in, got)
         connection.progress += got
         if connection.progress >= PROGRESS:

@@ -118,6 +118,8 @@ cdef struct connection_t:
     int32_t readable
     # The socket may hold more than was read.
     int32_t writable
+    int32_t hung_up
+    # The peer's end of the stream is on its way: read on until it is met.
     int32_t ended
     # The peer sends nothing more.
     int32_t broken

@@ -169,6 +169,8 @@ cdef void note_event(network_thread_t *thread, epoll_event *event) noexcept nogi
     connection = <connection_t *>event.data.ptr
     if event.events & <uint32_t>(EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR):
         connection.readable = 1
+    if event.events & <uint32_t>(EPOLLRDHUP | EPOLLHUP):
+        connection.hung_up = 1
     if event.events & <uint32_t>EPOLLOUT:
         connection.writable = 1
     if event.events & <uint32_t>(EPOLLERR | EPOLLHUP):

@@ -1,6 +1,9 @@
 """Bytes of consecutive answers go out in one ``sendmsg``; a slice of a log file follows by ``sendfile``.
 
-``MSG_MORE`` on what stands before a slice lets header and data leave in the same packet."""
+``MSG_MORE`` on what stands before a slice lets header and data leave in the same packet.
+
+Only EAGAIN says that the socket is full and that an edge of epoll will follow. A short count doesn't: ``sendfile`` may have
+been interrupted, and who waits for an edge then waits for ever."""
 
 from libc.errno cimport EAGAIN, EINTR, EIO, errno
 from libc.stdint cimport int32_t, int64_t
@@ -62,18 +65,15 @@ cdef void advance(connection_t *connection, size_t sent) noexcept nogil:
 
 
 cdef int32_t send_bytes(connection_t *connection) noexcept nogil:
-    """0: all that was gathered left; EAGAIN; or errno."""
+    """Send what lies before the next slice or pending answer, or a part of it; 0, EAGAIN, or errno."""
     cdef iovec pieces[IOV_COUNT]
     cdef msghdr message
     cdef bint slice_follows
     cdef ssize_t sent
-    cdef size_t want = 0
-    cdef int32_t at, count = gather(connection, pieces, &slice_follows)
+    cdef int32_t count = gather(connection, pieces, &slice_follows)
     if count == 0:
         advance(connection, 0)
         return 0
-    for at in range(count):
-        want += pieces[at].iov_len
     memset(&message, 0, sizeof(message))
     message.msg_iov = pieces
     message.msg_iovlen = count
@@ -85,7 +85,7 @@ cdef int32_t send_bytes(connection_t *connection) noexcept nogil:
     connection_touch(connection)
     kx_count64(&connection.thread.counters.bytes_out, sent)
     advance(connection, <size_t>sent)
-    return 0 if <size_t>sent == want else EAGAIN
+    return 0
 
 
 cdef void finish_slice(connection_t *connection, answer_t *answer) noexcept nogil:
@@ -127,7 +127,7 @@ cdef int32_t send_slice(connection_t *connection) noexcept nogil:
         return 0
     sent = sendfile(connection.fd, fd, &at, <size_t>size)
     if sent < 0:
-        return EAGAIN if errno == EINTR else errno
+        return 0 if errno == EINTR else errno
     if sent == 0:
         return EIO
     connection_touch(connection)
@@ -135,8 +135,7 @@ cdef int32_t send_slice(connection_t *connection) noexcept nogil:
     answer.slice_sent += sent
     if answer.slice_sent == cut.piece.length:
         finish_slice(connection, answer)
-        return 0
-    return 0 if sent == size else EAGAIN
+    return 0
 
 
 cdef bint at_slice(connection_t *connection) noexcept nogil:

@@ -60,7 +60,7 @@ def consume(bootstrap: str, topic: str, expected: int) -> Digest:
         bootstrap_servers=bootstrap,
         group_id=f"{topic}-readers",
         auto_offset_reset="earliest",
-        consumer_timeout_ms=20_000,
+        consumer_timeout_ms=60_000,  # longer than the client waits for one answer, which would be slow but no loss
         max_partition_fetch_bytes=4 << 20,
     )
     try:
