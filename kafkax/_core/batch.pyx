@@ -132,6 +132,13 @@ cdef inline bint plain_record(const uint8_t *at, const uint8_t *end, record_t *o
 
 
 cdef int32_t record_next(const uint8_t **at, const uint8_t *end, record_t *out) noexcept nogil:
+    if plain_record(at[0], end, out):
+        at[0] = out.end
+        return OK
+    return any_record(at, end, out)
+
+
+cdef int32_t any_record(const uint8_t **at, const uint8_t *end, record_t *out) noexcept nogil:
     cdef reader_t r = reader(at[0], end - at[0])
     cdef int32_t size = read_varint(&r)
     if r.bad or size < 0 or <size_t>size > remaining(&r):
@@ -198,9 +205,7 @@ cdef int32_t records_walk(const uint8_t *at, const uint8_t *end, const batch_t *
     cdef int32_t index
     walk_begin(out)
     for index in range(batch.count):
-        if plain_record(at, end, &record):
-            at = record.end
-        elif record_next(&at, end, &record) != OK:
+        if record_next(&at, end, &record) != OK:
             return ERR_INVALID_RECORD
         if walk_step(&record, index, batch, rules, out) != OK:
             return ERR_INVALID_RECORD

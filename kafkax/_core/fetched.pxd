@@ -27,5 +27,6 @@ cdef class FetchedBatch:
     cdef int64_t _append_time
     cdef int8_t _timestamp_type
 
+    cdef object _invalid(self)
     cdef int32_t _step(self, record_t *record) except -1
     cdef Message _message(self, const record_t *record)

@@ -3,27 +3,50 @@
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int32_t, int64_t, uint8_t
-from libc.string cimport memcpy, memset
 
 from kafkax._core.batch cimport ATTRIBUTE_LOG_APPEND_TIME, BATCH_HEADER, batch_read, batch_t, record_next, record_t
+from kafkax._core.columns cimport column_t, columns_fill, columns_measure, columns_t, totals_t
 from kafkax._core.message cimport TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, TIMESTAMP_NOT_AVAILABLE, Message
+
+from typing import NamedTuple
 
 from kafkax.errors import ErrorCode, KafkaError
 
 
-cdef struct column_t:
-    uint8_t *valid
-    int32_t *ends
-    uint8_t *data
-    int32_t size
+class Columns(NamedTuple):
+    rows: int
+    header_count: int
+    null_keys: int
+    null_values: int
+    null_header_values: int
+    offsets: bytes
+    timestamps: bytes
+    keys_valid: bytes
+    keys_ends: bytes
+    keys: bytes
+    values_valid: bytes
+    values_ends: bytes
+    values: bytes
+    headers_ends: bytes
+    names_valid: bytes
+    names_ends: bytes
+    names: bytes
+    header_values_valid: bytes
+    header_values_ends: bytes
+    header_values: bytes
 
 
-cdef inline void put(column_t *column, int32_t index, const uint8_t *data, int32_t size) noexcept nogil:
-    if size >= 0:
-        column.valid[index >> 3] |= <uint8_t>(1 << (index & 7))
-        memcpy(column.data + column.size, data, size)
-        column.size += size
-    column.ends[index + 1] = column.size
+cdef bytes room(int64_t size):
+    return PyBytes_FromStringAndSize(NULL, size)
+
+
+cdef object column(column_t *out, int32_t count, int64_t size, list buffers):
+    """Buffers of a column of bytes: validity, ends, data."""
+    valid, ends, data = bytes((count + 7) // 8), room(4 * (<int64_t>count + 1)), room(size)
+    out.valid = <uint8_t *>PyBytes_AS_STRING(valid)
+    out.ends = <int32_t *>PyBytes_AS_STRING(ends)
+    out.data = <uint8_t *>PyBytes_AS_STRING(data)
+    buffers += (valid, ends, data)
 
 
 cdef class FetchedBatch:
@@ -55,15 +78,18 @@ cdef class FetchedBatch:
         if self._held:
             PyBuffer_Release(&self._view)
 
+    cdef object _invalid(self):
+        return KafkaError(
+            ErrorCode.INVALID_RECORD,
+            f"{self.topic}-{self.partition}: a record of the batch at offset {self.base_offset} does not fit it",
+        )
+
     cdef int32_t _step(self, record_t *record) except -1:
         """Read the next record that is wanted; 0 at the end."""
         while self._left > 0:
             if record_next(&self._at, self._end, record):
                 self._left = 0
-                raise KafkaError(
-                    ErrorCode.INVALID_RECORD,
-                    f"{self.topic}-{self.partition}: a record of the batch at offset {self.base_offset} does not fit it",
-                )
+                raise self._invalid()
             self._left -= 1
             if self.base_offset + record.offset_delta >= self.position:
                 self.position = self.base_offset + record.offset_delta + 1
@@ -104,43 +130,31 @@ cdef class FetchedBatch:
         return taken
 
     def columns(self):
-        cdef record_t record
-        cdef const uint8_t *start = self._at
+        cdef totals_t totals
+        cdef columns_t out
+        cdef const uint8_t *at = self._at
+        cdef const uint8_t *end = self._end
         cdef int32_t left = self._left
-        cdef int64_t position = self.position
-        cdef int64_t key_bytes = 0
-        cdef int64_t value_bytes = 0
-        cdef int32_t count = 0
-        cdef int32_t index
-        cdef column_t keys
-        cdef column_t values
-        cdef int64_t *offsets
-        cdef int64_t *timestamps
-        while self._step(&record):
-            count += 1
-            key_bytes += max(record.key_size, 0)
-            value_bytes += max(record.value_size, 0)
-        self._at, self._left, self.position = start, left, position
-        bits = (count + 7) // 8
-        sizes = (8 * count, 8 * count, bits, 4 * (count + 1), key_bytes, bits, 4 * (count + 1), value_bytes)
-        buffers = [PyBytes_FromStringAndSize(NULL, size) for size in sizes]
-        offsets = <int64_t *>PyBytes_AS_STRING(buffers[0])
-        timestamps = <int64_t *>PyBytes_AS_STRING(buffers[1])
-        keys.valid, keys.ends = <uint8_t *>PyBytes_AS_STRING(buffers[2]), <int32_t *>PyBytes_AS_STRING(buffers[3])
-        keys.data, keys.size = <uint8_t *>PyBytes_AS_STRING(buffers[4]), 0
-        values.valid, values.ends = <uint8_t *>PyBytes_AS_STRING(buffers[5]), <int32_t *>PyBytes_AS_STRING(buffers[6])
-        values.data, values.size = <uint8_t *>PyBytes_AS_STRING(buffers[7]), 0
-        memset(keys.valid, 0, bits)
-        memset(values.valid, 0, bits)
-        keys.ends[0] = values.ends[0] = 0
-        for index in range(count):
-            self._step(&record)
-            offsets[index] = self.base_offset + record.offset_delta
-            timestamps[index] = self._base_timestamp + record.timestamp_delta
-            if self._append_time >= 0:
-                timestamps[index] = self._append_time
-            put(&keys, index, record.key, record.key_size)
-            put(&values, index, record.value, record.value_size)
-        self.position = max(self.position, self.next_offset)
+        cdef int32_t code
+        with nogil:
+            code = columns_measure(at, end, left, self.base_offset, self.position, &totals)
+        if code:
+            self._left = 0
+            raise self._invalid()
+        buffers = [room(8 * <int64_t>totals.count), room(8 * <int64_t>totals.count)]
+        out.offsets = <int64_t *>PyBytes_AS_STRING(buffers[0])
+        out.timestamps = <int64_t *>PyBytes_AS_STRING(buffers[1])
+        column(&out.keys, totals.count, totals.key_bytes, buffers)
+        column(&out.values, totals.count, totals.value_bytes, buffers)
+        ends = room(4 * (<int64_t>totals.count + 1))
+        out.headers = <int32_t *>PyBytes_AS_STRING(ends)
+        buffers.append(ends)
+        column(&out.names, totals.headers, totals.name_bytes, buffers)
+        column(&out.header_values, totals.headers, totals.header_bytes, buffers)
+        with nogil:
+            columns_fill(at, end, left, self.base_offset, self.position, self._base_timestamp, self._append_time, &out)
+        if not self._dropped:
+            self.position = max(self.position, self.next_offset)
+            self.given = True
         self._left = 0
-        return (count, *buffers)
+        return Columns(totals.count, totals.headers, totals.null_keys, totals.null_values, totals.null_headers, *buffers)

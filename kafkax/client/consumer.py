@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from kafkax._core.fetched import FetchedBatch
 from kafkax._core.message import Message
 from kafkax.client.base import BaseClient
+from kafkax.client.batch import Batch
 from kafkax.client.fetcher import Fetcher
 from kafkax.client.group import GroupMember
 from kafkax.client.offsets import list_offsets
@@ -50,7 +50,7 @@ class Consumer(BaseClient):
         if self._config["group.id"] is not None:
             self._group = GroupMember(self._cluster, self)
             self._group.fatal = self._tell  # type: ignore[method-assign]
-        self._batch: FetchedBatch | None = None
+        self._batch: Batch | None = None
         self._item: Fetched | None = None
         self._calls: deque[tuple[Callable[[], None], asyncio.Future[None]]] = deque()
         self._on_assign: Rebalance | None = None
@@ -284,7 +284,7 @@ class Consumer(BaseClient):
             taken.append(message)
         return taken
 
-    def batches(self, timeout: float | None = None) -> Iterator[FetchedBatch]:
+    def batches(self, timeout: float | None = None) -> Iterator[Batch]:
         """Whole batches as they were fetched, until none comes for ``timeout`` seconds (None: for ever)."""
         while True:
             batch = self._wait_for(self._whole, timeout)
@@ -292,7 +292,7 @@ class Consumer(BaseClient):
                 return
             yield batch
 
-    def _whole(self) -> FetchedBatch | None:
+    def _whole(self) -> Batch | None:
         batch = self._next_batch()
         if batch is not None:
             # What is handed out as a whole counts as read.
@@ -320,7 +320,7 @@ class Consumer(BaseClient):
             if message is not None:
                 return message
 
-    def _next_batch(self) -> FetchedBatch | None:
+    def _next_batch(self) -> Batch | None:
         """Go on to the next batch that still counts; None when there is nothing, or an event stands next."""
         while True:
             item = self._item

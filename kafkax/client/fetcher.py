@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
-from kafkax._core.fetched import FetchedBatch
 from kafkax._core.message import Message
+from kafkax.client.batch import Batch
 from kafkax.client.cluster import Cluster, error_code
 from kafkax.client.connection import Connection
 from kafkax.client.offsets import list_offsets
@@ -26,6 +26,9 @@ Key = tuple[str, int]
 _IDS_SINCE = 13
 _OLDEST = 4
 _DECOMPRESSED_LIMIT = 1 << 30
+_IDLE_INTERVAL = 0.05
+"""Seconds between looks at partitions whose end was reached, while others have no room: a fetch that waits for them would keep
+those others waiting, since a broker answers a connection's requests one after the other."""
 _STALE = frozenset(
     {
         ErrorCode.NOT_LEADER_OR_FOLLOWER,
@@ -62,11 +65,13 @@ _RESETS = {
 class _Session:
     """What a broker knows of our fetches."""
 
-    __slots__ = ("busy", "connection", "epoch", "id", "sent")
+    __slots__ = ("busy", "connection", "epoch", "id", "looked", "sent", "timer")
 
     def __init__(self) -> None:
         self.connection: Connection | None = None
         self.busy = False
+        self.looked = 0.0
+        self.timer: asyncio.TimerHandle | None = None
         self.reset()
 
     def reset(self) -> None:
@@ -98,28 +103,43 @@ class Fetcher:
     def run(self) -> None:
         """Fetch wherever there is room; called whenever something changed."""
         wanted: dict[int, dict[Key, Assigned]] = {}
+        full: set[int] = set()
         queued = sum(state.queued for state in self.assigned.values())
         for key, state in self.assigned.items():
-            if state.resolving:
+            if state.resolving or state.paused:
                 continue
             if state.fetch_offset < 0:
                 if state.start != OFFSET_INVALID:
                     self.resolve(state)
                 continue
-            room = state.queued == 0 or (queued < self._most_queued and state.queued < self._config["max.partition.fetch.bytes"])
-            if state.paused or not room:
-                continue
-            leader = self._cluster.metadata.leader(*key)
+            leader = self._source(state)
             if leader < 0:
                 self._cluster.watched.add(key[0])
                 self._cluster.refresh_soon()
-            else:
+            elif state.queued == 0 or (queued < self._most_queued and state.queued < self._config["max.partition.fetch.bytes"]):
                 wanted.setdefault(leader, {})[key] = state
+            else:
+                full.add(leader)
         for node, states in wanted.items():
             session = self._sessions.setdefault(node, _Session())
             if not session.busy:
-                session.busy = True
-                self._cluster.io.spawn(self._fetch(node, session, states))
+                self._begin(node, session, states, partial=node in full)
+
+    def _source(self, state: Assigned) -> int:
+        """Broker id to fetch from, -1 when it is not known."""
+        return self._cluster.metadata.leader(*state.key)
+
+    def _begin(self, node: int, session: _Session, states: dict[Key, Assigned], *, partial: bool) -> None:
+        wait: int = self._config["fetch.wait.max.ms"]
+        if partial and all(state.at_end(self._isolation) for state in states.values()):
+            wait, now = 0, self._cluster.loop.time()
+            if now < session.looked + _IDLE_INTERVAL:
+                if session.timer is None or session.timer.when() <= now:
+                    session.timer = self._cluster.loop.call_at(session.looked + _IDLE_INTERVAL, self.run)
+                return
+            session.looked = now
+        session.busy = True
+        self._cluster.io.spawn(self._fetch(node, session, states, wait))
 
     # where to begin
 
@@ -172,14 +192,14 @@ class Fetcher:
 
     # fetching
 
-    async def _fetch(self, node: int, session: _Session, states: dict[Key, Assigned]) -> None:
+    async def _fetch(self, node: int, session: _Session, states: dict[Key, Assigned], wait: int) -> None:
         delay = 0.0
         try:
             connection = await self._cluster.connection(node)
             if connection is not session.connection:
                 session.reset()
                 session.connection = connection
-            await self._exchange(connection, session, states)
+            await self._exchange(connection, session, states, wait)
         except KafkaError as error:
             session.reset()
             self._cluster.report(error)
@@ -194,7 +214,7 @@ class Fetcher:
             await asyncio.sleep(delay)
         self.run()
 
-    async def _exchange(self, connection: Connection, session: _Session, states: dict[Key, Assigned]) -> None:
+    async def _exchange(self, connection: Connection, session: _Session, states: dict[Key, Assigned], wait: int) -> None:
         topics = self._cluster.metadata.topics
         named = any(topics[topic].topic_id == ZERO_UUID for topic, _ in states)
         version = connection.version(FetchRequest, _IDS_SINCE - 1 if named else None)
@@ -202,8 +222,8 @@ class Fetcher:
             raise KafkaError(ErrorCode.UNSUPPORTED_VERSION, f"{connection.address} is too old: it knows no record batches")
         epochs = {key: state.epoch for key, state in states.items()}
         offsets = {key: state.fetch_offset for key, state in states.items()}
-        request = self._request(session, states, offsets)
-        timeout = self._cluster.timeout + self._config["fetch.wait.max.ms"] / 1000
+        request = self._request(session, offsets, wait)
+        timeout = self._cluster.timeout + wait / 1000
         answer = await connection.request(request, FetchResponse, timeout, version)
         code = error_code(answer.error_code)
         if code in _SESSION_LOST:
@@ -224,13 +244,13 @@ class Fetcher:
                 if state is not None and state.live and state.epoch == epochs[state.key]:
                     self._take(state, data, offsets[state.key])
 
-    def _request(self, session: _Session, states: dict[Key, Assigned], offsets: dict[Key, int]) -> FetchRequest:
+    def _request(self, session: _Session, offsets: dict[Key, int], wait: int) -> FetchRequest:
         topics = self._cluster.metadata.topics
         changed = [key for key, offset in offsets.items() if session.sent.get(key) != offset]
         forgotten = [key for key in session.sent if key not in offsets]
         config = self._config
         return FetchRequest(
-            max_wait_ms=config["fetch.wait.max.ms"],
+            max_wait_ms=wait,
             min_bytes=config["fetch.min.bytes"],
             max_bytes=config["fetch.max.bytes"],
             isolation_level=self._isolation,
@@ -311,7 +331,7 @@ class Fetcher:
             state.paused = True
             self._inbox.put(Fetched(state, state.epoch, (), 0, -1, Message.failure(topic, partition, -1, error)))
 
-    def _open(self, state: Assigned, batches: list[Any], aborted: list[tuple[int, int]], offset: int) -> Iterator[FetchedBatch]:
+    def _open(self, state: Assigned, batches: list[Any], aborted: list[tuple[int, int]], offset: int) -> Iterator[Batch]:
         """Decompress batches as they are read; leave out control records and, read_committed, what was aborted."""
         open_aborts: set[int] = set()
         for batch in batches:
@@ -329,10 +349,10 @@ class Fetcher:
             body: Any = batch.data[HEADER_SIZE:]
             if batch.attributes & 7:
                 body = decompress(batch.compression, body, _DECOMPRESSED_LIMIT)
-            yield FetchedBatch(batch.data, body, *state.key, offset)
+            yield Batch(batch.data, body, *state.key, offset)
 
 
-def _damaged(error: KafkaError) -> Iterator[FetchedBatch]:
+def _damaged(error: KafkaError) -> Iterator[Batch]:
     """Batches that can't be told apart: the caller gets the error when it comes to them."""
     yield from ()
     raise error

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from kafkax._core.fetched import FetchedBatch
 from kafkax._core.message import Message
+from kafkax.client.batch import Batch
 from kafkax.client.types import OFFSET_INVALID
 from kafkax.errors import KafkaError
 
@@ -64,7 +64,7 @@ class Assigned:
         self.last_stable_offset = -1
         self.log_start_offset = -1
         self.leader_epoch = -1
-        self.batch: FetchedBatch | None = None
+        self.batch: Batch | None = None
 
     def place(self, offset: int) -> None:
         """Go on from an offset; what was fetched before is dropped."""
@@ -79,6 +79,11 @@ class Assigned:
         if batch is not None:
             batch.drop()
 
+    def at_end(self, committed: int) -> bool:
+        """Whether all that was there when last seen is fetched; of what is committed only if ``committed``."""
+        end = self.last_stable_offset if committed else self.high_watermark
+        return 0 <= end <= self.fetch_offset
+
     def current(self) -> int:
         """Offset after the last record that the caller got."""
         batch = self.batch
@@ -90,7 +95,7 @@ class Fetched(NamedTuple):
 
     state: Assigned
     epoch: int
-    batches: Iterator[FetchedBatch] | tuple[()]
+    batches: Iterator[Batch] | tuple[()]
     size: int
     next_offset: int
     event: Message | None = None

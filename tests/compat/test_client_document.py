@@ -6,12 +6,15 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from tests.compat.brokers import REPOSITORY
 
 
 def test_snippets_run(bootstrap: str, topic: str) -> None:
+    pytest.importorskip("pyarrow")
     snippets = re.findall(r"```py\n(.*?)```", (REPOSITORY / "docs" / "client.md").read_text(), re.DOTALL)
-    assert len(snippets) == 4
+    assert len(snippets) == 5
     program = "\n".join([f"bootstrap = {bootstrap!r}", f"topic = {topic!r}", *snippets])
     run = subprocess.run(
         [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=100, check=False

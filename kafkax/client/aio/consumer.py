@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from kafkax._core.fetched import FetchedBatch
 from kafkax._core.message import Message
+from kafkax.client.batch import Batch
 from kafkax.client.consumer import Consumer as BlockingConsumer
 from kafkax.client.consumer import Rebalance
 from kafkax.client.metadata import ClusterMetadata
@@ -88,7 +88,7 @@ class Consumer:
             taken.append(message)
         return taken
 
-    async def batches(self, timeout: float | None = None) -> AsyncIterator[FetchedBatch]:
+    async def batches(self, timeout: float | None = None) -> AsyncIterator[Batch]:
         """Whole batches as they were fetched, until none comes for ``timeout`` seconds (None: for ever)."""
         while True:
             batch = await self._wait_for(self._core._whole, timeout)

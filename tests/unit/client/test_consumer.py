@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import kafkax
+from kafkax.client.subscription import Assigned
 from kafkax.client.types import OFFSET_BEGINNING, OFFSET_END
 from kafkax.config import ConfigError
 from kafkax.errors import ErrorCode, KafkaError
@@ -19,7 +20,7 @@ from tests.unit.client.fake import CLOSE, FETCH, TOPIC_ID, FakeBroker
 @pytest.fixture
 def full() -> Iterator[FakeBroker]:
     """A broker with ten batches of ten records, one compression after the other."""
-    made = FakeBroker(partitions=1)
+    made = FakeBroker(partitions=2)
     codecs = ("none", "gzip", "snappy", "lz4", "zstd") * 2
     for index, codec in enumerate(codecs):
         records = [Record(b"k", b"%d" % (10 * index + n), [("h", b"x")], 1000 + n) for n in range(10)]
@@ -83,11 +84,34 @@ def test_batches_as_columns(full: FakeBroker) -> None:
     with consumer(full) as c:
         c.assign(at(25))
         batch = next(c.batches(5))
-        count, offsets, timestamps, _, _, keys, _, _, values = batch.columns()
-        assert count == 5
-        assert memoryview(offsets).cast("q").tolist() == [25, 26, 27, 28, 29]
-        assert memoryview(timestamps).cast("q").tolist() == [1005, 1006, 1007, 1008, 1009]
-        assert (keys, values) == (b"kkkkk", b"2526272829")
+        columns = batch.columns()
+        assert columns.rows == 5
+        assert memoryview(columns.offsets).cast("q").tolist() == [25, 26, 27, 28, 29]
+        assert memoryview(columns.timestamps).cast("q").tolist() == [1005, 1006, 1007, 1008, 1009]
+        assert (columns.keys, columns.values) == (b"kkkkk", b"2526272829")
+
+
+def test_a_partition_without_news_does_not_hold_up_the_others(full: FakeBroker) -> None:
+    full.append(0, build_batch([Record(None, b"x" * 5000, (), 5)]))
+    waits: list[int] = []
+
+    def note(request: Any, default: Any) -> Any:
+        waits.append(request.max_wait_ms)
+        return default()
+
+    full.handlers[FETCH] = note
+    with consumer(full, **{"fetch.wait.max.ms": 400, "max.partition.fetch.bytes": 10}) as c:
+        c._fetcher.assigned.update({("t", 0): (state := Assigned(("t", 0), 0)), ("t", 1): (idle := Assigned(("t", 1), 0))})
+        idle.place(0)
+        idle.high_watermark = idle.last_stable_offset = 0
+        state.place(0)
+        state.queued = 100
+        c._cluster.watched.add("t")
+        c._io.call(c._cluster.refresh_soon)
+        end = time.monotonic() + 10
+        while len(waits) < 3 and time.monotonic() < end:
+            time.sleep(0.01)
+    assert waits[:3] == [0, 0, 0]
 
 
 def test_latest_waits_for_what_comes(full: FakeBroker) -> None:

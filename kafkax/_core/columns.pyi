@@ -1,0 +1,1 @@
+"""Records of a batch laid out in columns, as Arrow keeps them; only other core modules use it."""
