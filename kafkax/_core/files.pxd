@@ -28,6 +28,8 @@ cdef void directory_retain(directory_t *directory) noexcept nogil
 cdef void directory_release(directory_t *directory) noexcept nogil
 # Move the folder; 0 or errno.
 cdef int32_t directory_rename(directory_t *directory, const char *path) noexcept nogil
+# Number of the file system that the folder is on; -1 when that cannot be found out.
+cdef int64_t directory_device(directory_t *directory) noexcept nogil
 # Path of ``name`` in the folder (of the folder for NULL); 0 or ENAMETOOLONG.
 cdef int32_t directory_path(directory_t *directory, const char *name, char *out, size_t size) noexcept nogil
 

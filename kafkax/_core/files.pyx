@@ -119,6 +119,14 @@ cdef int32_t directory_path(directory_t *directory, const char *name, char *out,
     return ENAMETOOLONG if length < 0 or <size_t>length >= size else 0
 
 
+cdef int64_t directory_device(directory_t *directory) noexcept nogil:
+    cdef char path[PATH_SIZE]
+    cdef struct_stat info
+    if directory_path(directory, NULL, path, PATH_SIZE) or stat(path, &info) != 0:
+        return -1
+    return <int64_t>info.st_dev
+
+
 cdef int32_t open_in(directory_t *directory, const char *name, int32_t flags) noexcept nogil:
     cdef char path[PATH_SIZE]
     cdef int32_t error = directory_path(directory, name, path, PATH_SIZE)

@@ -1,8 +1,10 @@
 """Flush threads of a log directory: group commit outside the append locks.
 
-Knows nothing of logs: an item says how to begin and how to finish its flush. Each thread takes its share of what is due: those
-items first all begin their write-back, then are synced one after the other. Several threads sync at once since the file
-system commits what they ask for together: six logs cost little more than one, where one after the other costs six times."""
+Knows nothing of logs: an item says how to begin and how to finish its flush. What somebody waits for is ready at once; what
+nobody waits for is put off, and later items join the time that is set, so that a round has many of them. Each thread takes its
+share of what is ready: those items first all begin their write-back, then are synced one after the other. Several threads sync
+at once since the file system commits what they ask for together: six logs cost little more than one, where one after the other
+costs six times. From ``TOGETHER`` items on, one thread syncs the whole file system instead, which costs a quarter of that."""
 
 from libc.stdint cimport int32_t, int64_t
 from kafkax._core.files cimport disk_t
@@ -11,16 +13,23 @@ from kafkax._core.pthreads cimport pthread_cond_t, pthread_mutex_t, pthread_t
 
 cdef enum:
     FLUSH_THREADS = 4
+    # ``delay_ms`` of a flush that nobody waits for.
+    FLUSH_LATER = -1
 
 cdef struct flush_item_t:
     flush_item_t *next
-    # 0 idle, 1 queued, 2 being flushed, 3 being flushed and asked for again.
+    # In the list of those that are put off.
+    flush_item_t *previous
+    # 0 idle, 1 ready, 2 put off, 3 being flushed, 4 being flushed and asked for again.
     int32_t state
-    # Monotonic time from which it may be flushed; 0 at once.
+    # Monotonic time at which it becomes ready; 0 once it is.
     int64_t due_ms
     void (*begin)(flush_item_t *item) noexcept nogil
     # Sync; 0 or errno, which takes the disk offline.
     int32_t (*run)(flush_item_t *item) noexcept nogil
+    # Before and after a sync of the whole file system: note what it will cover; take note of its end, 0 or errno.
+    void (*mark)(flush_item_t *item) noexcept nogil
+    void (*settle)(flush_item_t *item, int32_t error) noexcept nogil
     void (*retain)(flush_item_t *item) noexcept nogil
     void (*release)(flush_item_t *item) noexcept nogil
 
@@ -28,14 +37,28 @@ cdef struct flusher_t:
     int32_t refs
     int32_t running
     int32_t stopping
-    # In the order they were asked for.
-    flush_item_t *queued
-    flush_item_t *queued_last
+    # Those to be flushed at once, in the order they were asked for.
+    flush_item_t *ready
+    flush_item_t *ready_last
+    int32_t ready_count
+    # Those that are put off, by the time at which they become ready.
+    flush_item_t *later
+    flush_item_t *later_last
+    int32_t later_count
+    # When the next round of what nobody waits for is, and how many the last one had.
+    int64_t later_due_ms
+    int32_t later_taken
+    # Until when the thread that watches the clock sleeps; 0: none does.
+    int64_t watched_ms
+    # The directory, opened, and its file system, for ``syncfs``; -1 where that is not known to keep its promise.
+    int32_t directory
+    int64_t device
     disk_t *disk
     notify_t *notify
     int64_t token
     int64_t rounds
     int64_t flushes
+    int64_t together
     pthread_mutex_t lock
     pthread_cond_t changed
     pthread_t threads[FLUSH_THREADS]
@@ -43,8 +66,10 @@ cdef struct flusher_t:
 
 cdef void flusher_retain(flusher_t *flusher) noexcept nogil
 cdef void flusher_release(flusher_t *flusher) noexcept nogil
-# Ask for a flush at ``due_ms`` (0: now); joins one that is already asked for, keeping the earlier time.
-cdef void flusher_submit(flusher_t *flusher, flush_item_t *item, int64_t due_ms) noexcept nogil
+# Ask for a flush within ``delay_ms`` (0: now; ``FLUSH_LATER``); joins one that is already asked for, keeping the earlier time.
+cdef void flusher_submit(flusher_t *flusher, flush_item_t *item, int64_t delay_ms) noexcept nogil
+# Whether a flush is asked for already, and no later than that. What was appended before the call is part of it.
+cdef bint flusher_expects(flush_item_t *item, int64_t delay_ms) noexcept nogil
 cdef disk_t *flusher_disk(flusher_t *flusher) noexcept nogil
 
 

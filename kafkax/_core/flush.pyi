@@ -29,6 +29,10 @@ class Flusher:
     def flushes(self) -> int:
         """Logs flushed so far."""
 
+    @property
+    def together(self) -> int:
+        """Rounds that synced the whole file system, since many logs were dirty."""
+
     def fail(self, error: int) -> None:
         """Take the directory offline with ``error`` (an errno), as a failed write does."""
 

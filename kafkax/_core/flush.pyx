@@ -1,11 +1,18 @@
 """The flush threads of a log directory: group commit outside the append locks."""
 
-from libc.errno cimport ENOMEM
+import os
+import platform
+import re
+
+from libc.errno cimport ENOMEM, errno
 from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport calloc, free
+from posix.fcntl cimport O_CLOEXEC, O_DIRECTORY, O_RDONLY, open
 from posix.signal cimport sigfillset, sigset_t
+from posix.stat cimport fstat, struct_stat
 from posix.time cimport CLOCK_MONOTONIC, timespec
-from kafkax._core.atomics cimport kx_add32, kx_add64, kx_load32, kx_load64, kx_store32
+from posix.unistd cimport close
+from kafkax._core.atomics cimport kx_add32, kx_add64, kx_fence, kx_load32, kx_load64, kx_store32, kx_store64
 from kafkax._core.files cimport disk_fail, disk_new, disk_release, disk_t, monotonic_ms
 from kafkax._core.notify cimport NotifyQueue, notify_push, notify_release, notify_retain
 from kafkax._core.pthreads cimport (
@@ -13,6 +20,7 @@ from kafkax._core.pthreads cimport (
     pthread_cond_wait,
     pthread_condattr_destroy, pthread_condattr_init, pthread_condattr_setclock, pthread_condattr_t, pthread_create, pthread_join,
     pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock,
+    pthread_setname_np,
 )
 
 cdef extern from "<signal.h>" nogil:
@@ -20,11 +28,28 @@ cdef extern from "<signal.h>" nogil:
         SIG_BLOCK
     int pthread_sigmask(int how, const sigset_t *set, sigset_t *old) noexcept
 
+cdef extern from "<unistd.h>" nogil:
+    int syncfs(int fd) noexcept
+
+cdef extern from "<sys/statfs.h>" nogil:
+    ctypedef struct statfs_t "struct statfs":
+        long f_type
+    int fstatfs(int fd, statfs_t *out) noexcept
+
+FILE_SYSTEMS = {0xEF53: "ext4", 0x58465342: "xfs", 0x9123683E: "btrfs", 0xF2F52010: "f2fs", 0x01021994: "tmpfs"}
+SYNCFS_TELLS_SINCE = (5, 8)
+
 cdef enum:
     IDLE = 0
-    QUEUED = 1
-    FLUSHING = 2
-    FLUSHING_AGAIN = 3
+    READY = 1
+    LATER = 2
+    FLUSHING = 3
+    FLUSHING_AGAIN = 4
+    # From so many items on the whole file system is synced at once.
+    TOGETHER = 16
+    # How long a flush that nobody waits for is put off at least, and how many of them a millisecond may cost at most.
+    LATER_MS = 10
+    LATER_PER_MS = 10
 
 
 cdef void tell_failure(void *context, int32_t error) noexcept nogil:
@@ -43,6 +68,7 @@ cdef flusher_t *flusher_new() noexcept nogil:
         free(flusher)
         return NULL
     flusher.refs = 1
+    flusher.directory = -1
     flusher.disk.on_failure = tell_failure
     flusher.disk.context = flusher
     pthread_mutex_init(&flusher.lock, NULL)
@@ -57,9 +83,16 @@ cdef void flusher_retain(flusher_t *flusher) noexcept nogil:
     kx_add32(&flusher.refs, 1)
 
 
+cdef void close_file_system(flusher_t *flusher) noexcept nogil:
+    if flusher.directory >= 0:
+        close(flusher.directory)
+        flusher.directory = -1
+
+
 cdef void flusher_release(flusher_t *flusher) noexcept nogil:
     if flusher == NULL or kx_add32(&flusher.refs, -1) > 0:
         return
+    close_file_system(flusher)
     disk_release(flusher.disk)
     notify_release(flusher.notify)
     pthread_mutex_destroy(&flusher.lock)
@@ -71,83 +104,147 @@ cdef disk_t *flusher_disk(flusher_t *flusher) noexcept nogil:
     return flusher.disk
 
 
-cdef void enqueue(flusher_t *flusher, flush_item_t *item) noexcept nogil:
-    """Put the item behind those that wait, with the lock held."""
-    kx_store32(&item.state, QUEUED)
+cdef void make_ready(flusher_t *flusher, flush_item_t *item) noexcept nogil:
+    """Put the item behind those that are to be flushed at once, with the lock held."""
+    kx_store64(&item.due_ms, 0)
+    kx_store32(&item.state, READY)
     item.next = NULL
-    if flusher.queued_last == NULL:
-        flusher.queued = item
+    if flusher.ready_last == NULL:
+        flusher.ready = item
     else:
-        flusher.queued_last.next = item
-    flusher.queued_last = item
+        flusher.ready_last.next = item
+    flusher.ready_last = item
+    flusher.ready_count += 1
 
 
-cdef void flusher_submit(flusher_t *flusher, flush_item_t *item, int64_t due_ms) noexcept nogil:
+cdef void put_off(flusher_t *flusher, flush_item_t *item, int64_t due_ms) noexcept nogil:
+    """Put the item behind those that are due no later, with the lock held; they are mostly asked for in that order."""
+    cdef flush_item_t *before = flusher.later_last
+    while before != NULL and before.due_ms > due_ms:
+        before = before.previous
+    kx_store64(&item.due_ms, due_ms)
+    kx_store32(&item.state, LATER)
+    item.previous = before
+    item.next = flusher.later if before == NULL else before.next
+    if item.next != NULL:
+        item.next.previous = item
+    else:
+        flusher.later_last = item
+    if before != NULL:
+        before.next = item
+    else:
+        flusher.later = item
+    flusher.later_count += 1
+
+
+cdef void take_back(flusher_t *flusher, flush_item_t *item) noexcept nogil:
+    """Take an item out of those that are put off, with the lock held."""
+    if item.previous != NULL:
+        item.previous.next = item.next
+    else:
+        flusher.later = item.next
+    if item.next != NULL:
+        item.next.previous = item.previous
+    else:
+        flusher.later_last = item.previous
+    flusher.later_count -= 1
+
+
+cdef int64_t due_time(flusher_t *flusher, int64_t delay_ms) noexcept nogil:
+    """When the item is to be flushed, with the lock held; what nobody waits for joins the next round of its kind."""
+    cdef int64_t now
+    if delay_ms == 0:
+        return 0
+    now = monotonic_ms()
+    if delay_ms != FLUSH_LATER:
+        return now + delay_ms
+    if flusher.later_due_ms <= now:
+        flusher.later_due_ms = now + max(<int64_t>LATER_MS, <int64_t>flusher.later_taken // LATER_PER_MS)
+    return flusher.later_due_ms
+
+
+cdef bint ask(flusher_t *flusher, flush_item_t *item, int64_t due_ms) noexcept nogil:
+    """Note the wish, with the lock held; whether a thread has to be told."""
+    if item.state == FLUSHING:
+        kx_store32(&item.state, FLUSHING_AGAIN)
+        kx_store64(&item.due_ms, due_ms)
+        return False
+    if item.state == FLUSHING_AGAIN:
+        if due_ms < item.due_ms:
+            kx_store64(&item.due_ms, due_ms)
+        return False
+    if item.state == READY or (item.state == LATER and item.due_ms <= due_ms):
+        return False
+    if item.state == LATER:
+        take_back(flusher, item)
+    else:
+        item.retain(item)
+    if due_ms == 0:
+        make_ready(flusher, item)
+        return True
+    put_off(flusher, item, due_ms)
+    return flusher.watched_ms == 0 or due_ms < flusher.watched_ms
+
+
+cdef void flusher_submit(flusher_t *flusher, flush_item_t *item, int64_t delay_ms) noexcept nogil:
     pthread_mutex_lock(&flusher.lock)
-    if flusher.running and not flusher.stopping:
-        if item.state == IDLE:
-            item.retain(item)
-            item.due_ms = due_ms
-            enqueue(flusher, item)
-        elif item.state == FLUSHING:
-            item.state = FLUSHING_AGAIN
-            item.due_ms = due_ms
-        elif due_ms < item.due_ms:
-            item.due_ms = due_ms
+    if flusher.running and not flusher.stopping and ask(flusher, item, due_time(flusher, delay_ms)):
         pthread_cond_signal(&flusher.changed)
     pthread_mutex_unlock(&flusher.lock)
 
 
-cdef bint is_due(flusher_t *flusher, flush_item_t *item, int64_t *now) noexcept nogil:
-    if item.due_ms <= 0 or flusher.stopping:
-        return True
-    if now[0] < 0:
-        now[0] = monotonic_ms()
-    return item.due_ms <= now[0]
+cdef bint flusher_expects(flush_item_t *item, int64_t delay_ms) noexcept nogil:
+    # Who takes the item marks it first and looks at what there is then: seen waiting, it covers what was there before.
+    cdef int32_t state
+    kx_fence()
+    state = kx_load32(&item.state)
+    if state != LATER or delay_ms == 0:
+        return state == READY
+    return delay_ms == FLUSH_LATER or kx_load64(&item.due_ms) <= monotonic_ms() + delay_ms
 
 
-cdef int32_t share_of_due(flusher_t *flusher, int64_t *now, int64_t *next_due) noexcept nogil:
-    """How many items one thread takes; ``next_due``: earliest time of those that have to wait, 0 when there are none."""
-    cdef flush_item_t *item = flusher.queued
-    cdef int32_t due = 0
-    next_due[0] = 0
-    while item != NULL:
-        if is_due(flusher, item, now):
-            due += 1
-        elif next_due[0] == 0 or item.due_ms < next_due[0]:
-            next_due[0] = item.due_ms
-        item = item.next
-    return (due + flusher.thread_count - 1) // flusher.thread_count
-
-
-cdef flush_item_t *take_due(flusher_t *flusher, int64_t *next_due) noexcept nogil:
-    """Unlink this thread's share of the items whose time has come, with the lock held, and wake another thread for the rest."""
-    cdef int64_t now = -1
-    cdef int32_t share = share_of_due(flusher, &now, next_due)
-    cdef flush_item_t *taken = NULL
-    cdef flush_item_t **taken_end = &taken
-    cdef flush_item_t **link = &flusher.queued
-    cdef flush_item_t *last = NULL
+cdef void collect_due(flusher_t *flusher) noexcept nogil:
+    """Make ready what was put off until now; everything when the flusher stops or the whole file system is synced anyway."""
     cdef flush_item_t *item
-    while link[0] != NULL:
-        item = link[0]
-        if share > 0 and is_due(flusher, item, &now):
-            share -= 1
-            kx_store32(&item.state, FLUSHING)
-            link[0] = item.next
-            item.next = NULL
-            taken_end[0] = item
-            taken_end = &item.next
-        else:
-            last = item
-            link = &item.next
-    flusher.queued_last = last
-    if taken != NULL and flusher.queued != NULL:
+    cdef bint all_of_them = flusher.stopping or (flusher.ready_count >= TOGETHER and flusher.directory >= 0)
+    cdef int64_t now = 0 if all_of_them or flusher.later == NULL else monotonic_ms()
+    cdef int32_t taken = 0
+    while flusher.later != NULL and (all_of_them or flusher.later.due_ms <= now):
+        item = flusher.later
+        take_back(flusher, item)
+        make_ready(flusher, item)
+        taken += 1
+    if taken:
+        flusher.later_taken = taken
+
+
+cdef flush_item_t *take_share(flusher_t *flusher, bint *together) noexcept nogil:
+    """Unlink what this thread is to flush, with the lock held, and wake another thread for the rest."""
+    cdef int32_t share
+    cdef flush_item_t *taken = NULL
+    cdef flush_item_t *last = NULL
+    collect_due(flusher)
+    together[0] = flusher.ready_count >= TOGETHER and flusher.directory >= 0
+    share = flusher.ready_count
+    if not together[0]:
+        share = (share + flusher.thread_count - 1) // flusher.thread_count
+    flusher.ready_count -= share
+    taken = flusher.ready
+    while share > 0:
+        last = flusher.ready
+        kx_store32(&last.state, FLUSHING)
+        flusher.ready = last.next
+        share -= 1
+    if last != NULL:
+        last.next = NULL
+    if flusher.ready == NULL:
+        flusher.ready_last = NULL
+    elif last != NULL:
         pthread_cond_signal(&flusher.changed)
     return taken
 
 
-cdef void run_round(flusher_t *flusher, flush_item_t *round_items) noexcept nogil:
+cdef void flush_each(flusher_t *flusher, flush_item_t *round_items) noexcept nogil:
     cdef flush_item_t *item = round_items
     cdef int32_t error
     while item != NULL:
@@ -161,7 +258,24 @@ cdef void run_round(flusher_t *flusher, flush_item_t *round_items) noexcept nogi
             if error:
                 disk_fail(flusher.disk, error)
         item = item.next
-    kx_add64(&flusher.rounds, 1)
+
+
+cdef void flush_together(flusher_t *flusher, flush_item_t *round_items) noexcept nogil:
+    """One sync for all. It fails when any write of the file system failed since the last time, whichever file it was of."""
+    cdef flush_item_t *item = round_items
+    cdef int32_t error = kx_load32(&flusher.disk.failed)
+    while item != NULL:
+        item.mark(item)
+        item = item.next
+    if not error and syncfs(flusher.directory) != 0:
+        error = errno
+        disk_fail(flusher.disk, error)
+    item = round_items
+    while item != NULL:
+        item.settle(item, error)
+        kx_add64(&flusher.flushes, 1)
+        item = item.next
+    kx_add64(&flusher.together, 1)
 
 
 cdef void finish_round(flusher_t *flusher, flush_item_t *round_items) noexcept nogil:
@@ -173,7 +287,10 @@ cdef void finish_round(flusher_t *flusher, flush_item_t *round_items) noexcept n
         # Once idle, the item may be queued by another thread, which then owns its link.
         next = item.next
         if item.state == FLUSHING_AGAIN:
-            enqueue(flusher, item)
+            if item.due_ms == 0:
+                make_ready(flusher, item)
+            else:
+                put_off(flusher, item, item.due_ms)
             pthread_mutex_unlock(&flusher.lock)
         else:
             kx_store32(&item.state, IDLE)
@@ -182,30 +299,45 @@ cdef void finish_round(flusher_t *flusher, flush_item_t *round_items) noexcept n
         item = next
 
 
+cdef void wait_for_work(flusher_t *flusher) noexcept nogil:
+    """Sleep until something changes, with the lock held; one thread watches the clock for what is put off."""
+    cdef timespec until
+    cdef int64_t due_ms = 0 if flusher.later == NULL else flusher.later.due_ms
+    if due_ms == 0 or 0 < flusher.watched_ms <= due_ms:
+        pthread_cond_wait(&flusher.changed, &flusher.lock)
+        return
+    flusher.watched_ms = due_ms
+    until.tv_sec = due_ms // 1000
+    until.tv_nsec = due_ms % 1000 * 1000000
+    pthread_cond_timedwait(&flusher.changed, &flusher.lock, &until)
+    if flusher.watched_ms == due_ms:
+        flusher.watched_ms = 0
+
+
 cdef void *flush_thread(void *argument) noexcept nogil:
     cdef flusher_t *flusher = <flusher_t *>argument
     cdef flush_item_t *round_items
     cdef sigset_t signals
-    cdef timespec until
-    cdef int64_t next_due
+    cdef bint together
     sigfillset(&signals)
     pthread_sigmask(SIG_BLOCK, &signals, NULL)
     while True:
         pthread_mutex_lock(&flusher.lock)
-        while True:
-            round_items = take_due(flusher, &next_due)
-            if round_items != NULL or flusher.stopping:
-                break
-            if next_due:
-                until.tv_sec = next_due // 1000
-                until.tv_nsec = next_due % 1000 * 1000000
-                pthread_cond_timedwait(&flusher.changed, &flusher.lock, &until)
-            else:
-                pthread_cond_wait(&flusher.changed, &flusher.lock)
+        round_items = take_share(flusher, &together)
+        while round_items == NULL and not flusher.stopping:
+            wait_for_work(flusher)
+            round_items = take_share(flusher, &together)
+        if flusher.later != NULL and flusher.watched_ms == 0:
+            # This one is busy now: somebody else watches the clock.
+            pthread_cond_signal(&flusher.changed)
         pthread_mutex_unlock(&flusher.lock)
         if round_items == NULL:
             return NULL
-        run_round(flusher, round_items)
+        if together:
+            flush_together(flusher, round_items)
+        else:
+            flush_each(flusher, round_items)
+        kx_add64(&flusher.rounds, 1)
         finish_round(flusher, round_items)
 
 
@@ -214,9 +346,31 @@ cdef void start_threads(flusher_t *flusher) noexcept nogil:
     pthread_mutex_lock(&flusher.lock)
     while flusher.thread_count < FLUSH_THREADS and pthread_create(
             &flusher.threads[flusher.thread_count], NULL, flush_thread, flusher) == 0:
+        pthread_setname_np(flusher.threads[flusher.thread_count], "kafkax-flush")
         flusher.thread_count += 1
     flusher.running = flusher.thread_count > 0
     pthread_mutex_unlock(&flusher.lock)
+
+
+cdef int open_file_system(flusher_t *flusher, bytes directory, str release) except -1:
+    """Keep the directory open where ``syncfs`` writes all data and tells errors: local file systems, Linux 5.8 and later.
+
+    It reports what failed since it was opened, so that happens before anything is written."""
+    cdef statfs_t info
+    cdef struct_stat status
+    cdef int32_t fd
+    version = re.match(r"(\d+)\.(\d+)", release)
+    if version is None or (int(version[1]), int(version[2])) < SYNCFS_TELLS_SINCE:
+        return 0
+    fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    if fd < 0:
+        return 0
+    if fstatfs(fd, &info) != 0 or <long>info.f_type not in FILE_SYSTEMS or fstat(fd, &status) != 0:
+        close(fd)
+        return 0
+    flusher.directory = fd
+    flusher.device = <int64_t>status.st_dev
+    return 0
 
 
 cdef class Flusher:
@@ -232,6 +386,7 @@ cdef class Flusher:
             notify_retain(queue.queue)
             self.flusher.token = self._token
             self.flusher.notify = queue.queue
+        open_file_system(self.flusher, os.fsencode(directory), platform.release())
         start_threads(self.flusher)
         if not self.flusher.running:
             raise OSError(ENOMEM, f"no thread to flush {directory}")
@@ -253,6 +408,10 @@ cdef class Flusher:
     def flushes(self):
         return kx_load64(&self.flusher.flushes)
 
+    @property
+    def together(self):
+        return kx_load64(&self.flusher.together)
+
     def fail(self, int32_t error):
         disk_fail(self.flusher.disk, error)
 
@@ -271,3 +430,4 @@ cdef class Flusher:
             for thread in range(flusher.thread_count):
                 pthread_join(flusher.threads[thread], NULL)
             flusher.running = 0
+            close_file_system(flusher)

@@ -4,7 +4,7 @@ from libc.errno cimport ENOENT, errno
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 from posix.fcntl cimport O_CREAT, O_RDONLY, O_RDWR, O_TRUNC
-from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
+from posix.mman cimport MADV_RANDOM, MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, madvise, mmap, munmap
 from posix.stat cimport fstat, struct_stat
 from posix.types cimport off_t
 from posix.unistd cimport close, ftruncate
@@ -96,6 +96,8 @@ cdef int32_t map_file(index_t *index, int32_t fd, int64_t size, bint writable) n
     at = mmap(NULL, size, PROT_READ | PROT_WRITE if writable else PROT_READ, MAP_SHARED, fd, 0)
     if at == MAP_FAILED:
         return errno
+    # An entry is looked for here and there: reading ahead would fill memory with the file's empty rest.
+    madvise(at, size, MADV_RANDOM)
     index.map = <uint8_t *>at
     index.map_size = size
     index.writable = writable

@@ -433,7 +433,8 @@ cdef class Log:
             self.log.settings = settings.settings
             pthread_mutex_unlock(&self.log.append_lock)
             log_set_mark_mode(self.log, self.log.mark_mode == MARK_EXTERNAL)
-            log_appended(self.log, False)
+            # What was put off under the old settings is not bound to wait for as long.
+            log_appended(self.log, True)
 
     def rename(self, str directory not None):
         cdef bytes path = os.fsencode(directory)

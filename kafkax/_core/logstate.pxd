@@ -140,6 +140,12 @@ cdef struct log_t:
     int64_t written_back
     # Whether the next flush syncs, or only begins write-back.
     int32_t sync_wanted
+    # What a sync of the whole file system that is under way will cover; ``marked`` is 0 when it does not count for this log.
+    int32_t marked
+    mark_t marked_end
+    int64_t marked_generation
+    # File system of the folder; 0 until it is asked for.
+    int64_t device
     int32_t waiting
     int64_t roll_jitter_ms
     # Guarded by ``append_lock`` and ``lock`` both; its transactions may be read under ``lock`` alone.

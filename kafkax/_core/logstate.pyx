@@ -12,9 +12,9 @@ from kafkax._core.atomics cimport kx_add32, kx_fence, kx_load32, kx_load64, kx_s
 from kafkax._core.codes cimport CORE_NO_MEMORY, ERR_KAFKA_STORAGE_ERROR, OK
 from kafkax._core.epochs cimport epochs_free, epochs_new
 from kafkax._core.files cimport (
-    directory_new, directory_release, disk_fail, disk_new, disk_release, disk_retain, monotonic_ms, open_in, sync_directory,
+    directory_device, directory_new, directory_release, disk_fail, disk_new, disk_release, disk_retain, open_in, sync_directory,
 )
-from kafkax._core.flush cimport flusher_disk, flusher_release, flusher_retain, flusher_submit
+from kafkax._core.flush cimport FLUSH_LATER, flusher_disk, flusher_expects, flusher_release, flusher_retain, flusher_submit
 from kafkax._core.notify cimport notify_push, notify_release
 from kafkax._core.producer_state cimport producers_decide, producers_first_unstable, producers_free, producers_new
 from kafkax._core.pthreads cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
@@ -27,9 +27,6 @@ cdef extern from "<fcntl.h>" nogil:
 
 cdef enum:
     NEVER = 0x7FFFFFFFFFFFFFFF
-    ITEM_QUEUED = 1
-    # How long a flush that nobody waits for is put off, so that a stream of appends shares it.
-    UNAWAITED_FLUSH_MS = 10
     # Write-back begins when so much is dirty, so that the kernel never throttles an append to clear a backlog.
     WRITE_BACK_BYTES = 8388608
 
@@ -42,6 +39,8 @@ cdef log_t *log_new(const char *path, const log_settings_t *settings, flusher_t 
     log.settings = settings[0]
     log.flush_item.begin = flush_begin
     log.flush_item.run = flush_run
+    log.flush_item.mark = flush_mark
+    log.flush_item.settle = flush_settle
     log.flush_item.retain = flush_retain
     log.flush_item.release = flush_release
     pthread_mutex_init(&log.append_lock, NULL)
@@ -219,15 +218,11 @@ cdef void log_set_high_watermark(log_t *log, int64_t offset) noexcept nogil:
     log_wake(log)
 
 
-cdef void ask_for_flush(log_t *log, bint sync, int64_t due_ms) noexcept nogil:
-    if sync:
+cdef void ask_for_flush(log_t *log, bint sync, int64_t delay_ms) noexcept nogil:
+    if sync and not kx_load32(&log.sync_wanted):
         kx_store32(&log.sync_wanted, 1)
-    # The item may be queued already. Who dequeues it marks it first and looks at the log end then: seen queued after the
-    # end was published, it covers this append.
-    kx_fence()
-    if kx_load32(&log.flush_item.state) == ITEM_QUEUED and log.flush_item.due_ms <= due_ms:
-        return
-    flusher_submit(log.flusher, &log.flush_item, due_ms)
+    if not flusher_expects(&log.flush_item, delay_ms):
+        flusher_submit(log.flusher, &log.flush_item, delay_ms)
 
 
 cdef bint flushes_always(log_t *log) noexcept nogil:
@@ -245,11 +240,11 @@ cdef void log_appended(log_t *log, bint awaited) noexcept nogil:
     if unflushed >= log.settings.flush_messages:
         ask_for_flush(log, True, 0)
     elif log.settings.flush_ms != NEVER:
-        ask_for_flush(log, True, monotonic_ms() + log.settings.flush_ms)
+        ask_for_flush(log, True, log.settings.flush_ms)
     elif flushes_always(log):
         # Somebody waits for the flush, or will hurry it; until then more appends may share it.
         awaited = awaited or kx_load32(&log.waiting) or log.notify != NULL
-        ask_for_flush(log, True, 0 if awaited else monotonic_ms() + UNAWAITED_FLUSH_MS)
+        ask_for_flush(log, True, 0 if awaited else FLUSH_LATER)
     else:
         dirty = kx_load64(&log.end.position) - kx_load64(&log.written_back)
         if dirty >= WRITE_BACK_BYTES or dirty < 0:
@@ -278,12 +273,13 @@ cdef void flush_begin(flush_item_t *item) noexcept nogil:
     """Have the kernel write what is dirty, without waiting for it."""
     cdef log_t *log = <log_t *>item
     cdef segment_t *segment = active_with_reference(log)
-    cdef int64_t size
+    cdef int64_t size, flushed
     if segment == NULL:
         return
     size = kx_load64(&segment.size)
-    if segment_fd(segment) >= 0 and size > segment.flushed_size:
-        sync_file_range(segment_fd(segment), segment.flushed_size, size - segment.flushed_size, SYNC_FILE_RANGE_WRITE)
+    flushed = kx_load64(&segment.flushed_size)
+    if segment_fd(segment) >= 0 and size > flushed:
+        sync_file_range(segment_fd(segment), flushed, size - flushed, SYNC_FILE_RANGE_WRITE)
     kx_store64(&log.written_back, size)
     segment_release(segment)
 
@@ -295,6 +291,54 @@ cdef int32_t flush_run(flush_item_t *item) noexcept nogil:
     # It fails the disk itself; the flusher has nothing to add.
     log_flush(log)
     return 0
+
+
+cdef void flush_mark(flush_item_t *item) noexcept nogil:
+    """Note what a sync of the whole file system, which begins now, will have made safe."""
+    cdef log_t *log = <log_t *>item
+    if log.device == 0:
+        log.device = directory_device(log.directory)
+    log.marked = 0
+    if log.device != log.flusher.device or not kx_swap32(&log.sync_wanted, 0):
+        return
+    pthread_mutex_lock(&log.lock)
+    log.marked = log.segment_count > 0
+    log.marked_end = log.end
+    log.marked_generation = log.generation
+    pthread_mutex_unlock(&log.lock)
+
+
+cdef void flush_settle(flush_item_t *item, int32_t error) noexcept nogil:
+    """Count what was noted as flushed; a log that the sync was not for is flushed by itself."""
+    cdef log_t *log = <log_t *>item
+    if error:
+        log_wake_all(log)
+    elif log.marked:
+        pthread_mutex_lock(&log.flush_lock)
+        note_synced(log)
+        set_flushed(log, &log.marked_end, log.marked_generation)
+        pthread_mutex_unlock(&log.flush_lock)
+    else:
+        flush_begin(item)
+        flush_run(item)
+
+
+cdef void note_synced(log_t *log) noexcept nogil:
+    """Every segment up to the noted end is safe, with its indexes and its name in the folder."""
+    cdef segment_t *segment
+    cdef int32_t at
+    cdef int64_t size
+    pthread_mutex_lock(&log.lock)
+    at = max(0, log_segment_index(log, log.flushed.offset))
+    while (log.generation == log.marked_generation and at < log.segment_count
+            and log.segments[at].base_offset <= log.marked_end.segment_base):
+        segment = log.segments[at]
+        size = log.marked_end.position if segment.base_offset == log.marked_end.segment_base else kx_load64(&segment.size)
+        if size > segment.flushed_size:
+            kx_store64(&segment.flushed_size, size)
+        segment.directory_synced = 1
+        at += 1
+    pthread_mutex_unlock(&log.lock)
 
 
 cdef int32_t dirty_segments(log_t *log, segment_t ***out, mark_t *upto, int64_t *generation) noexcept nogil:
@@ -353,7 +397,7 @@ cdef int32_t sync_segment(segment_t *segment) noexcept nogil:
         error = sync_directory(segment.directory)
         segment.directory_synced = error == 0
     if not error:
-        segment.flushed_size = size
+        kx_store64(&segment.flushed_size, size)
     return error
 
 

@@ -82,6 +82,7 @@ from kafkax._core.pthreads cimport (
     pthread_mutex_init,
     pthread_mutex_lock,
     pthread_mutex_unlock,
+    pthread_setname_np,
 )
 from kafkax._core.transfer cimport send_answers
 
@@ -379,6 +380,8 @@ cdef int32_t thread_start(network_thread_t *thread) noexcept nogil:
     sigfillset(&every)
     pthread_sigmask(SIG_SETMASK, &every, &before)
     error = pthread_create(&thread.joinable, NULL, run, thread)
+    if not error:
+        pthread_setname_np(thread.joinable, "kafkax-network")
     pthread_sigmask(SIG_SETMASK, &before, NULL)
     return error
 

@@ -31,4 +31,6 @@ cdef extern from "<pthread.h>" nogil:
     int pthread_cond_signal(pthread_cond_t *cond) noexcept
     int pthread_cond_broadcast(pthread_cond_t *cond) noexcept
     int pthread_create(pthread_t *thread, const void *attributes, void *(*run)(void *) noexcept nogil, void *argument) noexcept
+    # Shown by tools such as top; at most 15 characters.
+    int pthread_setname_np(pthread_t thread, const char *name) noexcept
     int pthread_join(pthread_t thread, void **result) noexcept

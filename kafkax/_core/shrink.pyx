@@ -149,10 +149,13 @@ cdef int32_t log_truncate(log_t *log, int64_t offset) noexcept nogil:
         pthread_mutex_unlock(&log.append_lock)
         return ERR_KAFKA_STORAGE_ERROR
     if offset < log.log_end_offset:
+        # A flush that is under way notes afterwards what it covered, which must not be what is cut off here.
+        pthread_mutex_lock(&log.flush_lock)
         if offset <= log.segments[0].base_offset:
             error = begin_anew(log, offset)
         else:
             error = truncate_locked(log, offset)
+        pthread_mutex_unlock(&log.flush_lock)
     pthread_mutex_unlock(&log.append_lock)
     log_wake(log)
     return log_fail(log, error) if error else OK

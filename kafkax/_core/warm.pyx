@@ -33,6 +33,7 @@ from kafkax._core.pthreads cimport (
     pthread_mutex_lock,
     pthread_mutex_t,
     pthread_mutex_unlock,
+    pthread_setname_np,
     pthread_t,
 )
 from kafkax._core.segment cimport segment_fd, segment_release, segment_retain, segment_t
@@ -170,6 +171,7 @@ cdef int32_t warmer_start(reactor_t *reactor) noexcept nogil:
         if error:
             break
         warmer.started = at + 1
+        pthread_setname_np(warmer.threads[at], "kafkax-warm")
     pthread_sigmask(SIG_SETMASK, &before, NULL)
     return error
 

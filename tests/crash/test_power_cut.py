@@ -16,10 +16,14 @@ from pathlib import Path
 
 import pytest
 
+from kafkax._core.flush import Flusher
+from kafkax._core.log import Log, LogSettings
+from kafkax.protocol.records import Record, build_batch, iter_batches
 from tests.crash.campaign import Broker, Campaign, rounds
 
 ROUNDS = rounds("KAFKAX_POWER_CUT_ROUNDS", 3)
 
+MANY = 40
 _SHUTDOWN = 0x8004587D
 """ioctl: _IOR('X', 125, uint32)."""
 _NO_FLUSH = struct.pack("I", 2)
@@ -79,6 +83,45 @@ def test_a_cut_drops_what_was_not_synced(disk: Disk) -> None:
     disk.mount()
     assert synced.read_bytes() == b"kept"
     assert not unsynced.exists()
+
+
+def many_logs(disk: Disk, flusher: Flusher) -> list[Log]:
+    """So many logs, each with a flush that is asked for, that a round syncs the whole file system."""
+    logs = []
+    for number in range(MANY):
+        path = disk.root / f"t-{number}"
+        path.mkdir(exist_ok=True)
+        log = Log.open(str(path), LogSettings(flush_ms=3_600_000), flusher=flusher)
+        log.append(build_batch([Record(value=b"%d" % number)]))
+        logs.append(log)
+    return logs
+
+
+def test_a_sync_of_the_whole_file_system_keeps_every_log(disk: Disk) -> None:
+    flusher = Flusher(str(disk.root))
+    logs = many_logs(disk, flusher)
+    flusher.stop()
+    assert flusher.together == 1
+    assert {log.flushed_offset for log in logs} == {1}
+    disk.cut()
+    # Their files are open until then.
+    logs.clear()
+    disk.unmount()
+    disk.mount()
+    found = [Log.open(str(disk.root / f"t-{number}"), LogSettings(), clean=False) for number in range(MANY)]
+    values = [record.value for log in found for batch in iter_batches(log.read(0, 1000).read()) for record in batch.records()]
+    assert values == [b"%d" % number for number in range(MANY)]
+
+
+def test_a_sync_of_the_whole_file_system_that_fails_takes_the_directory_offline(disk: Disk) -> None:
+    flusher = Flusher(str(disk.root))
+    logs = many_logs(disk, flusher)
+    disk.cut()
+    flusher.stop()
+    assert flusher.together == 1
+    assert flusher.failed
+    assert {log.flushed_offset for log in logs} == {0}
+    logs.clear()
 
 
 @pytest.mark.timeout(120 + 30 * ROUNDS)
