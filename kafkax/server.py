@@ -22,25 +22,24 @@ from kafkax._core.notify import NotifyQueue
 from kafkax._core.reactor import Reactor
 from kafkax._core.registry import Registry
 from kafkax.broker.adoption import adopt_cluster_id, adopt_topics
+from kafkax.broker.cluster_member import ClusterMember
 from kafkax.broker.group_service import GROUP_TOPIC, GroupService
 from kafkax.broker.purgatory import Purgatory
-from kafkax.broker.replica_manager import LeadershipChange, ReplicaManager
+from kafkax.broker.replica_manager import LeadershipChange
 from kafkax.broker.router import Router
 from kafkax.broker.services import Services
 from kafkax.broker.topic_configs import TopicConfigs
 from kafkax.clock import Clock, SystemClock
-from kafkax.cluster import znodes
 from kafkax.cluster.config_admin import ConfigAdmin
-from kafkax.cluster.controller.channels import LocalChannel
-from kafkax.cluster.controller.controller import Controller
-from kafkax.cluster.controller.tenure import Settings
 from kafkax.cluster.dynamic_configs import DynamicConfigs
 from kafkax.cluster.embedded import EmbeddedStore
 from kafkax.cluster.image import ImageDelta, MetadataCache, MetadataImage
 from kafkax.cluster.producer_ids import ProducerIds
-from kafkax.cluster.registration import prepare_cluster, register_broker
+from kafkax.cluster.registration import generate_broker_id, prepare_cluster
+from kafkax.cluster.store import CoordinationStore
 from kafkax.cluster.topic_admin import TopicAdmin
 from kafkax.config import BrokerConfig, ConfigError, Endpoint
+from kafkax.errors import KafkaError
 from kafkax.model import TopicPartition
 from kafkax.net.dispatch import Dispatcher
 from kafkax.net.settings import ReactorSettings
@@ -121,12 +120,18 @@ class Server:
         Raises:
             KafkaError, ConfigError, OSError: something is not as it must be; :meth:`stop` cleans up.
         """
-        store = await self._open_store()
-        await adopt_cluster_id(store, self.config.log_dirs)
+        clustered = self.config["zookeeper.connect"] is not None
+        for directory in self.config.log_dirs:
+            Path(directory).mkdir(parents=True, exist_ok=True)
+        store = await (self._open_zookeeper() if clustered else self._open_store())
+        self._stack.push_async_callback(store.close)
+        if not clustered:
+            await adopt_cluster_id(store, self.config.log_dirs)
         cluster_id = await prepare_cluster(store)
-        self.node_id = self._choose_node_id()
+        self.node_id = await self._choose_node_id(store if clustered else None)
         self.config.settle("node.id", str(self.node_id))
-        await adopt_topics(store, self.config.log_dirs, self.node_id)
+        if not clustered:
+            await adopt_topics(store, self.config.log_dirs, self.node_id)
         cache = MetadataCache(cluster_id)
         dynamic = DynamicConfigs(store, cache, self._clock)
         cache.add_listener(self._configs_changed)
@@ -137,11 +142,24 @@ class Server:
         registry = Registry()
         topic_configs = TopicConfigs(cache, self.config)
         await self._open_logs(cluster_id, topic_configs, queue)
-        replicas = ReplicaManager(self.node_id, registry, self.logs, cache, dynamic)
-        topics = TopicAdmin(store, cache, self.config, self._random, standalone=True)
+        topics = TopicAdmin(store, cache, self.config, self._random, standalone=not clustered)
         groups = GroupService(self.config, registry, cache, topics, queue, self._clock)
         self._stack.callback(groups.close)
-        replicas.on_leadership(partial(_tell_coordinators, groups))
+        member = ClusterMember(
+            self.node_id,
+            self.config,
+            store,
+            cache,
+            dynamic,
+            registry,
+            self.logs,
+            queue,
+            self._clock,
+            clustered=clustered,
+            removed=self._removed,
+        )
+        self._stack.push_async_callback(member.close)
+        member.replicas.on_leadership(partial(_tell_coordinators, groups))
         self.services = Services(
             node_id=self.node_id,
             config=self.config,
@@ -155,11 +173,13 @@ class Server:
             topics=topics,
             configs=ConfigAdmin(self.node_id, store, cache, dynamic, self.config),
             groups=groups,
+            member=member,
         )
         self.config.on_change(self._broker_configs_changed)
-        reactor = self._listen(registry)
-        await self._join_cluster(store, replicas)
-        self._serve(reactor)
+        self._serve(self._listen(registry))
+        self._stack.push_async_callback(member.hand_over)
+        await member.join(self.endpoints)
+        await self._settle(member)
         self.logs.start_tasks()
         cleaner = Cleaner(self.logs, self.config, self._clock)
         self._stack.push_async_callback(asyncio.to_thread, cleaner.stop)
@@ -171,26 +191,32 @@ class Server:
 
     # Parts
 
-    async def _open_store(self) -> EmbeddedStore:
-        if (connect := self.config["zookeeper.connect"]) is not None:
-            # to start alone would be a second cluster beside the one that is meant
-            raise ConfigError(f"zookeeper.connect: value {connect!r} is refused; a broker coordinates through its own store only")
-        for directory in self.config.log_dirs:
-            Path(directory).mkdir(parents=True, exist_ok=True)
-        home = Path(self.config.log_dirs[0])
-        store = await EmbeddedStore.open(home / STORE_FILE)
-        self._stack.push_async_callback(store.close)
-        return store
+    async def _open_store(self) -> CoordinationStore:
+        return await EmbeddedStore.open(Path(self.config.log_dirs[0]) / STORE_FILE)
 
-    def _choose_node_id(self) -> int:
-        """The id that the configs give, else the one that the data belongs to, else the first."""
+    async def _open_zookeeper(self) -> CoordinationStore:
+        from kafkax.cluster.zookeeper import ZooKeeperStore, zookeeper_settings
+
+        return await ZooKeeperStore.connect(zookeeper_settings(self.config))
+
+    def _removed(self, error: KafkaError) -> None:
+        """Another broker took this one's id while its session was lost: there is no place for this one any more."""
+        _log.error("stopping: %s", error)
+        signal.raise_signal(signal.SIGTERM)
+
+    async def _choose_node_id(self, cluster: CoordinationStore | None) -> int:
+        """The id that the configs give, else the one that the data belongs to, else a new one of the cluster, or the first."""
         if self.config.node_id >= 0:
             return self.config.node_id
         for directory in self.config.log_dirs:
             known = read_meta_properties(directory)
             if known is not None and known.broker_id is not None:
                 return known.broker_id
-        return FIRST_NODE_ID
+        if cluster is None:
+            return FIRST_NODE_ID
+        if not self.config["broker.id.generation.enable"]:
+            raise ConfigError("node.id: it must be set, since broker.id.generation.enable is false")
+        return await generate_broker_id(cluster, self.config["reserved.broker.max.id"])
 
     def _notify_queue(self) -> NotifyQueue:
         loop, queue = asyncio.get_running_loop(), NotifyQueue()
@@ -222,28 +248,9 @@ class Server:
         self.endpoints = [e._replace(port=e.port or ports[e.name]) for e in config.advertised_listeners]
         return reactor
 
-    async def _join_cluster(self, store: EmbeddedStore, replicas: ReplicaManager) -> None:
-        """Register, take part in controller elections, and wait until every replica here has its role."""
-        config = self.config
-        endpoints = tuple(znodes.Endpoint(e.name, e.host, e.port, e.protocol) for e in self.endpoints)
-        registration = znodes.BrokerRegistration(self.node_id, endpoints, config["broker.rack"], self._clock.wall_ms())
-        replicas.broker_epoch = await register_broker(store, registration)
-        settings = Settings(
-            inter_broker_listener=config.inter_broker_listener,
-            unclean_elections=config["unclean.leader.election.enable"],
-            delete_topics=config["delete.topic.enable"],
-            auto_rebalance=config["auto.leader.rebalance.enable"],
-            rebalance_interval_s=config["leader.imbalance.check.interval.seconds"],
-            imbalance=config["leader.imbalance.per.broker.percentage"] / 100,
-        )
-        controller = Controller(self.node_id, store, lambda _: LocalChannel(replicas.handle), settings, clock=self._clock)
-        self._stack.push_async_callback(controller.close)
-        await controller.start()
-        await self._settle(replicas)
-
-    async def _settle(self, replicas: ReplicaManager) -> None:
+    async def _settle(self, member: ClusterMember) -> None:
         """Wait until this broker leads what it should lead, so that its first clients find leaders."""
-        cache, changed = self.services.cache, asyncio.Event()
+        cache, changed, replicas = self.services.cache, asyncio.Event(), member.replicas
         replicas.on_leadership(lambda _: changed.set())
 
         def missing() -> bool:
@@ -264,6 +271,7 @@ class Server:
                 await asyncio.wait_for(changed.wait(), min(left, 0.5))
             except (TimeoutError, asyncio.TimeoutError):
                 continue
+        member.ready.set()
 
     def _serve(self, reactor: Reactor) -> None:
         dispatcher = Dispatcher(Router(self.services), clock=self._clock)
@@ -296,6 +304,4 @@ def _listen(reactor: Reactor, endpoint: Endpoint) -> int:
 
 
 def _log_to_stderr() -> None:
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 from uuid import UUID
 
@@ -32,6 +32,7 @@ from kafkax.protocol.messages.stop_replica import (
     StopReplicaResponse,
 )
 from kafkax.protocol.messages.update_metadata import UpdateMetadataRequest, UpdateMetadataResponse
+from kafkax.replication.replica import Replica
 
 if TYPE_CHECKING:
     from kafkax._core.registry import Registry
@@ -44,17 +45,6 @@ __all__ = ["Followers", "LeadershipChange", "Replica", "ReplicaManager"]
 _log = logging.getLogger(__name__)
 _NO_EPOCH = -1
 _EPOCH_DURING_DELETE = -2
-
-
-class Replica(NamedTuple):
-    """One replica of this broker and what the controller last said about its partition."""
-
-    partition: Partition
-    leader: int
-    leader_epoch: int
-    isr: tuple[int, ...]
-    replicas: tuple[int, ...]
-    partition_epoch: int
 
 
 class LeadershipChange(NamedTuple):
@@ -284,14 +274,18 @@ class ReplicaManager:
         else:
             partition = self._open(key, topic_id, state)
         leads = state.leader == self._broker_id
+        mark = _mark(state.replicas)
         if known is None or known.partition is not partition or state.leader_epoch > known.leader_epoch:
             if leads:
-                mark = "auto" if len(state.replicas) == 1 else "external"
                 minimum = self._min_in_sync(key)
                 partition.become_leader(state.leader_epoch, in_sync=len(state.isr), min_in_sync=minimum, mark=mark)
             else:
                 partition.become_follower(state.leader_epoch)
         elif leads:
+            if mark != _mark(known.replicas):
+                partition.become_leader(
+                    state.leader_epoch, in_sync=len(state.isr), min_in_sync=self._min_in_sync(key), mark=mark
+                )
             partition.set_in_sync(len(state.isr), self._min_in_sync(key))
         self._replicas[key] = Replica(
             partition, state.leader, state.leader_epoch, tuple(state.isr), tuple(state.replicas), state.partition_epoch
@@ -412,6 +406,13 @@ class ReplicaManager:
         for partition, replica in list(self._replicas.items()) if topics else ():
             if partition.topic in topics and replica.leader == self._broker_id:
                 replica.partition.set_in_sync(len(replica.isr), self._min_in_sync(partition))
+                if self._followers is not None:
+                    self._followers.lead([replica])
+
+
+def _mark(replicas: Sequence[int]) -> str:
+    """Who moves the high watermark: the data plane itself while there are no followers."""
+    return "auto" if len(replicas) == 1 else "external"
 
 
 def _leader_and_isr_response(request: LeaderAndIsrRequest, errors: dict[TopicPartition, ErrorCode]) -> LeaderAndIsrResponse:

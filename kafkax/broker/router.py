@@ -13,10 +13,12 @@ from kafkax.net.dispatch import CloseConnection
 from kafkax.protocol.api import API_KEYS
 
 if TYPE_CHECKING:
-    from kafkax.broker.handlers.spec import Answer
+    from kafkax.broker.cluster_member import ClusterMember
+    from kafkax.broker.handlers.spec import Answer, Handler
     from kafkax.broker.services import Services
     from kafkax.net.connection import Connection
     from kafkax.protocol.headers import RequestHeader
+    from kafkax.protocol.message import Request
 
 __all__ = ["Router"]
 
@@ -34,9 +36,7 @@ class Router:
         self._services = services
         self._handlers = handlers()
 
-    def __call__(
-        self, connection: Connection, header: RequestHeader, body: memoryview
-    ) -> bytes | Awaitable[bytes | None] | None:
+    def __call__(self, connection: Connection, header: RequestHeader, body: memoryview) -> bytes | Awaitable[bytes | None] | None:
         """Answer one request with the body of its response.
 
         Raises:
@@ -44,8 +44,8 @@ class Router:
             ProtocolError: the body does not parse.
         """
         key, version = header.api_key, header.api_version
-        handler = self._handlers.get(key)
-        if handler is None:
+        handler, member = self._handlers.get(key), self._services.member
+        if handler is None or (handler.spec.between_brokers and not member.clustered):
             raise CloseConnection(f"{API_KEYS[key].name} (key {key}) is not served")
         if not handler.spec.min_version <= version <= handler.spec.max_version:
             if key == _API_VERSIONS:
@@ -56,10 +56,22 @@ class Router:
             )
         # librdkafka's Metadata v13 has bytes behind the message; Kafka does not mind, so real clients rely on that
         request = API_KEYS[key].request_type().decode(body, version, exact=False)
-        answer = handler.handle(RequestContext(self._services, version, header.client_id, connection), request)
+        context = RequestContext(self._services, version, header.client_id, connection)
+        if not member.ready.is_set() and not (handler.spec.between_brokers or handler.spec.before_authentication):
+            return _when_ready(member, handler, context, request)
+        answer = handler.handle(context, request)
         if isawaitable(answer):
             return _encoded(answer, version)
         return answer if answer is None or isinstance(answer, bytes) else answer.encode(version)
+
+
+async def _when_ready(member: ClusterMember, handler: Handler, context: RequestContext, request: Request) -> bytes | None:
+    """Answer a request that came before this broker knows what it leads: its picture of the cluster would be wrong."""
+    await member.ready.wait()
+    answer = handler.handle(context, request)
+    if not isawaitable(answer):
+        return answer if answer is None or isinstance(answer, bytes) else answer.encode(context.version)
+    return await _encoded(answer, context.version)
 
 
 async def _encoded(answer: Awaitable[Answer], version: int) -> bytes | None:

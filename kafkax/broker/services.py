@@ -15,6 +15,7 @@ from kafkax.model import valid_topic_name
 if TYPE_CHECKING:
     from kafkax._core.partition import Partition
     from kafkax._core.registry import Registry
+    from kafkax.broker.cluster_member import ClusterMember
     from kafkax.broker.group_service import GroupService
     from kafkax.broker.purgatory import Purgatory
     from kafkax.broker.topic_configs import TopicConfigs
@@ -48,6 +49,7 @@ class Services:
     topics: TopicAdmin
     configs: ConfigAdmin
     groups: GroupService
+    member: ClusterMember
 
     @property
     def image(self) -> MetadataImage:

@@ -56,8 +56,9 @@ from kafkax.cluster.store import (
     WatchCallback,
     Watches,
 )
+from kafkax.config import BrokerConfig
 
-__all__ = ["ZooKeeperSettings", "ZooKeeperStore"]
+__all__ = ["ZooKeeperSettings", "ZooKeeperStore", "zookeeper_settings"]
 
 _log = logging.getLogger(__name__)
 _NODE_ERRORS: dict[type[Exception], type[NodeError]] = {
@@ -92,6 +93,24 @@ class ZooKeeperSettings:
     connection_timeout_ms: int = 18_000
     auth: Sequence[tuple[str, str]] = ()
     tls: dict[str, Any] = field(default_factory=dict)
+
+
+def zookeeper_settings(config: BrokerConfig) -> ZooKeeperSettings:
+    """How to reach the ensemble, from a broker's configs."""
+    session = config["zookeeper.session.timeout.ms"]
+    tls: dict[str, Any] = {}
+    if config["zookeeper.ssl.client.enable"]:
+        password = config["zookeeper.ssl.keystore.password"]
+        tls = {
+            "use_ssl": True,
+            "ca": config["zookeeper.ssl.truststore.location"],
+            "certfile": config["zookeeper.ssl.keystore.location"],
+            "keyfile": config["zookeeper.ssl.keystore.location"],
+            "keyfile_password": None if password is None else password.value,
+        }
+    return ZooKeeperSettings(
+        config["zookeeper.connect"], session, config["zookeeper.connection.timeout.ms"] or session, tls=tls
+    )
 
 
 class ZooKeeperStore(CoordinationStore):

@@ -87,13 +87,13 @@ class BrokerLink:
         payload = request.encode(version)
         async with self._turn:
             waiting = await self._write(type(request).api_key, version, payload)
-            try:
-                body = await asyncio.wait_for(asyncio.shield(waiting.answer), self._settings.request_timeout_ms / 1000)
-            except asyncio.TimeoutError:
+            # not wait_for, which takes a cancellation for an answer that comes at the same time
+            done, _ = await asyncio.wait([waiting.answer], timeout=self._settings.request_timeout_ms / 1000)
+            if not done:
                 late = self._error(ErrorCode.REQUEST_TIMED_OUT, f"no answer within {self._settings.request_timeout_ms} ms")
                 self._disconnect(late)
-                raise late from None
-        return response.decode(body, version)
+                raise late
+        return response.decode(waiting.answer.result(), version)
 
     async def close(self) -> None:
         """Close the connection; requests that wait for answers fail with NETWORK_EXCEPTION."""

@@ -94,6 +94,7 @@ class Fetcher:
         self._followed: dict[TopicPartition, Followed] = {}
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._closed = False
 
     def __len__(self) -> int:
         return len(self._followed)
@@ -114,6 +115,7 @@ class Fetcher:
 
     async def close(self) -> None:
         """Stop, and close the connection."""
+        self._closed = True
         self.remove(list(self._followed))
         if self._task is not None:
             self._task.cancel()
@@ -122,7 +124,7 @@ class Fetcher:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        while True:
+        while not self._closed:
             self._changed.clear()
             now = loop.time()
             ready = [followed for followed in self._followed.values() if followed.not_before <= now]

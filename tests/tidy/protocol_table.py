@@ -28,9 +28,8 @@ _REASONS = {
                      "ReadShareGroupState", "WriteShareGroupState", "DeleteShareGroupState", "ReadShareGroupStateSummary",
                      "DescribeShareGroupOffsets", "AlterShareGroupOffsets", "DeleteShareGroupOffsets"),
     "streams groups": ("StreamsGroupHeartbeat", "StreamsGroupDescribe"),
-    "several brokers": ("LeaderAndIsr", "StopReplica", "UpdateMetadata", "ControlledShutdown", "AlterPartition",
-                        "AlterPartitionReassignments", "ListPartitionReassignments", "ElectLeaders", "AllocateProducerIds",
-                        "UnregisterBroker", "Envelope"),
+    "several brokers": ("AlterPartitionReassignments", "ListPartitionReassignments", "ElectLeaders", "UnregisterBroker",
+                        "Envelope"),
     "moves between log directories": ("AlterReplicaLogDirs",),
 }  # fmt: skip
 """What an API that is not served would need."""
@@ -46,7 +45,7 @@ def table() -> str:
     for key, api in sorted(API_KEYS.items()):
         if key in served:
             spec = served[key].spec
-            answer = f"{spec.min_version}-{spec.max_version}"
+            answer = f"{spec.min_version}-{spec.max_version}" + (" in a cluster" if spec.between_brokers else "")
         else:
             answer = needs.get(api.name, f"no: {_KRAFT}")
         lines.append(f"| {key} | {api.name} | {api.min_version}-{api.max_version} | {answer} |")

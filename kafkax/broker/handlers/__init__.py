@@ -10,10 +10,13 @@ from kafkax.broker.handlers.spec import Handler
 __all__ = ["HANDLERS", "handlers"]
 
 HANDLERS: tuple[str, ...] = (
+    "allocate_producer_ids",
     "alter_configs",
+    "alter_partition",
     "api_versions",
     "consumer_group_describe",
     "consumer_group_heartbeat",
+    "controlled_shutdown",
     "create_partitions",
     "create_topics",
     "delete_groups",
@@ -30,6 +33,7 @@ HANDLERS: tuple[str, ...] = (
     "incremental_alter_configs",
     "init_producer_id",
     "join_group",
+    "leader_and_isr",
     "leave_group",
     "list_config_resources",
     "list_groups",
@@ -40,7 +44,9 @@ HANDLERS: tuple[str, ...] = (
     "offset_fetch",
     "offset_for_leader_epoch",
     "produce",
+    "stop_replica",
     "sync_group",
+    "update_metadata",
 )
 """Modules of this package, by name."""
 

@@ -25,13 +25,13 @@ def handle(context: RequestContext, request: ApiVersionsRequest) -> ApiVersionsR
         _SOFTWARE.match(request.client_software_name) and _SOFTWARE.match(request.client_software_version)
     ):
         return ApiVersionsResponse(error_code=ErrorCode.INVALID_REQUEST)
-    return encoded(context.version)
+    return encoded(context.version, context.services.member.clustered)
 
 
 @cache
-def encoded(version: int) -> bytes:
+def encoded(version: int, clustered: bool) -> bytes:
     """The answer in this version, which is the same for everybody as long as the broker runs."""
-    return ApiVersionsResponse(api_keys=served()).encode(version)
+    return ApiVersionsResponse(api_keys=served(clustered)).encode(version)
 
 
 def unsupported() -> ApiVersionsResponse:
@@ -40,8 +40,8 @@ def unsupported() -> ApiVersionsResponse:
     return ApiVersionsResponse(error_code=ErrorCode.UNSUPPORTED_VERSION, api_keys=[own])
 
 
-def served() -> list[ApiVersion]:
-    """Every registered API with its range, by ascending key."""
+def served(clustered: bool = False) -> list[ApiVersion]:
+    """Every registered API with its range, by ascending key; those between brokers only in a cluster."""
     from kafkax.broker.handlers import handlers
 
     return [
@@ -51,4 +51,5 @@ def served() -> list[ApiVersion]:
             max_version=spec.max_version,
         )
         for key, (spec, _) in handlers().items()
+        if clustered or not spec.between_brokers
     ]

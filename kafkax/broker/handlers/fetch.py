@@ -2,7 +2,7 @@
 
 The core serves ordinary requests itself, fetch sessions included; this is the reference path for connections that are not
 plain TCP and for what the core hands over.  It keeps no sessions: it answers a request that wants to begin one in full with
-session id 0, which KIP-227 provides for.
+session id 0, which KIP-227 provides for.  Followers are answered by :mod:`kafkax.broker.follower_fetch`.
 
 Versions: 4 is the oldest that Kafka 4 has; 7 brings fetch sessions (KIP-227); 9 leader epochs (KIP-320); 11 rack-aware reads
 (KIP-392); 12 is flexible and finds diverging epochs (KIP-595); 13 names topics by id (KIP-516); 15 gives a replica its epoch
@@ -15,6 +15,7 @@ import asyncio
 from typing import NamedTuple
 
 from kafkax._core.partition import Partition, ReadResult
+from kafkax.broker.follower_fetch import follower_fetch
 from kafkax.broker.handlers.spec import RequestContext, Spec
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.protocol.messages.fetch import (
@@ -50,7 +51,7 @@ async def handle(context: RequestContext, request: FetchRequest) -> FetchRespons
     """Answer as soon as ``min_bytes`` are there, a partition fails, or ``max_wait_ms`` are over."""
     replica = request.replica_state.replica_id if context.version >= 15 else request.replica_id
     if replica >= 0:
-        return FetchResponse(error_code=ErrorCode.CLUSTER_AUTHORIZATION_FAILED)
+        return await follower_fetch(context, request)
     if request.session_epoch not in (_NEW_SESSION, _NO_SESSION):
         return FetchResponse(error_code=ErrorCode.FETCH_SESSION_ID_NOT_FOUND)
     loop = asyncio.get_running_loop()

@@ -29,12 +29,14 @@ class Spec:
         key: the API key (int16).
         min_version, max_version: the served range; ApiVersions advertises it.
         before_authentication: whether a connection may send it before SASL has finished.
+        between_brokers: whether it is served in a cluster only, and only by the listener that brokers use among themselves.
     """
 
     key: int
     min_version: int
     max_version: int
     before_authentication: bool = False
+    between_brokers: bool = False
     advertise_from: int | None = None
     """Lowest version in ApiVersions where that is not ``min_version``: clients that look for it would not come otherwise."""
 

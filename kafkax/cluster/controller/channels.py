@@ -63,6 +63,7 @@ class _Sender:
         self._answered = answered
         self._queue: deque[ControlRequest] = deque()
         self._wake = asyncio.Event()
+        self._closed = False
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     def put(self, request: ControlRequest) -> None:
@@ -70,7 +71,7 @@ class _Sender:
         self._wake.set()
 
     async def _run(self) -> None:
-        while True:
+        while not self._closed:
             while not self._queue:
                 self._wake.clear()
                 await self._wake.wait()
@@ -89,6 +90,7 @@ class _Sender:
             self._answered(self.broker.registration.broker_id, request, answer)
 
     async def close(self) -> None:
+        self._closed = True
         self._task.cancel()
         await asyncio.wait([self._task])
         await self._channel.close()

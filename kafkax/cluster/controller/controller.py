@@ -20,10 +20,12 @@ from kafkax.cluster.controller.reassignment import Reassignments
 from kafkax.cluster.controller.requests import ControlRequest
 from kafkax.cluster.controller.shutdown import shut_down_broker
 from kafkax.cluster.controller.tenure import Hints, Settings, Tenure
+from kafkax.cluster.producer_ids import allocate_block
 from kafkax.cluster.store import (
     Check,
     CoordinationStore,
     Create,
+    Delete,
     MultiError,
     NodeExistsError,
     SessionState,
@@ -31,7 +33,7 @@ from kafkax.cluster.store import (
     Stat,
     StoreError,
 )
-from kafkax.cluster.znodes import ControllerRegistration, ReplicaAssignment
+from kafkax.cluster.znodes import ControllerRegistration, ProducerIdBlock, ReplicaAssignment
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.model import TopicPartition
 from kafkax.protocol.message import Response
@@ -115,10 +117,17 @@ class Controller:
         await self._queue.run(self._elect)
 
     async def close(self) -> None:
-        """Stop taking part; the office is left by closing the store's session."""
+        """Stop taking part, and let go of the office at once, so that another one may take it."""
         self._closed = True
         await self._queue.close()
+        office = self._office
         self._resign()
+        if office is not None and self._session is SessionState.CONNECTED:
+            fence = Check(znodes.CONTROLLER_EPOCH, office.tenure.context.epoch_version)
+            try:
+                await self._store.multi([fence, Delete(znodes.CONTROLLER)])
+            except StoreError as error:
+                _log.info("the office is left by the session's end: %s", error)
         if self._closing:
             await asyncio.wait(self._closing)
 
@@ -310,6 +319,21 @@ class Controller:
             KafkaError: NOT_CONTROLLER, BROKER_NOT_AVAILABLE, STALE_BROKER_EPOCH.
         """
         return await self._request(lambda office: shut_down_broker(office.tenure, broker_id, broker_epoch))
+
+    async def allocate_producer_ids(self, broker_id: int, broker_epoch: int) -> ProducerIdBlock:
+        """Take the next block of producer ids for a broker (KIP-730).
+
+        Raises:
+            KafkaError: NOT_CONTROLLER, STALE_BROKER_EPOCH, UNKNOWN_SERVER_ERROR when the ids are used up.
+        """
+
+        async def handle(office: _Office) -> ProducerIdBlock:
+            live = office.tenure.context.brokers.get(broker_id)
+            if live is None or live.epoch != broker_epoch:
+                raise KafkaError(ErrorCode.STALE_BROKER_EPOCH)
+            return await allocate_block(self._store, broker_id)
+
+        return await self._request(handle)
 
     async def elect_leaders(
         self, election: ElectionType, partitions: Sequence[TopicPartition] | None

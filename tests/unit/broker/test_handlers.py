@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -31,12 +32,15 @@ def test_a_handler_serves_versions_that_its_messages_have(name: str) -> None:
 
 
 def test_api_versions_is_derived_from_the_list() -> None:
-    assert {entry.api_key for entry in served()} == set(handlers())
+    assert {entry.api_key for entry in served(clustered=True)} == set(handlers())
+    between_brokers = {key for key, handler in handlers().items() if handler.spec.between_brokers}
+    assert {entry.api_key for entry in served(clustered=False)} == set(handlers()) - between_brokers
 
 
 @pytest.mark.parametrize(("name", "valid"), [("my-client", True), ("a.b-9", True), ("", False), ("-a", False), ("a b", False)])
 def test_clients_name_their_software_by_the_rules_of_kip_511(name: str, valid: bool) -> None:
-    context = RequestContext(None, 3, None, None)  # type: ignore[arg-type]
+    services = SimpleNamespace(member=SimpleNamespace(clustered=False))
+    context = RequestContext(services, 3, None, None)  # type: ignore[arg-type]
     answer = handle(context, ApiVersionsRequest(client_software_name=name, client_software_version="1.0"))
     decoded = ApiVersionsResponse.decode(answer, 3) if isinstance(answer, bytes) else answer
     assert decoded.error_code == (ErrorCode.NONE if valid else ErrorCode.INVALID_REQUEST)
