@@ -22,9 +22,9 @@ def compile_flags() -> tuple[list[str], list[str]]:
     common = ["-std=gnu11", "-Wall", "-Wno-unused-function", "-fvisibility=hidden", "-pthread"]
     if os.environ.get("KAFKAX_DEBUG") == "1":
         sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
-        return [*common, "-O1", "-g", "-UNDEBUG", "-DKAFKAX_DEBUG=1", *sanitize], ["-pthread", *sanitize]
+        return [*common, "-O1", "-g1", "-UNDEBUG", "-DKAFKAX_DEBUG=1", *sanitize], ["-pthread", *sanitize]
     if os.environ.get("KAFKAX_TSAN") == "1":
-        return [*common, "-O1", "-g", "-UNDEBUG", "-fsanitize=thread"], ["-pthread", "-fsanitize=thread"]
+        return [*common, "-O1", "-g1", "-UNDEBUG", "-fsanitize=thread"], ["-pthread", "-fsanitize=thread"]
     return [*common, "-O3", "-g1", "-DCYTHON_WITHOUT_ASSERTIONS=1"], ["-pthread"]
 
 

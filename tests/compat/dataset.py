@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 import sysconfig
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+TOTAL_BYTES = int(os.environ.get("KAFKAX_COMPAT_MEGABYTES", "25")) * 1_000_000
+"""How much every client carries in every compression; ci/nightly asks for 100 MB."""
 
 FIRST_TIMESTAMP = 1_700_000_000_000
 """Milliseconds; the record number is added to it."""

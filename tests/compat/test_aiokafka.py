@@ -6,12 +6,11 @@ import asyncio
 
 import pytest
 
-from tests.compat.dataset import Digest, samples
+from tests.compat.dataset import TOTAL_BYTES, Digest, samples
 
 aiokafka = pytest.importorskip("aiokafka", reason="aiokafka is not installed")
 
 PARTITIONS = 3
-MEGABYTES = 100
 
 
 async def create(bootstrap: str, topic: str) -> None:
@@ -36,7 +35,7 @@ async def test_everything_produced_is_consumed_in_order(bootstrap: str, topic: s
     await producer.start()
     try:
         futures = []
-        for sample in samples(MEGABYTES * 1_000_000, PARTITIONS, 4000):
+        for sample in samples(TOTAL_BYTES, PARTITIONS, 4000):
             sent.add(sample.partition, sample.timestamp, sample.key, sample.value, sample.headers)
             futures.append(
                 await producer.send(

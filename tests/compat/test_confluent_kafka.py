@@ -6,13 +6,12 @@ import time
 
 import pytest
 
-from tests.compat.dataset import Digest, samples
+from tests.compat.dataset import TOTAL_BYTES, Digest, samples
 
 confluent_kafka = pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed")
 admin = pytest.importorskip("confluent_kafka.admin", reason="confluent-kafka is not installed")
 
 PARTITIONS = 3
-MEGABYTES = 100
 
 
 def create(bootstrap: str, topic: str, **config: str) -> None:
@@ -40,7 +39,7 @@ def test_everything_produced_is_consumed_in_order(bootstrap: str, topic: str, co
         if error is not None:
             failed.append(error)
 
-    for sample in samples(MEGABYTES * 1_000_000, PARTITIONS, 1500):
+    for sample in samples(TOTAL_BYTES, PARTITIONS, 1500):
         sent.add(sample.partition, sample.timestamp, sample.key, sample.value, sample.headers)
         while True:
             try:

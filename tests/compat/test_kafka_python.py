@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.compat.dataset import Digest, samples
+from tests.compat.dataset import TOTAL_BYTES, Digest, samples
 
 kafka = pytest.importorskip("kafka", reason="kafka-python is not installed")
 
 PARTITIONS = 3
-MEGABYTES = 100
 
 
 def create(bootstrap: str, topic: str) -> None:
@@ -35,7 +34,7 @@ def test_everything_produced_is_consumed_in_order(bootstrap: str, topic: str, co
     )
     futures = []
     # large values: this client's cost is per record
-    for sample in samples(MEGABYTES * 1_000_000, PARTITIONS, 8000, null_headers=False):
+    for sample in samples(TOTAL_BYTES, PARTITIONS, 8000, null_headers=False):
         sent.add(sample.partition, sample.timestamp, sample.key, sample.value, sample.headers)
         futures.append(
             producer.send(

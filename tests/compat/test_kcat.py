@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.compat.dataset import samples
+from tests.compat.dataset import TOTAL_BYTES, samples
 
 kcat = shutil.which("kcat") or shutil.which("kafkacat")
 pytestmark = pytest.mark.skipif(kcat is None, reason="kcat is not installed")
@@ -27,7 +27,7 @@ def run(*arguments: str, stdin: Path | None = None) -> bytes:
 def test_a_file_comes_back_byte_for_byte(bootstrap: str, topic: str, tmp_path: Path, compression: str) -> None:
     source = tmp_path / "lines"
     with source.open("wb") as sink:
-        for sample in samples(100_000_000, 1, 1000):
+        for sample in samples(TOTAL_BYTES, 1, 1000):
             value = (sample.value or b"").replace(b"\n", b" ").replace(b"\t", b" ")
             sink.write((sample.key or b"none") + b"\t" + value + b"\n")
     run("-b", bootstrap, "-t", topic, "-p", "0", "-P", "-K", "\\t", "-z", compression, "-H", "source=file", stdin=source)
