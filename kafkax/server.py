@@ -24,6 +24,7 @@ from kafkax._core.registry import Registry
 from kafkax.broker.adoption import adopt_cluster_id, adopt_topics
 from kafkax.broker.cluster_member import ClusterMember
 from kafkax.broker.group_service import GROUP_TOPIC, GroupService
+from kafkax.broker.handlers import api_versions
 from kafkax.broker.purgatory import Purgatory
 from kafkax.broker.replica_manager import LeadershipChange
 from kafkax.broker.router import Router
@@ -277,6 +278,8 @@ class Server:
         dispatcher = Dispatcher(Router(self.services), clock=self._clock)
         dispatcher.attach(reactor)
         self._stack.push_async_callback(dispatcher.stop, STOP_SECONDS)
+        for version in range(api_versions.SPEC.min_version, api_versions.SPEC.max_version + 1):
+            reactor.set_api_versions(version, api_versions.encoded(version))
         reactor.start(self.config["num.network.threads"])
 
 

@@ -16,10 +16,11 @@ from kafkax._core.fetch cimport fetch
 from kafkax._core.handoff cimport charge_kept, hand_over, handoff_full, memory_full
 from kafkax._core.linux cimport iovec, readv
 from kafkax._core.network cimport (
-    API_COUNTED, API_FETCH, API_PRODUCE, CLOSE_FRAME_SIZE, CLOSE_MEMORY, CLOSE_PEER, MAX_ANSWERS, REQUEST_DONE, SCRATCH_SIZE,
+    API_COUNTED, API_FETCH, API_PRODUCE, API_VERSIONS, CLOSE_FRAME_SIZE, CLOSE_MEMORY, CLOSE_PEER, MAX_ANSWERS, REQUEST_DONE, SCRATCH_SIZE,
     STARVED_MEMORY, STARVED_QUEUE, connection_t,
 )
 from kafkax._core.produce cimport produce
+from kafkax._core.versions cimport api_versions
 
 cdef enum:
     ROUNDS = 4
@@ -63,7 +64,8 @@ cdef bint serve(connection_t *connection, const uint8_t *frame, size_t size) noe
     cdef uint16_t api_key = kx_be16(frame)
     cdef int64_t *counted = &connection.thread.counters.requests[api_key if api_key < API_COUNTED else API_COUNTED - 1]
     if connection.fast and ((api_key == API_PRODUCE and produce(connection, frame, size) == REQUEST_DONE)
-                            or (api_key == API_FETCH and fetch(connection, frame, size) == REQUEST_DONE)):
+                            or (api_key == API_FETCH and fetch(connection, frame, size) == REQUEST_DONE)
+                            or (api_key == API_VERSIONS and api_versions(connection, frame, size) == REQUEST_DONE)):
         kx_count64(counted, 1)
         return True
     if handoff_full(connection.thread.reactor):

@@ -13,6 +13,7 @@ from kafkax._core.segment cimport slice_t
 cdef enum:
     API_PRODUCE = 0
     API_FETCH = 1
+    API_VERSIONS = 18
     API_COUNTED = 96
     # API keys counted one by one; larger ones share the last place.
 
@@ -32,6 +33,9 @@ cdef enum:
     LETTER_TRUST = 4
     LETTER_WARMED = 5
     LETTER_RESUME = 6
+
+    READY_VERSIONS = 16
+    # Versions of ApiVersions whose answer can be kept ready.
 
     WOKEN = 1
     EXPIRED = 2
@@ -245,6 +249,11 @@ cdef struct network_thread_t:
     uint8_t *scratch
     counters_t counters
 
+cdef struct ready_t:
+    # An answer that is kept ready; its bytes follow, but for the correlation id. ``before``: the one that it replaced.
+    ready_t *before
+    size_t size
+
 cdef struct reactor_t:
     int32_t refs
     settings_t settings
@@ -253,6 +262,8 @@ cdef struct reactor_t:
     void *sessions
     void *warmer
     void *addresses
+    ready_t *ready[16]
+    # Of ApiVersions, by version; NULL where the control plane answers.
     int32_t thread_count
     network_thread_t threads[64]
     int32_t listener_count

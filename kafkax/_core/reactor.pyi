@@ -93,6 +93,18 @@ class Reactor:
     def authenticated(self, connection: int, *, fast: bool) -> None:
         """Lift the limits of a connection that has not authenticated; ``fast``: serve Produce and Fetch in the core."""
 
+    def set_api_versions(self, version: int, body: bytes | None) -> None:
+        """Have ApiVersions requests of that version answered with that body, from now on, without the control plane.
+
+        Args:
+            version: 0 to 15.
+            body: the response without its header; None: requests of that version are handed over, as they are at first, and
+                as are those that do not name the client's software properly.
+
+        Raises:
+            ValueError: no such version.
+        """
+
     def counters(self) -> dict[str, Any]:
         """Totals since the start: ``bytes_in``, ``bytes_out``, ``handed_over``, ``accepted``, ``requests`` by API key,
         ``closed`` by reason, ``cold_reads`` (ranges that a helper had to read from disk before they were sent); and the

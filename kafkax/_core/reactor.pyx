@@ -25,6 +25,7 @@ from kafkax._core.network cimport (
     LETTER_TRUST,
     MAX_LISTENERS,
     MAX_THREADS,
+    READY_VERSIONS,
     answer_t,
     counters_t,
     cut_t,
@@ -36,6 +37,7 @@ from kafkax._core.network cimport (
 from kafkax._core.network_thread cimport thread_free, thread_init, thread_start, watch_listener
 from kafkax._core.registry cimport Registry
 from kafkax._core.segment cimport FileSlice, segment_retain
+from kafkax._core.versions cimport versions_free, versions_set
 from kafkax._core.warm cimport warmer_start, warmer_stop
 from kafkax._core.pthreads cimport pthread_join, pthread_mutex_destroy, pthread_mutex_init
 
@@ -195,6 +197,7 @@ cdef class Reactor:
             handed = following
         addresses_free(self.reactor)
         sessions_close(self.reactor)
+        versions_free(self.reactor)
         if self.reactor.handed_event >= 0:
             close(self.reactor.handed_event)
         pthread_mutex_destroy(&self.reactor.lock)
@@ -328,6 +331,13 @@ cdef class Reactor:
 
     def authenticated(self, unsigned long long connection, *, bint fast):
         self.send_letter(connection, 0, LETTER_TRUST, fast and self.reactor.registry != NULL)
+
+    def set_api_versions(self, int version, bytes body):
+        cdef const unsigned char *data = NULL if body is None else <const unsigned char *><const char *>body
+        if not 0 <= version < READY_VERSIONS:
+            raise ValueError(f"ApiVersions version {version}: 0 to {READY_VERSIONS - 1}")
+        if versions_set(self.reactor, version, data, 0 if body is None else len(body)) != 0:
+            raise MemoryError("ready answer")
 
     def counters(self):
         cdef int32_t at, key

@@ -1,0 +1,1 @@
+"""ApiVersions in the core; for other core modules only."""
