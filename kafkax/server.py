@@ -279,7 +279,7 @@ class Server:
         dispatcher.attach(reactor)
         self._stack.push_async_callback(dispatcher.stop, STOP_SECONDS)
         for version in range(api_versions.SPEC.min_version, api_versions.SPEC.max_version + 1):
-            reactor.set_api_versions(version, api_versions.encoded(version))
+            reactor.set_api_versions(version, api_versions.encoded(version, self.services.member.clustered))
         reactor.start(self.config["num.network.threads"])
 
 
