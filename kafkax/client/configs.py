@@ -6,13 +6,13 @@ names the key, the value, what is allowed, and the key that was probably meant.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any, NamedTuple
 
 from kafkax.config import ConfigError
 from kafkax.config.values import nearest
 
-__all__ = ["ClientConfig", "client_config"]
+__all__ = ["ClientConfig", "client_config", "config_names"]
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
@@ -60,6 +60,8 @@ _KEYS = {
         _Key("error_cb", "*", "function", None),
         _Key("acks", "P", int, -1, (-1, 1)),
         _Key("enable.idempotence", "P", bool, None),
+        _Key("transactional.id", "P", str, None),
+        _Key("transaction.timeout.ms", "P", int, 60_000, (1000, _INT)),
         _Key("linger.ms", "P", float, 5.0, (0, 900_000)),
         _Key("batch.size", "P", int, 1_000_000, (1, _INT)),
         _Key("batch.num.messages", "P", int, 10_000, (1, 1_000_000)),
@@ -76,7 +78,8 @@ _KEYS = {
         ),
         _Key("group.id", "C", str, None),
         _Key("group.instance.id", "C", str, None),
-        _Key("group.protocol", "C", str, "classic", ("classic",)),
+        _Key("group.protocol", "C", str, "classic", ("classic", "consumer")),
+        _Key("group.remote.assignor", "C", str, None),
         _Key(
             "partition.assignment.strategy",
             "C",
@@ -135,6 +138,11 @@ class ClientConfig(dict[str, Any]):
         return [_address(text.strip()) for text in self["bootstrap.servers"].split(",") if text.strip()]
 
 
+def config_names() -> set[str]:
+    """Names of the configs of all clients, and their other names."""
+    return {*_KEYS, *_ALIASES}
+
+
 def client_config(owner: str, given: Mapping[str, Any]) -> ClientConfig:
     """Check what a client was given and fill in the defaults.
 
@@ -161,7 +169,7 @@ def client_config(owner: str, given: Mapping[str, Any]) -> ClientConfig:
     if owner == "P":
         _check_producer(config)
     if owner == "C":
-        _check_consumer(config)
+        _check_consumer(config, {_ALIASES.get(name, name) for name, value in given.items() if value is not None})
     return config
 
 
@@ -269,11 +277,22 @@ def _check_producer(config: ClientConfig) -> None:
         hindrance = "retries=0; it needs at least 1"
     if hindrance and wanted:
         raise ConfigError(f"enable.idempotence contradicts {hindrance}")
+    if config["transactional.id"] is not None and (hindrance or wanted is False):
+        raise ConfigError(
+            f"transactional.id={config['transactional.id']!r} contradicts {hindrance or 'enable.idempotence=false'}"
+        )
     config["enable.idempotence"] = hindrance is None if wanted is None else wanted
     config["batch.size"] = min(config["batch.size"], config["message.max.bytes"])
 
 
-def _check_consumer(config: ClientConfig) -> None:
+def _check_consumer(config: ClientConfig, given: Set[str]) -> None:
+    if config["group.protocol"] == "consumer":
+        for name in ("session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy"):
+            if name in given:
+                raise ConfigError(f"{name} is the broker's to decide with group.protocol=consumer (group.consumer.*); remove it")
+        return
+    if config["group.remote.assignor"] is not None:
+        raise ConfigError("group.remote.assignor needs group.protocol=consumer; it is classic")
     if config["heartbeat.interval.ms"] >= config["session.timeout.ms"]:
         raise ConfigError(
             f"heartbeat.interval.ms={config['heartbeat.interval.ms']} must be below "

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from kafkax._core.message import Message
 from kafkax.client.base import BaseClient
 from kafkax.client.batch import Batch
+from kafkax.client.consumer_group import ConsumerGroupMember
 from kafkax.client.fetcher import Fetcher
 from kafkax.client.group import GroupMember
+from kafkax.client.membership import Membership
 from kafkax.client.offsets import list_offsets
 from kafkax.client.subscription import Assigned, Fetched, Inbox
+from kafkax.client.transactions import GroupMetadata
 from kafkax.client.types import OFFSET_END, OFFSET_INVALID, OFFSET_STORED, TopicPartition
 from kafkax.config import ConfigError
 from kafkax.errors import ErrorCode, KafkaError
@@ -46,9 +49,10 @@ class Consumer(BaseClient):
         super().__init__("C", config)
         self._inbox = Inbox()
         self._fetcher = Fetcher(self._cluster, self._inbox)
-        self._group: GroupMember | None = None
+        self._group: Membership | None = None
         if self._config["group.id"] is not None:
-            self._group = GroupMember(self._cluster, self)
+            protocol = ConsumerGroupMember if self._config["group.protocol"] == "consumer" else GroupMember
+            self._group = protocol(self._cluster, self)
             self._group.fatal = self._tell  # type: ignore[method-assign]
         self._batch: Batch | None = None
         self._item: Fetched | None = None
@@ -248,6 +252,15 @@ class Consumer(BaseClient):
         """Id that the group gave this member; None without one."""
         return (self._group.member_id or None) if self._group is not None else None
 
+    def consumer_group_metadata(self) -> GroupMetadata:
+        """Who this consumer is in its group at the moment, for :meth:`kafkax.Producer.send_offsets_to_transaction`.
+
+        Raises:
+            ConfigError: there is no ``group.id``.
+        """
+        group = self._needs_group()
+        return GroupMetadata(group.group, group.generation, group.member_id if group.generation >= 0 else "", group.instance_id)
+
     # reading
 
     def poll(self, timeout: float | None = None) -> Message | None:
@@ -414,7 +427,7 @@ class Consumer(BaseClient):
 
     # offsets
 
-    def _needs_group(self) -> GroupMember:
+    def _needs_group(self) -> Membership:
         if self._group is None:
             raise ConfigError("group.id is not set; subscribing and committing need it")
         return self._group
@@ -485,12 +498,13 @@ class Consumer(BaseClient):
         return state
 
     def seek(self, partition: TopicPartition) -> None:
-        """Go on from ``partition.offset``: a number, ``OFFSET_BEGINNING`` or ``OFFSET_END``."""
+        """Go on from ``partition.offset``: a number, ``OFFSET_BEGINNING``, ``OFFSET_END``, or as ``auto.offset.reset`` says where
+        none is given."""
         state = self._state(partition)
 
         async def work() -> None:
             state.place(partition.offset if partition.offset >= 0 else OFFSET_INVALID)
-            state.start = partition.offset
+            state.start = OFFSET_STORED if partition.offset == OFFSET_INVALID else partition.offset
             self._fetcher.run()
 
         self._io.run(work(), self._cluster.timeout, "seek")

@@ -1,20 +1,13 @@
-"""Membership of a consumer in a classic group: joining, heartbeats, rebalances, commits; on the I/O thread.
-
-Heartbeats go on whatever the caller does.  Where the caller has rebalance functions, these run in its own ``poll``, and a
-rebalance waits for them at most ``max.poll.interval.ms``; without any, rebalances need nothing of the caller.
-"""
+"""Membership of a consumer in a classic group: joining, heartbeats, rebalances; on the I/O thread."""
 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from typing import Any, Protocol, TypeVar
 
 from kafkax.client.assignors import ASSIGNORS, Member
 from kafkax.client.cluster import GROUP, Cluster, check, error_code
-from kafkax.client.offsets import commit_offsets, fetch_offsets
-from kafkax.client.types import OFFSET_STORED, TopicPartition, by_topic
+from kafkax.client.membership import MOVED, Membership, Owner
+from kafkax.client.types import by_topic
 from kafkax.errors import ErrorCode, KafkaError, ProtocolError
 from kafkax.protocol.coordinator_records.consumer_protocol import (
     ConsumerProtocolAssignment,
@@ -27,32 +20,14 @@ from kafkax.protocol.messages.join_group import JoinGroupRequest, JoinGroupReque
 from kafkax.protocol.messages.leave_group import LeaveGroupRequest, LeaveGroupResponse, MemberIdentity
 from kafkax.protocol.messages.sync_group import SyncGroupRequest, SyncGroupRequestAssignment, SyncGroupResponse
 
-__all__ = ["GroupMember", "Owner"]
+__all__ = ["GroupMember"]
 
 Key = tuple[str, int]
-T = TypeVar("T")
 _LOST = frozenset({ErrorCode.UNKNOWN_MEMBER_ID, ErrorCode.ILLEGAL_GENERATION})
-_MOVED = frozenset({ErrorCode.NOT_COORDINATOR, ErrorCode.COORDINATOR_NOT_AVAILABLE, ErrorCode.NETWORK_EXCEPTION})
 _COOPERATIVE = "cooperative-sticky"
 
 
-class Owner(Protocol):
-    """What the membership needs of the consumer."""
-
-    def owned(self) -> list[Key]:
-        """Partitions that the consumer has."""
-
-    async def revoke(self, partitions: list[Key], lost: bool) -> None:
-        """Give partitions up, after their offsets are committed and the caller was told."""
-
-    async def take(self, offsets: Mapping[Key, int]) -> None:
-        """Take partitions, each to begin at its committed offset or OFFSET_STORED where there is none."""
-
-    def progress(self) -> bool:
-        """Whether the caller has polled within max.poll.interval.ms."""
-
-
-class GroupMember:
+class GroupMember(Membership):
     """A member of a group.
 
     Args:
@@ -61,47 +36,11 @@ class GroupMember:
     """
 
     def __init__(self, cluster: Cluster, owner: Owner) -> None:
-        config = cluster.config
-        self._cluster = cluster
-        self._config = config
-        self._owner = owner
-        self.group = config["group.id"]
-        self.instance_id = config["group.instance.id"]
-        self.member_id = ""
-        self.generation = -1
+        super().__init__(cluster, owner)
         self.assignor: str | None = None
-        self._topics: list[str] = []
-        self._patterns: list[re.Pattern[str]] = []
-        self._rejoin = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
         self._seen: dict[str, int] = {}
         self._leader = False
-        self._joined: Collection[str] = ()
-        self._cooperative = _COOPERATIVE in config["partition.assignment.strategy"]
-        cluster.on_metadata.append(self._metadata_came)
-
-    # subscription
-
-    def subscribe(self, topics: Iterable[str]) -> None:
-        """Want these topics from now on; ``^`` begins a regular expression."""
-        names = list(topics)
-        self._topics = [name for name in names if not name.startswith("^")]
-        self._patterns = [re.compile(name) for name in names if name.startswith("^")]
-        self._cluster.watched.update(self._topics)
-        self._cluster.watch_all = bool(self._patterns)
-        self._cluster.refresh_soon()
-        self._rejoin.set()
-        if self._task is None:
-            self._task = self._cluster.io.spawn(self._run())
-
-    def wanted(self) -> list[str]:
-        """Names of the topics that are subscribed to and known."""
-        matching = [
-            name
-            for name, topic in self._cluster.metadata.topics.items()
-            if not topic.is_internal and any(pattern.match(name) for pattern in self._patterns)
-        ]
-        return sorted({*self._topics, *matching})
+        self._cooperative = _COOPERATIVE in self._config["partition.assignment.strategy"]
 
     def _metadata_came(self) -> None:
         """A leader divides anew when topics come, go or grow; a member with a pattern joins anew when others match."""
@@ -111,10 +50,6 @@ class GroupMember:
             self._rejoin.set()
         if self._leader and self._counts(self._seen) != self._seen:
             self._rejoin.set()
-
-    def _counts(self, names: Iterable[str]) -> dict[str, int]:
-        topics = self._cluster.metadata.topics
-        return {name: len(topics[name].partitions) for name in names if name in topics and topics[name].error is None}
 
     # the member's life
 
@@ -130,7 +65,7 @@ class GroupMember:
 
     async def _recover(self, error: KafkaError) -> None:
         self._cluster.report(error)
-        if error.code in _MOVED or error.code is ErrorCode.REQUEST_TIMED_OUT:
+        if error.code in MOVED or error.code is ErrorCode.REQUEST_TIMED_OUT:
             self._cluster.lost_coordinator(GROUP, self.group)
         if error.code in _LOST or error.code is ErrorCode.FENCED_INSTANCE_ID:
             self.generation = -1
@@ -147,16 +82,11 @@ class GroupMember:
         self.fatal(error)
         await asyncio.sleep(self._config["retry.backoff.max.ms"] / 1000)
 
-    def fatal(self, error: KafkaError) -> None:
-        """Tell the caller's next poll of an error that retrying alone will not mend; the consumer replaces this."""
-        self._cluster.report(error)
-
     async def _stay(self) -> None:
         """Send heartbeats until it is time to join again."""
-        interval = self._config["heartbeat.interval.ms"] / 1000
         while not self._rejoin.is_set():
             try:
-                await asyncio.wait_for(self._rejoin.wait(), interval)
+                await asyncio.wait_for(self._rejoin.wait(), self._interval())
                 return
             except (TimeoutError, asyncio.TimeoutError):
                 if self.generation < 0:
@@ -167,15 +97,12 @@ class GroupMember:
             if await self._heartbeat():
                 return
 
-    async def _too_slow(self) -> None:
-        """Leave the group, since the caller has not polled for max.poll.interval.ms; join again when it does."""
-        await self.leave()
-        await self._owner.revoke(self._owner.owned(), True)
-        limit = self._config["max.poll.interval.ms"]
-        text = f"no poll for {limit} ms (max.poll.interval.ms): left group {self.group}; poll more often, or raise it"
-        self._cluster.report(KafkaError(ErrorCode.REQUEST_TIMED_OUT, text))
-        while not self._owner.progress():
-            await asyncio.sleep(0.1)
+    def _interval(self) -> float:
+        return float(self._config["heartbeat.interval.ms"] / 1000)
+
+    async def _beat(self) -> None:
+        if await self._heartbeat():
+            self._rejoin.set()
 
     async def _heartbeat(self) -> bool:
         """Send one; True when the group rebalances."""
@@ -195,21 +122,17 @@ class GroupMember:
         code = error_code(answer.error_code)
         if code is ErrorCode.REBALANCE_IN_PROGRESS:
             return True
-        if code in _MOVED or code is ErrorCode.COORDINATOR_LOAD_IN_PROGRESS:
+        if code in MOVED or code is ErrorCode.COORDINATOR_LOAD_IN_PROGRESS:
             self._cluster.lost_coordinator(GROUP, self.group)
             return False
         check(answer.error_code, f"heartbeat in group {self.group}")
         return False
 
-    async def _ask(self, request: Any, response: Any, timeout: float | None = None) -> Any:
-        node = await self._cluster.coordinator(GROUP, self.group)
-        return await self._cluster.request(request, response, node, timeout)
-
     # joining
 
     async def _join(self) -> None:
         if not self._cooperative:
-            await self._owner.revoke(self._owner.owned(), False)
+            await self._beating(self._owner.revoke(self._owner.owned(), False))
         await self._cluster.refresh(
             None if self._patterns else self._topics, create=bool(self._config["allow.auto.create.topics"])
         )
@@ -234,9 +157,6 @@ class GroupMember:
             return
         check(synced.error_code, f"sync in group {self.group}")
         await self._assigned(self._read(synced.assignment))
-
-    def _rebalance_timeout(self) -> float:
-        return float(self._config["max.poll.interval.ms"] / 1000 + self._cluster.timeout)
 
     async def _join_group(self) -> JoinGroupResponse:
         topics = self.wanted()
@@ -312,55 +232,11 @@ class GroupMember:
         owned = set(self._owner.owned())
         given_up = sorted(owned - set(keys))
         if given_up:
-            await self._owner.revoke(given_up, False)
+            await self._beating(self._owner.revoke(given_up, False))
             # What was given up can be given to its new owner in the next round only.
             self._rejoin.set()
         added = sorted(set(keys) - owned)
-        await self._owner.take(await self.committed(added) if added else {})
-
-    # offsets
-
-    async def committed(self, keys: list[Key]) -> dict[Key, int]:
-        """Committed offsets; OFFSET_STORED where there is none."""
-
-        async def attempt() -> dict[Key, int]:
-            found = await self._of_coordinator(
-                lambda node: fetch_offsets(
-                    self._cluster, node, self.group, keys, stable=self._config["isolation.level"] == "read_committed"
-                )
-            )
-            return {each.key: each.offset if each.offset >= 0 else OFFSET_STORED for each in found}
-
-        return await self._cluster.retry(attempt, self._cluster.deadline(None), "committed offsets")
-
-    async def commit(self, offsets: list[TopicPartition], timeout: float | None = None) -> dict[Key, KafkaError | None]:
-        """Commit offsets as this member; gives None or an error by partition."""
-
-        async def attempt() -> dict[Key, KafkaError | None]:
-            return await self._of_coordinator(
-                lambda node: commit_offsets(
-                    self._cluster,
-                    node,
-                    self.group,
-                    offsets,
-                    self.generation,
-                    self.member_id if self.generation >= 0 else "",
-                    self.instance_id if self.generation >= 0 else None,
-                )
-            )
-
-        return await self._cluster.retry(attempt, self._cluster.deadline(timeout), "commit")
-
-    async def _of_coordinator(self, ask: Callable[[int], Awaitable[T]]) -> T:
-        node = await self._cluster.coordinator(GROUP, self.group)
-        try:
-            return await ask(node)
-        except KafkaError as error:
-            if error.code in _MOVED:
-                self._cluster.lost_coordinator(GROUP, self.group)
-            raise
-
-    # the end
+        await self._beating(self._owner.take(await self.committed(added) if added else {}))
 
     async def leave(self) -> None:
         """Leave the group at once; a static member stays, so that its next life takes over (KIP-345)."""
@@ -375,12 +251,3 @@ class GroupMember:
         else:
             request = LeaveGroupRequest(group_id=self.group, member_id=member_id)
         await connection.request(request, LeaveGroupResponse, self._cluster.timeout, version)
-
-    async def stop(self, *, leave: bool = True) -> None:
-        """Stop heartbeats and leave."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-        self._topics, self._patterns = [], []
-        if leave:
-            await self.leave()

@@ -5,19 +5,26 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from kafkax._core.accumulator import Accumulator
 from kafkax._core.produced import ProducedBatch
 from kafkax.client.base import BaseClient
+from kafkax.client.loop import timed_out
 from kafkax.client.sender import Sender
+from kafkax.client.transactions import GroupMetadata, Transactions
+from kafkax.client.types import TopicPartition
+from kafkax.config import ConfigError
+from kafkax.errors import ErrorCode, KafkaError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = ["Producer"]
+
+_OUTSIDE = KafkaError(ErrorCode.INVALID_TXN_STATE, "no transaction is open; begin_transaction() comes before produce()")
 
 
 class Producer(Accumulator, BaseClient):
@@ -50,6 +57,8 @@ class Producer(Accumulator, BaseClient):
         self._changed = threading.Condition()
         self._sender = Sender(self._cluster, self, self._done)
         self._io.on_fork = self.refuse
+        if self._sender.transactions is not None:
+            self.refuse(_OUTSIDE)
         self.attach(self._wake_sender, self._want_topic)
 
     def _wake_sender(self) -> None:
@@ -123,6 +132,95 @@ class Producer(Accumulator, BaseClient):
         finally:
             if not self._io.closed:
                 self._io.call(self._flushing, -1)
+
+    # transactions
+
+    def _transactional(self) -> Transactions:
+        transactions = self._sender.transactions
+        if transactions is None:
+            raise ConfigError("transactional.id is not set; transactions need one that no other producer uses at the same time")
+        self._io.check()
+        return transactions
+
+    def _await(self, work: Coroutine[Any, Any, None], timeout: float, what: str) -> None:
+        limit = self._config["transaction.timeout.ms"] / 1000 + 1 if timeout < 0 else timeout
+        self._io.run(work, limit, what)
+
+    def init_transactions(self, timeout: float = -1) -> None:
+        """Register ``transactional.id``; once, before the first transaction. Ends what an earlier producer with it left open, and
+        fences that producer off.
+
+        Args:
+            timeout: seconds; negative is ``transaction.timeout.ms``.
+
+        Raises:
+            TransactionError: it is refused.
+            KafkaError: REQUEST_TIMED_OUT; may be called again.
+        """
+        transactions = self._transactional()
+        self._await(transactions.initialize(), timeout, "init_transactions")
+
+    def begin_transaction(self) -> None:
+        """Begin a transaction: what is produced from now on belongs to it.
+
+        Raises:
+            KafkaError: INVALID_TXN_STATE when one is open, or before :meth:`init_transactions`.
+        """
+        self._transactional().begin()
+        self.refuse(None)
+
+    def send_offsets_to_transaction(
+        self, positions: Sequence[TopicPartition], group_metadata: GroupMetadata, timeout: float = -1
+    ) -> None:
+        """Commit offsets of a consumer with the transaction, so that they count only if it is committed.
+
+        Args:
+            positions: the offsets after the last records that were processed.
+            group_metadata: what :meth:`kafkax.Consumer.consumer_group_metadata` gave.
+            timeout: seconds; negative is ``transaction.timeout.ms``.
+
+        Raises:
+            TransactionError: the group refuses them, since it has rebalanced; abort the transaction.
+        """
+        transactions = self._transactional()
+        if positions:
+            self._await(transactions.send_offsets(list(positions), group_metadata), timeout, "send_offsets_to_transaction")
+
+    def commit_transaction(self, timeout: float = -1) -> None:
+        """Send and settle everything, running ``on_delivery`` functions, then commit.
+
+        Args:
+            timeout: seconds; negative is ``transaction.timeout.ms``.
+
+        Raises:
+            TransactionError: it can't be committed; ``fatal`` says whether to abort it or to close the producer.
+            KafkaError: REQUEST_TIMED_OUT: whether it is committed is not known; call this again.
+        """
+        self._end_transaction(True, timeout)
+
+    def abort_transaction(self, timeout: float = -1) -> None:
+        """Give up what is queued and abort; consumers that read committed records never see those of this transaction.
+
+        Args:
+            timeout: seconds; negative is ``transaction.timeout.ms``.
+
+        Raises:
+            TransactionError: fatal: close the producer.
+            KafkaError: REQUEST_TIMED_OUT; call this again.
+        """
+        transactions = self._transactional()
+        self._io.call(transactions.abandon)
+        self._end_transaction(False, timeout)
+
+    def _end_transaction(self, commit: bool, timeout: float) -> None:
+        transactions = self._transactional()
+        self.refuse(_OUTSIDE)
+        limit = self._config["transaction.timeout.ms"] / 1000 if timeout < 0 else timeout
+        end = time.monotonic() + limit
+        what = "commit_transaction" if commit else "abort_transaction"
+        if self.flush(limit):
+            raise timed_out(what, limit)
+        self._await(transactions.end(commit), max(end - time.monotonic(), 0.0), what)
 
     def _flushing(self, step: int) -> None:
         self._sender.flushing += step

@@ -18,6 +18,7 @@ from kafkax._core.accumulator import Accumulator, PartitionQueue
 from kafkax._core.produced import ProducedBatch
 from kafkax.client.cluster import Backoff, Cluster, check, error_code
 from kafkax.client.connection import Connection
+from kafkax.client.transactions import Transactions
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.protocol.compression import CODECS, compress
 from kafkax.protocol.messages.init_producer_id import InitProducerIdRequest, InitProducerIdResponse
@@ -34,6 +35,8 @@ __all__ = ["Sender"]
 
 _IDS_SINCE = 13
 _OLDEST_BATCHES = 3
+_TRANSACTIONAL = 11
+"""Newest version in which the producer itself has added a partition to its transaction."""
 _REQUEST_BYTES = 16 * 1024 * 1024
 _SEQUENCES = 1 << 31
 _STALE = frozenset(
@@ -55,7 +58,7 @@ _GAPS = frozenset({ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, ErrorCode.UNKNOWN_PRO
 class _State:
     """What the sender knows of a partition."""
 
-    __slots__ = ("backoff", "in_flight", "next_sequence", "not_before", "poisoned", "queue", "retry")
+    __slots__ = ("backoff", "confirmed", "in_flight", "next_sequence", "not_before", "poisoned", "queue", "retry")
 
     def __init__(self, queue: PartitionQueue, backoff: Backoff) -> None:
         self.queue = queue
@@ -64,6 +67,9 @@ class _State:
         self.next_sequence = 0
         self.not_before = 0.0
         self.poisoned = False
+        # Whether the broker has taken a batch under the current producer id: before that it has no sequence to compare with, and
+        # would take the second batch though the first one is still to come.
+        self.confirmed = False
         self.backoff = backoff
 
 
@@ -94,6 +100,9 @@ class Sender:
         self._producer: tuple[int, int] | None = (-1, -1)
         if config["enable.idempotence"]:
             self._producer = None
+        self.transactions: Transactions | None = None
+        if config["transactional.id"] is not None:
+            self.transactions = Transactions(cluster, self._begin_sequences, self.run)
         self._starting = False
         self._bumping = False
         self._timer: asyncio.TimerHandle | None = None
@@ -115,7 +124,7 @@ class Sender:
         unplaced = self._accumulator.failed[:]
         self._accumulator.failed.clear()
         for batch in unplaced:
-            self._report(batch)
+            self._finish(batch)
 
     def want_topic(self, name: str) -> None:
         """Learn of a topic, and fail what waits for it when that takes longer than delivery.timeout.ms."""
@@ -130,7 +139,7 @@ class Sender:
             self._cluster.watched.discard(name)
             self._topics.pop(name, None)
             for batch in self._accumulator.topic_failed(name, error):
-                self._report(batch)
+                self._finish(batch)
             return
         self._topics.pop(name, None)
         self._accumulator.topic_known(name, len(topic.partitions))
@@ -140,6 +149,9 @@ class Sender:
     def run(self) -> None:
         """Send what is due, and come back when more is."""
         self._accumulator.resume()
+        if self.transactions is not None and self.transactions.failure is not None:
+            self._give_up(self.transactions.failure)
+            return
         if self._producer is None:
             self._start_producer()
             return
@@ -213,8 +225,11 @@ class Sender:
             return None
         if not self._room(node):
             return None
+        if self.transactions is not None and not self.transactions.may_send((queue.topic, queue.partition)):
+            return None
         waiting = due.setdefault(node, [])
-        if any(one is state for one, _ in waiting) or len(state.in_flight) >= self._most_in_flight:
+        most = self._most_in_flight if state.confirmed else 1
+        if any(one is state for one, _ in waiting) or len(state.in_flight) >= most:
             return None
         force = self.flushing > 0 or now - oldest.created >= self._linger
         batch = self._accumulator.take(queue, force)
@@ -252,7 +267,7 @@ class Sender:
                     f"{queue.topic}-{queue.partition}: not delivered within {self._delivery_timeout:g} s (delivery.timeout.ms); "
                     "its leader can't be reached",
                 )
-                self._report(batch)
+                self._finish(batch)
 
     # sending
 
@@ -260,7 +275,7 @@ class Sender:
         packed = None
         if self._codec:
             packed = compress(CODECS[self._codec], batch.records(), self._config["compression.level"])
-        batch.seal(self._codec, packed, False)
+        batch.seal(self._codec, packed, self.transactions is not None)
         self._number(state, batch)
 
     def _number(self, state: _State, batch: ProducedBatch) -> None:
@@ -288,7 +303,8 @@ class Sender:
         ids = self._cluster.metadata.topics
         named = any(ids[state.queue.topic].topic_id == ZERO_UUID for state, _ in batches)
         try:
-            version = connection.version(ProduceRequest, _IDS_SINCE - 1 if named else None)
+            most = _TRANSACTIONAL if self.transactions is not None else _IDS_SINCE - 1 if named else None
+            version = connection.version(ProduceRequest, most)
             if version < _OLDEST_BATCHES:
                 raise KafkaError(ErrorCode.UNSUPPORTED_VERSION, f"{connection.address} is too old: it knows no record batches")
         except KafkaError as error:
@@ -301,6 +317,7 @@ class Sender:
             data = PartitionProduceData(index=state.queue.partition, records=memoryview(batch.wire()))
             by_topic.setdefault(state.queue.topic, []).append(data)
         request = ProduceRequest(
+            transactional_id=None if self.transactions is None else self.transactions.id,
             acks=self._acks,
             timeout_ms=self._config["request.timeout.ms"],
             topic_data=[
@@ -325,7 +342,7 @@ class Sender:
             return
         for state, batch in batches:
             state.in_flight.remove(batch)
-            self._report(batch)
+            self._finish(batch)
 
     def _answered(
         self,
@@ -365,11 +382,12 @@ class Sender:
         if code in (ErrorCode.NONE, ErrorCode.DUPLICATE_SEQUENCE_NUMBER):
             state.in_flight.remove(batch)
             state.backoff.reset()
+            state.confirmed = True
             batch.error = None
             if code is ErrorCode.NONE:
                 batch.base_offset = result.base_offset
                 batch.append_time = result.log_append_time_ms
-            self._report(batch)
+            self._finish(batch)
             return
         text = result.error_message or code.message
         hint = f"{address} refused {batch.count} records for {state.queue.topic}-{state.queue.partition}: {text}"
@@ -387,7 +405,9 @@ class Sender:
             batch.error = error
             in_time = self._cluster.loop.time() - batch.created < self._delivery_timeout
             passing = error.retriable or (error.code in _GAPS and not first)
-            if error.code in _GAPS and first and batch.attempts <= self._config["retries"] and in_time:
+            if self.transactions is not None and (self.transactions.failure is not None or error.code in _GAPS):
+                self._fail(state, batch, error, gap=True)
+            elif error.code in _GAPS and first and batch.attempts <= self._config["retries"] and in_time:
                 # The broker lost our place: begin a new sequence with this batch.
                 self._retry_later(state, batch)
                 self._begin_anew(state)
@@ -406,9 +426,15 @@ class Sender:
 
     def _fail(self, state: _State, batch: ProducedBatch, error: KafkaError, *, gap: bool) -> None:
         batch.error = error
-        self._report(batch)
-        if gap and batch.base_sequence >= 0:
+        self._finish(batch)
+        if gap and batch.base_sequence >= 0 and self.transactions is None:
             self._begin_anew(state)
+
+    def _finish(self, batch: ProducedBatch) -> None:
+        """A batch is done: delivered, or failed for good."""
+        if batch.error is not None and self.transactions is not None:
+            self.transactions.fail(batch.error, gap=batch.base_sequence >= 0)
+        self._report(batch)
 
     def _begin_anew(self, state: _State) -> None:
         """Stop new batches until nothing is in doubt, then take a new producer id."""
@@ -418,7 +444,7 @@ class Sender:
         self._cluster.loop.call_soon(self.run)
 
     def _start_producer(self) -> None:
-        if not self._starting:
+        if not self._starting and self.transactions is None:
             self._starting = True
             self._cluster.io.spawn(self._init_producer_id())
 
@@ -437,10 +463,15 @@ class Sender:
             return
         finally:
             self._starting = False
+        self._begin_sequences(*self._producer)
+
+    def _begin_sequences(self, producer_id: int, epoch: int) -> None:
+        """Go on under a producer id and epoch that no batch was sent under."""
+        self._producer = (producer_id, epoch)
         self._bumping = False
         for state in self._states.values():
             state.next_sequence = 0
-            state.poisoned = False
+            state.poisoned = state.confirmed = False
             for batch in state.retry:
                 self._number(state, batch)
             if state.retry:
@@ -448,14 +479,15 @@ class Sender:
         self.run()
 
     def _give_up(self, error: KafkaError) -> None:
-        """Fail everything that waits: there is no producer id."""
+        """Fail everything that waits: there is no producer id, or no transaction that could be committed."""
         for state in self._states.values():
             while state.retry:
                 self._fail(state, state.retry.popleft(), error, gap=False)
+            self._retrying.discard(state)
         for queue in list(self._accumulator.active):
             while (batch := self._accumulator.take(queue, True)) is not None:
                 batch.error = error
-                self._report(batch)
+                self._finish(batch)
         self._accumulator.settle()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -16,11 +17,15 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def free_port() -> int:
-    """A port on 127.0.0.1 that nothing listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_port(following: int = 0) -> int:
+    """A port on 127.0.0.1 that nothing listens on at the moment, nor on as many ports that follow it."""
+    while True:
+        with contextlib.ExitStack() as probes:
+            port = int(probes.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1])
+            with contextlib.suppress(OSError, OverflowError):
+                for offset in range(1, following + 1):
+                    probes.enter_context(socket.create_server(("127.0.0.1", port + offset)))
+                return port
 
 
 class RunningBroker:

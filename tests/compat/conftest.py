@@ -6,11 +6,12 @@ import os
 import subprocess
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.compat.brokers import real_kafka, running_broker
+from tests.compat.brokers import free_port, real_kafka, running_broker
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +40,53 @@ def kafka_tools() -> Path:
     if fetched.returncode != 0:
         pytest.skip(f"Apache Kafka could not be fetched: {fetched.stderr[-300:]}")
     return launcher
+
+
+@pytest.fixture(scope="session")
+def apache_kafka(kafka_tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a running Apache Kafka 4.3.1."""
+    folder, port = tmp_path_factory.mktemp("apache-kafka"), free_port(1)
+    with started(kafka_tools, folder, "kraft", folder, port):
+        yield f"127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="session")
+def apache_kafka_3(kafka_tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a running Apache Kafka 3.9.2 with its ZooKeeper."""
+    keeper, folder = tmp_path_factory.mktemp("zookeeper"), tmp_path_factory.mktemp("apache-kafka-3")
+    keeper_port, port = free_port(), free_port()
+    alone = ("offsets.topic.replication.factor", "transaction.state.log.replication.factor", "transaction.state.log.min.isr")
+    with (
+        started(kafka_tools, keeper, "zookeeper", keeper, keeper_port),
+        started(kafka_tools, folder, "zkbroker", folder, port, 1, f"127.0.0.1:{keeper_port}", *(f"{key}=1" for key in alone)),
+    ):
+        yield f"127.0.0.1:{port}"
+
+
+@contextmanager
+def started(launcher: Path, folder: Path, *command: object) -> Iterator[None]:
+    """Something that the launcher starts in ``folder``, for the length of a ``with`` block."""
+    try:
+        done = subprocess.run([launcher, *map(str, command)], timeout=120, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        yield
+    finally:
+        subprocess.run([launcher, "stop", folder], check=False, timeout=60, capture_output=True)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests of the client run against kafkax, those marked ``apache`` also against Apache Kafka 4.3.1; all of them against the
+    brokers that ``KAFKAX_CLIENT_BROKERS`` names."""
+    if "client_broker" in metafunc.fixturenames:
+        names = os.environ.get("KAFKAX_CLIENT_BROKERS", "kafkax").split(",")
+        if metafunc.definition.get_closest_marker("apache") and "kafka-4.3.1" not in names:
+            names.append("kafka-4.3.1")
+        metafunc.parametrize("client_broker", names, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def client_broker(request: pytest.FixtureRequest) -> str:
+    """Address of one of the brokers that the client is tested with."""
+    fixtures = {"kafkax": "bootstrap", "kafka-4.3.1": "apache_kafka", "kafka-3.9.2": "apache_kafka_3"}
+    address: str = request.getfixturevalue(fixtures[request.param])
+    return address

@@ -72,9 +72,7 @@ def consume(bootstrap: str, topic: str, expected: int) -> Digest:
         while got.total < expected and time.monotonic() < deadline:
             for message in consumer.consume(10_000, 0.5):
                 assert message.error() is None
-                got.add(
-                    message.partition(), message.timestamp()[1], message.key(), message.value(), message.headers() or ()
-                )
+                got.add(message.partition(), message.timestamp()[1], message.key(), message.value(), message.headers() or ())
     finally:
         consumer.close()
     return got

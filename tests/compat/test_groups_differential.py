@@ -5,25 +5,11 @@ Names that a broker makes up and the words of its error messages are its own; ev
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
-from tests.compat.brokers import free_port
 from tests.compat.group_stories import STORIES, Teller, tell
-
-
-@pytest.fixture(scope="module")
-def apache_kafka(kafka_tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a running Apache Kafka 4.3.1."""
-    folder, port = tmp_path_factory.mktemp("apache-kafka"), free_port()
-    try:
-        subprocess.run([kafka_tools, "kraft", folder, str(port)], check=True, timeout=120, capture_output=True)
-        yield f"127.0.0.1:{port}"
-    finally:
-        subprocess.run([kafka_tools, "stop", folder], check=False, timeout=60, capture_output=True)
 
 
 @pytest.mark.timeout(300)

@@ -1,11 +1,13 @@
 """kafkax's own clients against a broker, and what they exchange with confluent-kafka.
 
-``KAFKAX_COMPAT_BOOTSTRAP`` names another broker, such as Apache Kafka's: the same tests hold there.
+``KAFKAX_CLIENT_BROKERS=kafkax,kafka-4.3.1,kafka-3.9.2`` runs all of them against Apache Kafka, too.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import threading
 import time
 from typing import Any
@@ -19,11 +21,12 @@ from kafkax.client.admin import ConfigAlteration, ConfigOperation, ConfigResourc
 
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 COUNT = 20_000
+nightly = pytest.mark.skipif("KAFKAX_CLIENT_BROKERS" not in os.environ, reason="heartbeats of 5 s: only in ci/nightly")
 
 
 @pytest.fixture
-def config(bootstrap: str) -> dict[str, Any]:
-    return {"bootstrap.servers": bootstrap}
+def config(client_broker: str) -> dict[str, Any]:
+    return {"bootstrap.servers": client_broker}
 
 
 @pytest.fixture
@@ -97,9 +100,43 @@ def test_exchange_with_librdkafka(config: dict[str, Any], created: str, codec: s
     assert all(len(chosen) == 1 for chosen in partitions.values())
 
 
+@pytest.fixture
+def next_protocol(config: dict[str, Any]) -> dict[str, str]:
+    """Settings of a group of KIP-848, where the broker has them."""
+    with kafkax.AdminClient(config) as admin:
+        with contextlib.suppress(kafkax.KafkaError):
+            admin.describe_consumer_groups(["none"])["none"].result(30)
+        served = any(68 in connection.versions for connection in admin._cluster._connections.values())
+    if not served:
+        pytest.skip("this broker does not serve ConsumerGroupHeartbeat (Apache Kafka does from 4.0 on)")
+    return {"group.protocol": "consumer"}
+
+
 @pytest.mark.parametrize("strategy", ["range", "roundrobin", "sticky", "cooperative-sticky"])
 def test_a_group_divides_its_partitions_and_takes_over(config: dict[str, Any], created: str, strategy: str) -> None:
-    settings = {**config, **group(created), "partition.assignment.strategy": strategy, "heartbeat.interval.ms": 200}
+    divide_and_take_over(config, created, {"partition.assignment.strategy": strategy, "heartbeat.interval.ms": 200})
+
+
+@nightly
+def test_a_group_of_the_new_protocol_divides_and_takes_over(
+    config: dict[str, Any], created: str, next_protocol: dict[str, str]
+) -> None:
+    divide_and_take_over(config, created, next_protocol)
+
+
+def test_a_pattern_in_the_new_protocol_follows_topics(
+    config: dict[str, Any], created: str, next_protocol: dict[str, str]
+) -> None:
+    settings = {**config, **group(created), **next_protocol, "metadata.max.age.ms": 1000}
+    with kafkax.Consumer(settings) as consumer, kafkax.AdminClient(config) as admin:
+        consumer.subscribe([f"^{created}"])
+        wait_until(lambda: len(consumer.assignment()) == 3, consumer)
+        admin.create_topics([NewTopic(f"{created}-2", 2, 1)])[f"{created}-2"].result(30)
+        wait_until(lambda: len(consumer.assignment()) == 5, consumer, seconds=60)
+
+
+def divide_and_take_over(config: dict[str, Any], created: str, more: dict[str, Any]) -> None:
+    settings = {**config, **group(created), **more}
     first, second = kafkax.Consumer(settings), kafkax.Consumer(settings)
     events: list[tuple[str, int]] = []
     first.subscribe(
@@ -126,19 +163,30 @@ def wait_until(done: Any, *consumers: Any, seconds: float = 30) -> None:
             consumer.poll(0.05)
 
 
+@pytest.mark.apache
+def test_commits_of_the_new_protocol_are_where_the_next_member_goes_on(
+    config: dict[str, Any], created: str, next_protocol: dict[str, str]
+) -> None:
+    commit_and_go_on(config, created, next_protocol)
+
+
 def test_commits_are_where_the_next_member_goes_on(config: dict[str, Any], created: str) -> None:
+    commit_and_go_on(config, created, {})
+
+
+def commit_and_go_on(config: dict[str, Any], created: str, more: dict[str, Any]) -> None:
     with kafkax.Producer(config) as producer:
         for number in range(100):
             producer.produce(created, b"%d" % number, partition=0)
-    with kafkax.Consumer({**config, **group(created), "enable.auto.commit": False}) as consumer:
+    with kafkax.Consumer({**config, **group(created), **more, "enable.auto.commit": False}) as consumer:
         consumer.subscribe([created])
         found = read(consumer, 30)
         (committed,) = consumer.commit(found[-1], asynchronous=False) or ()
         assert (committed.offset, committed.error) == (30, None)
-    with kafkax.Consumer({**config, **group(created)}) as consumer:
+    with kafkax.Consumer({**config, **group(created), **more}) as consumer:
         consumer.subscribe([created])
         assert [m.offset() for m in read(consumer, 70)] == list(range(30, 100))
-    with kafkax.Consumer({**config, **group(created)}) as consumer:
+    with kafkax.Consumer({**config, **group(created), **more}) as consumer:
         assert consumer.committed([kafkax.TopicPartition(created, 0)])[0].offset == 100
         found_at = consumer.offsets_for_times([kafkax.TopicPartition(created, 0, 0)])
         assert found_at[0].offset == 0

@@ -55,9 +55,10 @@ def test_links_lead_to_files(path: Path) -> None:
 
 
 def test_configs_that_documents_name_exist() -> None:
+    from kafkax.client.configs import config_names
     from kafkax.config import broker_definitions, topic_definitions
 
-    known = {*broker_definitions(), *topic_definitions()}
+    known = {*broker_definitions(), *topic_definitions(), *config_names()}
     prefixes = ("log.", "listener", "advertised.", "group.", "offsets.", "num.", "socket.", "sasl.", "ssl.", "zookeeper.")
     for path in DOCUMENTS:
         named = re.findall(r"`([a-z]+(?:\.[a-z]+)+)(?:=[^`]*)?`", path.read_text())
