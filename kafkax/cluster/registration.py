@@ -122,18 +122,35 @@ class Membership:
         self._registration = registration
         self._joined = joined
         self._refused = refused
+        self._path = znodes.broker_id_path(registration().broker_id)
         self._session_id = 0
         self._task: asyncio.Task[None] | None = None
+        self._checking: asyncio.Task[None] | None = None
 
     async def join(self) -> None:
         """Register for the first time.  Raises as :func:`register_broker`."""
         await self._register()
         self._store.add_session_listener(self._session_changed)
+        await self._store.watch_nodes([self._path], self._node_changed)
 
     async def _register(self) -> None:
         session_id = self._store.session_id
         self._joined(await register_broker(self._store, self._registration()))
         self._session_id = session_id
+
+    def _node_changed(self, _: str) -> None:
+        # a controller that took this broker for dead removed the registration
+        if self._checking is None or self._checking.done():
+            self._checking = asyncio.get_running_loop().create_task(self._check())
+
+    async def _check(self) -> None:
+        try:
+            if await self._store.exists(self._path) is None and self._store.session_id == self._session_id:
+                _log.warning("the registration was removed by the controller; registering again")
+                self._session_id = 0
+                self._session_changed(SessionState.CONNECTED)
+        except StoreError as error:
+            _log.info("the registration could not be looked at: %s", error)
 
     def _session_changed(self, state: SessionState) -> None:
         if state is SessionState.CONNECTED and (self._task is None or self._task.done()):
@@ -153,6 +170,9 @@ class Membership:
 
     async def leave(self) -> None:
         """Stop keeping the registration; the session's end removes it."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        self._store.unwatch([self._path], self._node_changed)
+        tasks = [task for task in (self._task, self._checking) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)

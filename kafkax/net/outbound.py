@@ -6,6 +6,7 @@ import asyncio
 import random
 import struct
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 from kafkax.clock import Clock, SystemClock
@@ -74,6 +75,18 @@ class BrokerLink:
         self._failures = 0
         self._not_before = 0.0
         self._closed = False
+        self.on_lost: Callable[[], None] | None = None
+        """Called when a connection that was made broke, not when this side closed it."""
+
+    async def connect(self) -> None:
+        """Connect if there is no connection.
+
+        Raises:
+            KafkaError: NETWORK_EXCEPTION; its cause is the OSError.
+        """
+        async with self._connecting:
+            if self._writer is None:
+                await self._connect()
 
     async def send(self, request: Request, version: int, response: type[AnyResponse]) -> AnyResponse:
         """Send a request and return its answer.
@@ -184,3 +197,5 @@ class BrokerLink:
             if not one.answer.done():
                 one.answer.set_exception(error)
                 one.answer.exception()
+        if self.on_lost is not None and not self._closed:
+            self.on_lost()

@@ -54,12 +54,21 @@ class Cluster:
         self.loss = loss
         """How likely a connection breaks before a request arrives, and again before its answer does."""
         self.brokers: dict[int, SimBroker] = {}
+        self.channels: set[_Channel] = set()
 
     async def delay(self) -> None:
         await asyncio.sleep(self.random.uniform(0, self.latency))
 
     def channel(self, registration: BrokerRegistration) -> BrokerChannel:
-        return _Channel(self, registration)
+        channel = _Channel(self, registration)
+        self.channels.add(channel)
+        return channel
+
+    def connections_break(self, broker_id: int) -> None:
+        """A process died: whoever was connected to it hears so."""
+        for channel in [channel for channel in self.channels if channel.target == broker_id]:
+            if channel.on_lost is not None:
+                channel.on_lost()
 
     def controllers(self) -> list[int]:
         return [broker.broker_id for broker in self.brokers.values() if broker.up and broker.controller.active]
@@ -69,6 +78,16 @@ class _Channel(BrokerChannel):
     def __init__(self, cluster: Cluster, registration: BrokerRegistration) -> None:
         self._cluster = cluster
         self._target = registration
+
+    @property
+    def target(self) -> int:
+        return self._target.broker_id
+
+    async def probe(self) -> None:
+        await self._cluster.delay()
+        broker = self._cluster.brokers.get(self.target)
+        if broker is None or not broker.up:
+            raise ConnectionRefusedError(f"broker {self.target} is down")
 
     async def send(self, request: Request) -> Response:
         await self._cluster.delay()
@@ -88,7 +107,7 @@ class _Channel(BrokerChannel):
             raise ConnectionResetError(f"the connection to broker {self._target.broker_id} broke {when}")
 
     async def close(self) -> None:
-        return None
+        self._cluster.channels.discard(self)
 
 
 class SimBroker:
@@ -144,6 +163,7 @@ class SimBroker:
     async def crash(self) -> None:
         """Stop answering."""
         self.up = False
+        self.cluster.connections_break(self.broker_id)
         await self.membership.leave()
         await self.configs.close()
         await self.controller.close()

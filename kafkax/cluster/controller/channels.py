@@ -20,15 +20,25 @@ _log = logging.getLogger(__name__)
 
 
 class BrokerChannel(ABC):
-    """A way to one broker."""
+    """A way to one broker.
+
+    Attributes:
+        on_lost: called when a connection that was made broke.
+    """
+
+    on_lost: Callable[[], None] | None = None
 
     @abstractmethod
     async def send(self, request: Request) -> Response:
         """Send a request and wait for its answer.
 
         Raises:
+            ConnectionRefusedError: nobody listens where the broker should: its process is gone.
             OSError: the broker cannot be reached, or the connection broke: the request may or may not have arrived.
         """
+
+    async def probe(self) -> None:
+        """Connect if there is no connection.  Raises as :meth:`send`."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -38,6 +48,7 @@ class BrokerChannel(ABC):
 ChannelFactory = Callable[[BrokerRegistration], BrokerChannel]
 Handle = Callable[[Request], Awaitable[Response]]
 Answered = Callable[[int, ControlRequest, Response], None]
+Refused = Callable[[LiveBroker], None]
 
 
 class LocalChannel(BrokerChannel):
@@ -55,12 +66,19 @@ class LocalChannel(BrokerChannel):
 
 
 class _Sender:
-    """Sends one broker its requests in order; a request that got no answer is sent again, which every handler must bear."""
+    """Sends one broker its requests in order; a request that got no answer is sent again, which every handler must bear.
 
-    def __init__(self, broker: LiveBroker, channel: BrokerChannel, answered: Answered) -> None:
+    A broker that answered before and where nobody listens any more is told to be refused: its process died.
+    """
+
+    def __init__(self, broker: LiveBroker, channel: BrokerChannel, answered: Answered, refused: Refused) -> None:
         self.broker = broker
         self._channel = channel
         self._answered = answered
+        self._refused = refused
+        self._reached = False
+        self._lost = False
+        channel.on_lost = self._connection_lost
         self._queue: deque[ControlRequest] = deque()
         self._wake = asyncio.Event()
         self._closed = False
@@ -72,22 +90,45 @@ class _Sender:
 
     async def _run(self) -> None:
         while not self._closed:
-            while not self._queue:
+            while not (self._queue or self._lost):
                 self._wake.clear()
                 await self._wake.wait()
+            if not self._queue:
+                await self._probe()
+                continue
             request = self._queue[0]
             try:
                 answer = await self._channel.send(request)
-            except OSError:
-                # Whether the broker is gone is for the coordination store to say, not for this connection.
-                await asyncio.sleep(_RETRY_SECONDS)
+            except OSError as error:
+                await self._failed(error)
                 continue
             except Exception:
                 _log.exception("broker %d cannot handle a %s", self.broker.registration.broker_id, type(request).__name__)
                 self._queue.popleft()
                 continue
             self._queue.popleft()
+            self._reached, self._lost = True, False
             self._answered(self.broker.registration.broker_id, request, answer)
+
+    def _connection_lost(self) -> None:
+        if self._reached and not self._closed:
+            self._lost = True
+            self._wake.set()
+
+    async def _probe(self) -> None:
+        """See whether a broker whose connection broke still listens."""
+        try:
+            await self._channel.probe()
+            self._lost = False
+        except OSError as error:
+            await self._failed(error)
+
+    async def _failed(self, error: OSError) -> None:
+        # Silence or a broken connection prove nothing, that is for the coordination store to say; only a machine that answers
+        # that nobody listens where somebody did is proof.
+        if self._reached and isinstance(error, ConnectionRefusedError):
+            self._refused(self.broker)
+        await asyncio.sleep(_RETRY_SECONDS)
 
     async def close(self) -> None:
         self._closed = True
@@ -102,11 +143,13 @@ class Channels:
     Args:
         factory: makes the way to a broker.
         answered: called with each answer.
+        refused: called with a broker whose process is gone.
     """
 
-    def __init__(self, factory: ChannelFactory, answered: Answered) -> None:
+    def __init__(self, factory: ChannelFactory, answered: Answered, refused: Refused) -> None:
         self._factory = factory
         self._answered = answered
+        self._refused = refused
         self._senders: dict[int, _Sender] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -120,7 +163,9 @@ class Channels:
                 task.add_done_callback(self._closing.discard)
         for broker_id, broker in brokers.items():
             if broker_id not in self._senders:
-                self._senders[broker_id] = _Sender(broker, self._factory(broker.registration), self._answered)
+                self._senders[broker_id] = _Sender(
+                    broker, self._factory(broker.registration), self._answered, self._refused
+                )
 
     def put(self, broker_id: int, request: ControlRequest) -> None:
         """Queue a request; one for a broker that is gone is dropped."""

@@ -12,7 +12,7 @@ from kafkax.clock import Clock, SystemClock
 from kafkax.cluster import znodes
 from kafkax.cluster.controller.alter_partition import alter_partitions
 from kafkax.cluster.controller.channels import ChannelFactory, Channels
-from kafkax.cluster.controller.context import Context
+from kafkax.cluster.controller.context import Context, LiveBroker
 from kafkax.cluster.controller.deletion import Deletions
 from kafkax.cluster.controller.ledger import ControllerMovedError
 from kafkax.cluster.controller.queue import EventQueue
@@ -175,7 +175,7 @@ class Controller:
         self._resign()
         context = Context(self.broker_id)
         context.epoch, context.epoch_version = epoch + 1, version + 1
-        channels = Channels(self._channel_factory, self._answered)
+        channels = Channels(self._channel_factory, self._answered, self._broker_refused)
         office = self._office = _Office(Tenure(self._store, context, channels, self._settings, self._hints()))
         _log.info("elected controller with epoch %d", context.epoch)
         await office.tenure.load()
@@ -266,6 +266,14 @@ class Controller:
             offline = _offline_replicas(request, response)
             if offline:
                 self._queue.put(lambda: self._in_office(lambda office: office.tenure.replicas_offline(broker_id, offline)))
+
+    def _broker_refused(self, broker: LiveBroker) -> None:
+        async def remove(office: _Office) -> None:
+            if await office.tenure.remove_dead(broker):
+                await self._brokers_changed(office)
+
+        key = ("refused", broker.registration.broker_id)
+        self._queue.hint(key, lambda: self._in_office(remove))
 
     def _schedule_rebalance(self) -> None:
         if self._settings.auto_rebalance and self._office is not None:

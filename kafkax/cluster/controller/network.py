@@ -28,21 +28,39 @@ class NetworkChannel(BrokerChannel):
 
     def __init__(self, link: BrokerLink) -> None:
         self._link = link
+        link.on_lost = self._link_lost
+
+    def _link_lost(self) -> None:
+        if self.on_lost is not None:
+            self.on_lost()
+
+    async def probe(self) -> None:
+        """Connect if there is no connection."""
+        try:
+            await self._link.connect()
+        except KafkaError as error:
+            raise _unreachable(error) from error
 
     async def send(self, request: Request) -> Response:
         """Send a request and wait for its answer.
 
         Raises:
+            ConnectionRefusedError: nobody listens where the broker should.
             ConnectionError: the broker cannot be reached, did not answer in time, or not with an answer.
         """
         try:
             return await self._link.send(request, type(request).max_version, _RESPONSES[type(request)])
         except (KafkaError, ProtocolError) as error:
-            raise ConnectionError(str(error)) from error
+            raise _unreachable(error) from error
 
     async def close(self) -> None:
         """Close the connection."""
         await self._link.close()
+
+
+def _unreachable(error: Exception) -> ConnectionError:
+    refused = isinstance(error.__cause__, ConnectionRefusedError)
+    return ConnectionRefusedError(str(error)) if refused else ConnectionError(str(error))
 
 
 def network_channel(registration: BrokerRegistration, listener: str, connect: Callable[[Endpoint], BrokerLink]) -> NetworkChannel:

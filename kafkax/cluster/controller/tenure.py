@@ -6,6 +6,7 @@ coordination store when they run, so that several hints make no more work than o
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from kafkax.model import TopicPartition
 
 __all__ = ["Settings", "Tenure"]
 
+_log = logging.getLogger(__name__)
 _DEFAULT_IMBALANCE = 0.1
 _NO_PARTITIONS: frozenset[TopicPartition] = frozenset()
 
@@ -273,6 +275,21 @@ class Tenure:
                 self.lead(batch, partition)
 
     # Brokers
+
+    async def remove_dead(self, broker: LiveBroker) -> bool:
+        """End the registration of a broker whose process is gone, without waiting for its session; whether it was ended.
+
+        A broker that lives all the same loses nothing but its leaderships: it registers anew, as after a lost session.
+        """
+        broker_id = broker.registration.broker_id
+        live = self.context.brokers.get(broker_id)
+        path = znodes.broker_id_path(broker_id)
+        found = await self.store.find(path)
+        if live is None or live.epoch != broker.epoch or found is None or found[1].czxid != broker.epoch:
+            return False
+        _log.warning("broker %d is gone: nobody listens there any more", broker_id)
+        (outcome,) = await self.ledger.commit_all([[Delete(path, found[1].version)]])
+        return not isinstance(outcome, NodeError)
 
     async def brokers_changed(self) -> None:
         """Brokers registered, restarted, moved or disappeared."""

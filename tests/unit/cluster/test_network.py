@@ -8,6 +8,8 @@ from uuid import uuid4
 
 import pytest
 
+from kafkax.cluster.controller.channels import Channels
+from kafkax.cluster.controller.context import LiveBroker
 from kafkax.cluster.controller.network import network_channel
 from kafkax.cluster.znodes import BrokerRegistration, Endpoint
 from kafkax.net.outbound import BrokerLink, OutboundSettings
@@ -61,6 +63,25 @@ async def broker():
     server.close()
 
 
+@pytest.fixture
+async def mortal_broker():
+    writers = []
+
+    async def answer(reader, writer):
+        writers.append(writer)
+        await serve(reader, writer, [], True)
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+
+    def die():
+        server.close()
+        for writer in writers:
+            writer.transport.abort()
+
+    yield server.sockets[0].getsockname()[1], die
+    die()
+
+
 def channel(port):
     endpoints = (Endpoint("CLIENTS", "127.0.0.1", 1, "PLAINTEXT"), Endpoint("BROKERS", "127.0.0.1", port, "PLAINTEXT"))
     settings = OutboundSettings("test", request_timeout_ms=2000)
@@ -91,3 +112,26 @@ async def test_a_broker_that_is_down_is_an_error_of_the_connection(unused_tcp_po
     with pytest.raises(ConnectionError, match=str(unused_tcp_port)):
         await way.send(REQUEST)
     await way.close()
+
+
+async def test_a_broker_that_answered_and_where_nobody_listens_any_more_is_refused(mortal_broker):
+    port, die = mortal_broker
+    answered, refused = asyncio.Event(), asyncio.Event()
+    channels = Channels(lambda _: channel(port), lambda *_: answered.set(), lambda _: refused.set())
+    channels.update({2: LiveBroker(BrokerRegistration(2, ()), 5)})
+    channels.put(2, REQUEST)
+    await asyncio.wait_for(answered.wait(), 30)
+    assert not refused.is_set()
+    die()
+    await asyncio.wait_for(refused.wait(), 30)
+    await channels.close()
+
+
+async def test_a_broker_that_never_answered_is_not_refused(unused_tcp_port):
+    refused = []
+    channels = Channels(lambda _: channel(unused_tcp_port), lambda *_: None, refused.append)
+    channels.update({2: LiveBroker(BrokerRegistration(2, ()), 5)})
+    channels.put(2, REQUEST)
+    await asyncio.sleep(0.3)
+    await channels.close()
+    assert refused == []

@@ -29,7 +29,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def settings(server):
-    return ZooKeeperSettings(f"{server.address}/{uuid4().hex}", session_timeout_ms=10_000)
+    return ZooKeeperSettings(f"{server.address}/{uuid4().hex}", session_timeout_ms=40_000)
 
 
 class Watched:
@@ -52,7 +52,7 @@ class Watched:
                 await self._changed.wait()
 
         try:
-            await asyncio.wait_for(seen(), 20)
+            await asyncio.wait_for(seen(), 60)
         except asyncio.TimeoutError:
             pytest.fail(f"states were {self.states}")
 
