@@ -37,6 +37,7 @@ class BrokerChannel(ABC):
             OSError: the broker cannot be reached, or the connection broke: the request may or may not have arrived.
         """
 
+    @abstractmethod
     async def probe(self) -> None:
         """Connect if there is no connection.  Raises as :meth:`send`."""
 
@@ -56,6 +57,9 @@ class LocalChannel(BrokerChannel):
 
     def __init__(self, handle: Handle) -> None:
         self._handle = handle
+
+    async def probe(self) -> None:
+        """It is there."""
 
     async def send(self, request: Request) -> Response:
         """Handle the request."""
