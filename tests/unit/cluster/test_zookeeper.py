@@ -29,7 +29,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def settings(server):
-    return ZooKeeperSettings(f"{server.address}/{uuid4().hex}", session_timeout_ms=40_000)
+    return ZooKeeperSettings(f"{server.address}/{uuid4().hex}", session_timeout_ms=20_000, connection_timeout_ms=80_000)
 
 
 class Watched:
