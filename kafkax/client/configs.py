@@ -58,6 +58,7 @@ _KEYS = {
         _Key("sasl.password", "*", str, None),
         _Key("oauth_cb", "*", "function", None),
         _Key("error_cb", "*", "function", None),
+        _Key("interceptors", "*", "objects", ()),
         _Key("acks", "P", int, -1, (-1, 1)),
         _Key("enable.idempotence", "P", bool, None),
         _Key("transactional.id", "P", str, None),
@@ -188,6 +189,10 @@ def _convert(key: _Key, name: str, value: Any) -> Any:
         if not callable(value):
             raise refused
         return value
+    if key.kind == "objects":
+        if not isinstance(value, (list, tuple)):
+            raise refused
+        return tuple(value)
     try:
         typed = _CONVERTERS[key.kind](value)
     except (ValueError, TypeError, KeyError):
@@ -247,6 +252,8 @@ _CONVERTERS: dict[Any, Callable[[Any], Any]] = {
 def _allowed(key: _Key) -> str:
     if key.kind == "function":
         return "a function"
+    if key.kind == "objects":
+        return "a list of objects"
     if key.kind is bool:
         return "true or false"
     if key.kind in (int, float):

@@ -15,7 +15,9 @@ from kafkax.client.batch import Batch
 from kafkax.client.consumer_group import ConsumerGroupMember
 from kafkax.client.fetcher import Fetcher
 from kafkax.client.group import GroupMember
+from kafkax.client.interceptors import Interceptors
 from kafkax.client.membership import Membership
+from kafkax.client.metrics import ConsumerMetrics
 from kafkax.client.offsets import list_offsets
 from kafkax.client.subscription import Assigned, Fetched, Inbox
 from kafkax.client.transactions import GroupMetadata
@@ -54,6 +56,8 @@ class Consumer(BaseClient):
             protocol = ConsumerGroupMember if self._config["group.protocol"] == "consumer" else GroupMember
             self._group = protocol(self._cluster, self)
             self._group.fatal = self._tell  # type: ignore[method-assign]
+        chain = self._config["interceptors"]
+        self._interceptors = Interceptors(chain) if chain else None
         self._batch: Batch | None = None
         self._item: Fetched | None = None
         self._calls: deque[tuple[Callable[[], None], asyncio.Future[None]]] = deque()
@@ -104,6 +108,7 @@ class Consumer(BaseClient):
 
     async def take(self, offsets: Mapping[Key, int]) -> None:
         """Take partitions and begin to fetch."""
+        self.metrics.rebalances += 1
         chosen = dict(offsets)
         if self._on_assign is not None:
             self._overridden = None
@@ -171,9 +176,15 @@ class Consumer(BaseClient):
     def _note(self, offsets: Sequence[TopicPartition], results: Mapping[Key, KafkaError | None]) -> None:
         for each in offsets:
             each.error = results.get(each.key)
+            if each.error is None:
+                self.metrics.commits += 1
+            else:
+                self.metrics.failed_commits += 1
             state = self._fetcher.assigned.get(each.key)
             if state is not None and each.error is None:
                 state.committed = each.offset
+        if self._interceptors is not None:
+            self._interceptors.commit(list(offsets))
 
     # subscribing and assigning
 
@@ -275,12 +286,28 @@ class Consumer(BaseClient):
         Raises:
             KafkaError: the group or the cluster refuses this consumer.
         """
+        if self._interceptors is not None:
+            return self._intercepted(timeout)
         batch = self._batch
         if batch is not None:
             message = batch.next()
             if message is not None:
                 return message
         return self._wait_for(self._one, timeout)
+
+    def _intercepted(self, timeout: float | None) -> Message | None:
+        """``poll`` of a consumer with interceptors; one that lets a record fall has the next one taken."""
+        assert self._interceptors is not None
+        end = None if timeout is None or timeout < 0 else time.monotonic() + timeout
+        while True:
+            message = self._batch.next() if self._batch is not None else None
+            if message is None:
+                message = self._wait_for(self._one, None if end is None else max(end - time.monotonic(), 0.0))
+            if message is None or message.error() is not None:
+                return message
+            shown = self._interceptors.consume([message])
+            if shown:
+                return shown[0]
 
     def consume(self, num_messages: int = 1, timeout: float | None = -1) -> list[Message]:
         """Up to ``num_messages`` records; what there is when the time (seconds) is over, maybe none."""
@@ -295,7 +322,7 @@ class Consumer(BaseClient):
             if message is None:
                 break
             taken.append(message)
-        return taken
+        return taken if self._interceptors is None else self._interceptors.consume(taken)
 
     def batches(self, timeout: float | None = None) -> Iterator[Batch]:
         """Whole batches as they were fetched, until none comes for ``timeout`` seconds (None: for ever)."""
@@ -567,11 +594,12 @@ class Consumer(BaseClient):
 
     def lag(self) -> dict[Key, int]:
         """Records between where this consumer stands and the end, by partition, as last seen."""
-        return {
-            key: max(state.high_watermark - state.current(), 0)
-            for key, state in list(self._fetcher.assigned.items())
-            if state.high_watermark >= 0 and state.current() >= 0
-        }
+        return self._fetcher.lag()
+
+    @property
+    def metrics(self) -> ConsumerMetrics:
+        """What this consumer did, and how far behind it is."""
+        return self._fetcher.metrics
 
     # the end
 

@@ -10,6 +10,7 @@ from kafkax._core.message import Message
 from kafkax.client.batch import Batch
 from kafkax.client.cluster import Cluster, error_code
 from kafkax.client.connection import Connection
+from kafkax.client.metrics import ConsumerMetrics
 from kafkax.client.offsets import list_offsets
 from kafkax.client.subscription import Assigned, Fetched, Inbox
 from kafkax.client.types import OFFSET_BEGINNING, OFFSET_END, OFFSET_INVALID, OFFSET_STORED, by_topic
@@ -98,6 +99,7 @@ class Fetcher:
         self._isolation = int(config["isolation.level"] == "read_committed")
         self._most_queued = config["queued.max.messages.kbytes"] * 1024
         self._at_end: set[Key] = set()
+        self.metrics = ConsumerMetrics(config["client.id"], self.lag, lambda: len(self.assigned))
         cluster.on_metadata.append(self.run)
 
     def run(self) -> None:
@@ -125,9 +127,23 @@ class Fetcher:
             if not session.busy:
                 self._begin(node, session, states, partial=node in full)
 
+    def lag(self) -> dict[Key, int]:
+        """Records between where the caller stands and the end, by partition, as last seen."""
+        return {
+            key: max(state.high_watermark - state.current(), 0)
+            for key, state in list(self.assigned.items())
+            if state.high_watermark >= 0 and state.current() >= 0
+        }
+
     def _source(self, state: Assigned) -> int:
-        """Broker id to fetch from, -1 when it is not known."""
-        return self._cluster.metadata.leader(*state.key)
+        """Broker id to fetch from, -1 when it is not known: the follower that the leader named (KIP-392), else the leader."""
+        leader = self._cluster.metadata.leader(*state.key)
+        node, until = state.preferred
+        if node >= 0 and node != leader:
+            if self._cluster.loop.time() < until and node in self._cluster.metadata.brokers:
+                return node
+            state.preferred = (-1, 0.0)
+        return leader
 
     def _begin(self, node: int, session: _Session, states: dict[Key, Assigned], *, partial: bool) -> None:
         wait: int = self._config["fetch.wait.max.ms"]
@@ -202,6 +218,8 @@ class Fetcher:
             await self._exchange(connection, session, states, wait)
         except KafkaError as error:
             session.reset()
+            for state in states.values():
+                state.preferred = (-1, 0.0)
             self._cluster.report(error)
             self._cluster.refresh_soon()
             delay = self._config["retry.backoff.ms"] / 1000
@@ -288,6 +306,9 @@ class Fetcher:
         if code is not ErrorCode.NONE:
             self._refused(state, code)
             return
+        if data.preferred_read_replica >= 0:
+            until = self._cluster.loop.time() + self._config["metadata.max.age.ms"] / 1000
+            state.preferred = (data.preferred_read_replica, until)
         state.high_watermark = data.high_watermark
         state.last_stable_offset = data.last_stable_offset
         state.log_start_offset = data.log_start_offset
@@ -304,6 +325,9 @@ class Fetcher:
         if not batches:
             return
         self._at_end.discard(state.key)
+        self.metrics.fetches += 1
+        self.metrics.bytes += len(records)
+        self.metrics.records += sum(each.next_offset - each.base_offset for each in batches)
         last = batches[-1]
         state.fetch_offset = last.next_offset
         aborted = sorted((each.first_offset, each.producer_id) for each in data.aborted_transactions or ())
@@ -320,7 +344,11 @@ class Fetcher:
 
     def _refused(self, state: Assigned, code: ErrorCode) -> None:
         topic, partition = state.key
-        if code is ErrorCode.OFFSET_OUT_OF_RANGE:
+        follower, state.preferred = state.preferred[0] >= 0, (-1, 0.0)
+        if follower:
+            # It may lag behind, or not be one any more; the leader knows.
+            self._cluster.refresh_soon()
+        elif code is ErrorCode.OFFSET_OUT_OF_RANGE:
             state.start = OFFSET_STORED
             state.fetch_offset = OFFSET_INVALID
             self.resolve(state)

@@ -10,9 +10,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from kafkax._core.accumulator import Accumulator
+from kafkax._core.message import Message
 from kafkax._core.produced import ProducedBatch
 from kafkax.client.base import BaseClient
+from kafkax.client.interceptors import Interceptors, ProducerRecord
 from kafkax.client.loop import timed_out
+from kafkax.client.metrics import ProducerMetrics
 from kafkax.client.sender import Sender
 from kafkax.client.transactions import GroupMetadata, Transactions
 from kafkax.client.types import TopicPartition
@@ -53,6 +56,9 @@ class Producer(Accumulator, BaseClient):
             known["queue.buffering.max.kbytes"] * 1024,
             known["partitioner"],
         )
+        self.interceptors = Interceptors(known["interceptors"])
+        if known["interceptors"]:
+            setattr(self, "produce", self._intercepted)  # noqa: B010 - the method of the core takes what is not intercepted
         self._reports: deque[ProducedBatch] = deque()
         self._changed = threading.Condition()
         self._sender = Sender(self._cluster, self, self._done)
@@ -132,6 +138,36 @@ class Producer(Accumulator, BaseClient):
         finally:
             if not self._io.closed:
                 self._io.call(self._flushing, -1)
+
+    @property
+    def metrics(self) -> ProducerMetrics:
+        """What this producer did."""
+        return self._sender.metrics
+
+    def _intercepted(
+        self,
+        topic: str,
+        value: Any = None,
+        key: Any = None,
+        partition: int = -1,
+        on_delivery: Any = None,
+        timestamp: int = 0,
+        headers: Any = None,
+        *,
+        callback: Any = None,
+    ) -> None:
+        """``produce`` of a producer with interceptors."""
+        wanted = on_delivery or callback
+        record = self.interceptors.send(ProducerRecord(topic, value, key, partition, timestamp, headers))
+
+        def acknowledge(error: KafkaError | None, message: Message) -> None:
+            self.interceptors.acknowledge(error, message)
+            if wanted is not None:
+                wanted(error, message)
+
+        Accumulator.produce(
+            self, record.topic, record.value, record.key, record.partition, acknowledge, record.timestamp, record.headers
+        )
 
     # transactions
 

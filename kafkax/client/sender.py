@@ -18,6 +18,7 @@ from kafkax._core.accumulator import Accumulator, PartitionQueue
 from kafkax._core.produced import ProducedBatch
 from kafkax.client.cluster import Backoff, Cluster, check, error_code
 from kafkax.client.connection import Connection
+from kafkax.client.metrics import ProducerMetrics
 from kafkax.client.transactions import Transactions
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.protocol.compression import CODECS, compress
@@ -87,6 +88,7 @@ class Sender:
         self._cluster = cluster
         self._accumulator = accumulator
         self._report = report
+        self.metrics = ProducerMetrics(config["client.id"], lambda: (accumulator.outstanding, accumulator.outstanding_bytes))
         self._config = config
         self._linger: float = config["linger.ms"] / 1000
         self._delivery_timeout: float = config["delivery.timeout.ms"] / 1000
@@ -417,6 +419,7 @@ class Sender:
                 self._fail(state, batch, error, gap=True)
 
     def _retry_later(self, state: _State, batch: ProducedBatch) -> None:
+        self.metrics.retries += 1
         state.not_before = self._cluster.loop.time() + state.backoff.next()
         place = 0
         while place < len(state.retry) and _before(state.retry[place], batch):
@@ -432,8 +435,14 @@ class Sender:
 
     def _finish(self, batch: ProducedBatch) -> None:
         """A batch is done: delivered, or failed for good."""
-        if batch.error is not None and self.transactions is not None:
-            self.transactions.fail(batch.error, gap=batch.base_sequence >= 0)
+        if batch.error is None:
+            self.metrics.records += batch.count
+            self.metrics.bytes += batch.size
+            self.metrics.batches += 1
+        else:
+            self.metrics.failed_records += batch.count
+            if self.transactions is not None:
+                self.transactions.fail(batch.error, gap=batch.base_sequence >= 0)
         self._report(batch)
 
     def _begin_anew(self, state: _State) -> None:

@@ -26,6 +26,7 @@ class Assigned:
         epoch: rises when what was fetched before counts no more.
         stored: offset to be committed when the caller stores offsets itself.
         committed: what was committed last.
+        preferred: broker id to fetch from in place of the leader, -1 for none, and until when (loop's time).
         start: wish for where to begin, an offset or one of ``OFFSET_*``.
     """
 
@@ -42,6 +43,7 @@ class Assigned:
         "log_start_offset",
         "paused",
         "position",
+        "preferred",
         "queued",
         "resolving",
         "start",
@@ -64,6 +66,7 @@ class Assigned:
         self.last_stable_offset = -1
         self.log_start_offset = -1
         self.leader_epoch = -1
+        self.preferred = (-1, 0.0)
         self.batch: Batch | None = None
 
     def place(self, offset: int) -> None:

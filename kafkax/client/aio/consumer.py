@@ -65,12 +65,16 @@ class Consumer:
 
     async def poll(self, timeout: float | None = None) -> Message | None:
         """The next record or event; None when none came within ``timeout`` seconds (None: no limit)."""
-        batch = self._core._batch
-        if batch is not None:
-            message = batch.next()
-            if message is not None:
+        interceptors = self._core._interceptors
+        while True:
+            batch = self._core._batch
+            message = batch.next() if batch is not None else None
+            if message is None:
+                message = await self._wait_for(self._core._one, timeout)
+            if interceptors is None or message is None or message.error() is not None:
                 return message
-        return await self._wait_for(self._core._one, timeout)
+            if shown := interceptors.consume([message]):
+                return shown[0]
 
     async def consume(self, num_messages: int = 500, timeout: float | None = None) -> list[Message]:
         """What there is, at least one record and at most ``num_messages``; empty when none came within ``timeout`` seconds."""
@@ -86,7 +90,8 @@ class Consumer:
             if message is None:
                 break
             taken.append(message)
-        return taken
+        interceptors = self._core._interceptors
+        return taken if interceptors is None else taken[:1] + interceptors.consume(taken[1:])
 
     async def batches(self, timeout: float | None = None) -> AsyncIterator[Batch]:
         """Whole batches as they were fetched, until none comes for ``timeout`` seconds (None: for ever)."""
