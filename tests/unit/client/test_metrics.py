@@ -3,7 +3,8 @@ from __future__ import annotations
 import prometheus_client
 
 import kafkax
-from tests.unit.client.fake import PRODUCE, FakeBroker
+from kafkax.protocol.messages.produce import PartitionProduceResponse, ProduceResponse, TopicProduceResponse
+from tests.unit.client.fake import PRODUCE, TOPIC_ID, FakeBroker
 
 
 def test_a_producer_counts_what_it_did(broker: FakeBroker) -> None:
@@ -13,8 +14,10 @@ def test_a_producer_counts_what_it_did(broker: FakeBroker) -> None:
         metrics = producer.metrics
         assert metrics.queued_records + metrics.records == 10
         producer.flush(10)
-        broker.handlers[PRODUCE] = lambda request, default: default()
-        producer.produce("t", b"x", partition=9)
+        refused = PartitionProduceResponse(index=0, error_code=10)
+        topic = TopicProduceResponse(topic_id=TOPIC_ID, partition_responses=[refused])
+        broker.handlers[PRODUCE] = lambda request, default: ProduceResponse(responses=[topic])
+        producer.produce("t", b"x", partition=0)
         producer.flush(10)
     assert (metrics.records, metrics.failed_records, metrics.queued_records) == (10, 1, 0)
     assert metrics.bytes > 1000
