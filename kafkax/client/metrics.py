@@ -77,10 +77,12 @@ class ProducerMetrics(_Metrics):
 
     @property
     def queued_records(self) -> int:
+        """Records taken and not yet reported."""
         return self._queued()[0]
 
     @property
     def queued_bytes(self) -> int:
+        """Their bytes of keys, values and headers."""
         return self._queued()[1]
 
 
@@ -125,14 +127,17 @@ class ConsumerMetrics(_Metrics):
 
     @property
     def lag(self) -> dict[Key, int]:
+        """Records between where the consumer stands and the end, by topic and partition, as last seen."""
         return self._lag()
 
     @property
     def total_lag(self) -> int:
+        """The sum of the lags of all partitions."""
         return sum(self.lag.values())
 
     @property
     def assigned_partitions(self) -> int:
+        """How many partitions the consumer has."""
         return self._assigned()
 
     def collect(self) -> Iterator[Metric]:
