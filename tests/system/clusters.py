@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -32,9 +31,11 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60.0) 
 class Node:
     """One broker: started, killed, stopped, paused and started again on the same address and data."""
 
-    def __init__(self, number: int, folder: Path, zookeeper: str, configs: dict[str, str], program: Sequence[str]) -> None:
+    def __init__(
+        self, number: int, folder: Path, zookeeper: str, configs: dict[str, str], program: Sequence[str], host: str
+    ) -> None:
         self.number = number
-        self.host = f"127.0.0.{number}"
+        self.host = host
         with socket.socket() as probe:
             probe.bind((self.host, 0))
             self.port = int(probe.getsockname()[1])
@@ -108,6 +109,7 @@ class TestCluster:
 
     Args:
         program: how a broker is started; overrides are appended.
+        same_host: whether all have the address 127.0.0.1.
     """
 
     __test__ = False
@@ -118,9 +120,14 @@ class TestCluster:
         numbers: Sequence[int] = (11, 12, 13),
         configs: dict[str, str] | None = None,
         program: Sequence[str] = (sys.executable, "-m", "kafkax", "broker"),
+        *,
+        same_host: bool = False,
     ) -> None:
         self.zookeeper = ZooKeeperServer(folder)
-        self.nodes = {n: Node(n, folder, self.zookeeper.address, configs or {}, program) for n in numbers}
+        self.nodes = {
+            n: Node(n, folder, self.zookeeper.address, configs or {}, program, "127.0.0.1" if same_host else f"127.0.0.{n}")
+            for n in numbers
+        }
 
     @property
     def bootstrap(self) -> str:
@@ -148,7 +155,8 @@ class TestCluster:
 
     def logs(self) -> str:
         """The ends of the brokers' logs, for a failure's message."""
-        return "\n".join(f"== {node.number}\n{node.log.read_text()[-2500:]}" for node in self.nodes.values())
+        logs = {node.number: node.log.read_text()[-2500:] for node in self.nodes.values() if node.log.exists()}
+        return "\n".join(f"== {number}\n{log}" for number, log in logs.items())
 
 
 class Admin:
@@ -184,16 +192,11 @@ class Admin:
         """In-sync replicas by partition."""
         return {n: frozenset(found.isrs) for n, found in self._partitions(name).items()}  # type: ignore[attr-defined]
 
-    def wait_in_sync(self, name: str, brokers: Sequence[int]) -> None:
+    def wait_in_sync(self, name: str, brokers: Sequence[int], seconds: float = 60.0) -> None:
         """Wait until these are in sync everywhere."""
 
         def all_in_sync() -> bool:
             isrs = self.isrs(name)
             return bool(isrs) and all(isr == frozenset(brokers) for isr in isrs.values())
 
-        wait_until(all_in_sync, f"{name} is in sync on {list(brokers)}")
-
-
-def dump(value: object) -> str:
-    """A value for a failure's message."""
-    return json.dumps(value, default=str)[:2000]
+        wait_until(all_in_sync, f"{name} is in sync on {list(brokers)}", seconds)

@@ -75,9 +75,7 @@ class Workload:
         self._lock = threading.Lock()
         self._ending = threading.Event()
         self._patience = 120.0
-        self._threads = [
-            threading.Thread(target=self._produce, args=(number,), daemon=True) for number in range(partitions)
-        ]
+        self._threads = [threading.Thread(target=self._produce, args=(number,), daemon=True) for number in range(partitions)]
         for thread in self._threads:
             thread.start()
 

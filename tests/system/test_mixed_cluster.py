@@ -1,0 +1,115 @@
+"""A cluster of Apache Kafka 3.9 moved to kafkax broker by broker and back, on the same directories, while producers go on.
+
+Takes minutes: ``KAFKAX_CLUSTER_ROUNDS`` asks for it, as ci/nightly does.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("confluent_kafka")
+
+from tests.compat.brokers import real_kafka
+from tests.system.clusters import Admin, Node, TestCluster, wait_until
+from tests.system.ledger import Workload, problems, read_replica
+from tests.zookeeper_server import missing
+
+ROUNDS = int(os.environ.get("KAFKAX_CLUSTER_ROUNDS", "0"))
+PARTITIONS = 4
+TOPIC = "ledger"
+
+pytestmark = [
+    pytest.mark.skipif(missing() is not None, reason=str(missing())),
+    pytest.mark.skipif(real_kafka() is None, reason="needs a launcher of Apache Kafka, Java and Maven"),
+    pytest.mark.skipif(ROUNDS == 0, reason="takes minutes; KAFKAX_CLUSTER_ROUNDS=1 asks for it"),
+]
+
+
+class Apache:
+    """Apache Kafka in a node's place: the same id, address and directory."""
+
+    def __init__(self, node: Node, zookeeper: str, configs: dict[str, str]) -> None:
+        self._node = node
+        self._folder = node.data.parent / f"kafka-{node.number}"
+        self._folder.mkdir()
+        self._zookeeper = zookeeper
+        self._configs = configs
+
+    def start(self) -> None:
+        """Start it, and wait until it listens."""
+        launcher = real_kafka()
+        assert launcher is not None
+        configs = {"log.dirs": str(self._node.data), "zookeeper.session.timeout.ms": "6000", **self._configs}
+        given = [f"{key}={value}" for key, value in configs.items()]
+        command = [str(launcher), "zkbroker", str(self._folder), str(self._node.port), str(self._node.number), self._zookeeper]
+        subprocess.run([*command, *given], check=True, timeout=120, env={**os.environ, "HEAP": "300m"})
+
+    def stop(self) -> None:
+        """SIGTERM, and wait."""
+        pid = int((self._folder / "pid").read_text())
+        os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: not _alive(pid), f"Apache Kafka {self._node.number} ended", 120)
+
+    def kill(self) -> None:
+        """Kill it if it runs."""
+        try:
+            os.kill(int((self._folder / "pid").read_text()), signal.SIGKILL)
+        except (OSError, ValueError):
+            return
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.timeout(900)
+def test_every_broker_is_exchanged_and_exchanged_back(tmp_path: Path) -> None:
+    configs = {"min.insync.replicas": "2", "offsets.topic.num.partitions": "3", "auto.leader.rebalance.enable": "false"}
+    cluster = TestCluster(tmp_path, numbers=(1, 2, 3), configs=configs, same_host=True)
+    kafka = {number: Apache(node, cluster.zookeeper.address, configs) for number, node in cluster.nodes.items()}
+    workload: Workload | None = None
+    try:
+        for apache in kafka.values():
+            apache.start()
+        admin = Admin(cluster.bootstrap)
+        admin.create(TOPIC, PARTITIONS)
+        workload = Workload(cluster.bootstrap, TOPIC, PARTITIONS)
+        wait_until(workload.more, "producers go on")
+        for number, node in cluster.nodes.items():
+            kafka[number].stop()
+            node.start()
+            admin.wait_in_sync(TOPIC, list(cluster.nodes), 120)
+            wait_until(workload.more, f"producers go on, {number} being kafkax")
+        for number, node in cluster.nodes.items():
+            assert node.stop() == 0
+            kafka[number].start()
+            admin.wait_in_sync(TOPIC, list(cluster.nodes), 120)
+            wait_until(workload.more, f"producers go on, {number} being Apache Kafka again")
+        workload.finish()
+        assert workload.errors == []
+        admin.wait_in_sync(TOPIC, list(cluster.nodes), 120)
+        for apache in kafka.values():
+            apache.stop()
+        replicas = {
+            partition: {number: read_replica(node.data / f"{TOPIC}-{partition}") for number, node in cluster.nodes.items()}
+            for partition in range(PARTITIONS)
+        }
+        assert len(workload.acknowledged) > 1000
+        assert problems(workload.acknowledged, replicas) == []
+    except BaseException:
+        print(cluster.logs())
+        raise
+    finally:
+        if workload is not None:
+            workload.abandon()
+        for apache in kafka.values():
+            apache.kill()
+        cluster.close()
