@@ -27,7 +27,7 @@ COMMANDS = {
     "groups": ("kafkax.cli.admin.groups", "List, describe, delete and reset groups."),
     "get-offsets": ("kafkax.cli.admin.get_offsets", "Show offsets of partitions by time."),
     "delete-records": ("kafkax.cli.admin.delete_records", "Delete records before given offsets."),
-    "cluster": ("kafkax.cli.admin.cluster", "Show brokers, the controller, and partitions that need attention."),
+    "cluster": ("kafkax.cli.admin.cluster", "Show brokers, controller and partitions in need."),
     "log-dirs": ("kafkax.cli.admin.log_dirs", "Show the log directories of brokers."),
     "leader-election": ("kafkax.cli.admin.leader_election", "Elect leaders."),
     "reassign-partitions": ("kafkax.cli.admin.reassign_partitions", "Move partitions between brokers."),
