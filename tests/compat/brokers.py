@@ -46,7 +46,7 @@ def start_broker(data: Path, *, port: int | None = None, overrides: dict[str, st
     """Start ``kafkax broker`` on loopback and wait for its ready line.
 
     Raises:
-        RuntimeError: it ended, or said nothing for 30 s; the text holds what it printed.
+        RuntimeError: it ended, or said nothing for 120 s; the text holds what it printed.
     """
     port = port or free_port()
     settings = {
@@ -63,7 +63,7 @@ def start_broker(data: Path, *, port: int | None = None, overrides: dict[str, st
     with log.open("a") as sink:
         process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=sink, text=True)
     assert process.stdout is not None
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     line = process.stdout.readline()
     if not line or time.monotonic() > deadline:
         process.kill()

@@ -7,6 +7,7 @@ number that was acknowledged, and then at most the one batch that is under way.
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import threading
@@ -26,7 +27,11 @@ from tests.system.wire import Wire
 
 __all__ = ["Broker", "Campaign", "Writer", "rounds"]
 
+_log = logging.getLogger(__name__)
+
 TOPIC = "crash"
+LIMIT = 120
+"""Seconds that anything may take on a machine that is busy with other things."""
 _AGAIN = frozenset(
     {
         ErrorCode.NOT_LEADER_OR_FOLLOWER,
@@ -58,14 +63,14 @@ class Broker:
         if self._running is not None:
             process, self._running = self._running.process, None
             process.kill()
-            process.wait(30)
+            process.wait(LIMIT)
             assert process.stdout is not None
             process.stdout.close()
 
     def stop(self) -> None:
         """SIGTERM, and wait until it has stopped in order."""
         assert self._running is not None
-        assert self._running.stop() == 0
+        assert self._running.stop(timeout=LIMIT) == 0
         self._running = None
 
 
@@ -101,13 +106,13 @@ class Writer(threading.Thread):
     def finish(self) -> None:
         """End once the batch under way is acknowledged."""
         self._finish.set()
-        self.join(60)
+        self.join(LIMIT)
 
     def _send(self, count: int) -> bool:
         """Send the next ``count`` numbers; whether they are acknowledged."""
         try:
             if self._wire is None:
-                self._wire = Wire(self._address, timeout=15)
+                self._wire = Wire(self._address, timeout=LIMIT)
             if self._producer_id < 0:
                 answer = self._wire.ask(InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=0), 4)
                 if answer.error_code != ErrorCode.NONE:
@@ -169,6 +174,8 @@ class Campaign:
             for writer in self.writers:
                 writer.finish()
         self._check([writer.acknowledged for writer in self.writers], number, whole=True)
+        written = sum(writer.acknowledged for writer in self.writers)
+        _log.info("%d rounds: %d records acknowledged, each there once", rounds, written)
 
     def _round(self, fault: Callable[[], None], number: int) -> None:
         stop = threading.Event()
@@ -178,9 +185,10 @@ class Campaign:
         acknowledged = [writer.acknowledged for writer in self.writers]
         fault()
         stop.set()
-        reader.join(30)
+        reader.join(LIMIT)
         self.broker.start()
         self._check(acknowledged, number)
+        _log.info("round %d: %s acknowledged before the fault, %s seen", number, acknowledged, list(self.seen.values()))
 
     def _check(self, acknowledged: list[int], round_number: int, *, whole: bool = False) -> None:
         """Every number acknowledged, or seen before the fault, is there, in order and once.
@@ -220,10 +228,10 @@ class Campaign:
             return
 
     def _numbers(self, partition: int, begin: int, end: int) -> list[int]:
-        """The numbers that a consumer gets from offset ``begin`` on, up to ``end`` if they come within 30 s."""
+        """The numbers that a consumer gets from offset ``begin`` on, up to ``end`` if they come in time."""
         found: list[int] = []
-        deadline = time.monotonic() + 30
-        with Wire(self.broker.address, timeout=15) as wire:
+        deadline = time.monotonic() + LIMIT
+        with Wire(self.broker.address, timeout=LIMIT) as wire:
             while begin + len(found) < end and time.monotonic() < deadline:
                 found.extend(_fetch(wire, partition, begin + len(found)))
         return found
