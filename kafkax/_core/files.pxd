@@ -9,11 +9,15 @@ cdef struct disk_t:
     int32_t refs
     # errno of the failure that took the log directory offline; 0 while it works.
     int32_t failed
+    # Guards the two below: who fails the disk may outlive who wants to hear of it.
+    pthread_mutex_t lock
     void (*on_failure)(void *context, int32_t error) noexcept nogil
     void *context
 
 cdef struct directory_t:
     int32_t refs
+    # The log directory that it lies on, which a failed read takes offline; NULL while none is known.
+    disk_t *disk
     char *path
     pthread_mutex_t lock
 
@@ -22,6 +26,8 @@ cdef void disk_retain(disk_t *disk) noexcept nogil
 cdef void disk_release(disk_t *disk) noexcept nogil
 # Take the log directory offline, once: nothing on it is served or acknowledged from here on.
 cdef void disk_fail(disk_t *disk, int32_t error) noexcept nogil
+# Tell nobody from here on.
+cdef void disk_forget(disk_t *disk) noexcept nogil
 
 cdef directory_t *directory_new(const char *path) noexcept nogil
 cdef void directory_retain(directory_t *directory) noexcept nogil

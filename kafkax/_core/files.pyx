@@ -42,6 +42,7 @@ cdef disk_t *disk_new() noexcept nogil:
     cdef disk_t *disk = <disk_t *>calloc(1, sizeof(disk_t))
     if disk != NULL:
         disk.refs = 1
+        pthread_mutex_init(&disk.lock, NULL)
     return disk
 
 
@@ -51,12 +52,23 @@ cdef void disk_retain(disk_t *disk) noexcept nogil:
 
 cdef void disk_release(disk_t *disk) noexcept nogil:
     if disk != NULL and kx_add32(&disk.refs, -1) == 0:
+        pthread_mutex_destroy(&disk.lock)
         free(disk)
 
 
 cdef void disk_fail(disk_t *disk, int32_t error) noexcept nogil:
-    if kx_claim32(&disk.failed, error if error else EIO) and disk.on_failure != NULL:
+    if not kx_claim32(&disk.failed, error if error else EIO):
+        return
+    pthread_mutex_lock(&disk.lock)
+    if disk.on_failure != NULL:
         disk.on_failure(disk.context, error)
+    pthread_mutex_unlock(&disk.lock)
+
+
+cdef void disk_forget(disk_t *disk) noexcept nogil:
+    pthread_mutex_lock(&disk.lock)
+    disk.on_failure = NULL
+    pthread_mutex_unlock(&disk.lock)
 
 
 cdef char *copy_text(const char *text) noexcept nogil:
@@ -88,6 +100,7 @@ cdef void directory_release(directory_t *directory) noexcept nogil:
     if directory == NULL or kx_add32(&directory.refs, -1) > 0:
         return
     pthread_mutex_destroy(&directory.lock)
+    disk_release(directory.disk)
     free(directory.path)
     free(directory)
 

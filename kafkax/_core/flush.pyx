@@ -13,7 +13,7 @@ from posix.stat cimport fstat, struct_stat
 from posix.time cimport CLOCK_MONOTONIC, timespec
 from posix.unistd cimport close
 from kafkax._core.atomics cimport kx_add32, kx_add64, kx_fence, kx_load32, kx_load64, kx_store32, kx_store64
-from kafkax._core.files cimport disk_fail, disk_new, disk_release, disk_t, monotonic_ms
+from kafkax._core.files cimport disk_fail, disk_forget, disk_new, disk_release, disk_t, monotonic_ms
 from kafkax._core.notify cimport NotifyQueue, notify_push, notify_release, notify_retain
 from kafkax._core.pthreads cimport (
     pthread_cond_broadcast, pthread_cond_destroy, pthread_cond_init, pthread_cond_signal, pthread_cond_timedwait,
@@ -93,6 +93,7 @@ cdef void flusher_release(flusher_t *flusher) noexcept nogil:
     if flusher == NULL or kx_add32(&flusher.refs, -1) > 0:
         return
     close_file_system(flusher)
+    disk_forget(flusher.disk)
     disk_release(flusher.disk)
     notify_release(flusher.notify)
     pthread_mutex_destroy(&flusher.lock)

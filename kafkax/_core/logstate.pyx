@@ -60,6 +60,8 @@ cdef log_t *log_new(const char *path, const log_settings_t *settings, flusher_t 
     if log.disk == NULL or log.directory == NULL or log.producers == NULL or log.epochs == NULL:
         log_release(log)
         return NULL
+    disk_retain(log.disk)
+    log.directory.disk = log.disk
     log_set_mark_mode(log, False)
     return log
 

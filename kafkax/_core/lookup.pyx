@@ -22,7 +22,7 @@ from kafkax._core.logstate cimport (
 from kafkax._core.pthreads cimport pthread_mutex_lock, pthread_mutex_unlock
 from kafkax._core.scan cimport segment_rebuild
 from kafkax._core.segment cimport (
-    segment_batch_at, segment_fd, segment_find, segment_load, segment_release, segment_retain, slice_release,
+    segment_batch_at, segment_failed, segment_fd, segment_find, segment_load, segment_release, segment_retain, slice_release,
 )
 
 
@@ -56,7 +56,11 @@ cdef int32_t log_find(log_t *log, segment_t *segment, int64_t offset, int64_t li
 
 cdef int32_t log_load(log_t *log, segment_t *segment) noexcept nogil:
     cdef int32_t error = segment_load(segment)
-    return mend(log, segment) if error == CORE_END else error
+    if error == CORE_END:
+        error = mend(log, segment)
+    if error:
+        segment_failed(segment, error)
+    return error
 
 
 cdef struct view_t:
@@ -189,6 +193,8 @@ cdef int32_t log_aborted(log_t *log, int64_t first, int64_t end, aborted_list_t 
     # A transaction that began in the range may have ended in any later segment.
     while segment != NULL and code == OK:
         code = aborted_collect(segment, first, end, out)
+        if code == CORE_IO_ERROR:
+            segment_failed(segment, EIO)
         next = log_segment_after(log, segment.base_offset) if code == OK else NULL
         segment_release(segment)
         segment = next
@@ -235,11 +241,14 @@ cdef int32_t in_batch(segment_t *segment, const found_t *found, int64_t timestam
     cdef batch_t batch
     cdef uint8_t *data = <uint8_t *>malloc(found.size)
     cdef int32_t code = ERR_KAFKA_STORAGE_ERROR
+    cdef int64_t got
     if data == NULL:
         return code
-    if read_up_to(segment_fd(segment), data, found.size, found.position) == found.size:
-        if batch_check(data, found.size, &batch) == OK:
-            code = in_records(data, &batch, timestamp, least_offset, limit, out)
+    got = read_up_to(segment_fd(segment), data, found.size, found.position)
+    if got < 0:
+        segment_failed(segment, <int32_t>-got)
+    elif got == found.size and batch_check(data, found.size, &batch) == OK:
+        code = in_records(data, &batch, timestamp, least_offset, limit, out)
     free(data)
     return code
 
@@ -259,6 +268,8 @@ cdef int32_t in_segment(log_t *log, segment_t *segment, int64_t timestamp, momen
             if code != CORE_END:
                 return code
         code = segment_batch_at(segment, found.position + found.size, limit, &found)
+    if code == CORE_IO_ERROR:
+        segment_failed(segment, EIO)
     return CORE_END if code == CORE_END else ERR_KAFKA_STORAGE_ERROR
 
 

@@ -106,6 +106,9 @@ cdef int32_t segment_truncate(segment_t *segment, int64_t position, int64_t offs
 # Put another suffix behind the names of all its files; 0 or errno.
 cdef int32_t segment_rename(segment_t *segment, const char *suffix) noexcept nogil
 
+# A read failed with that errno: take the log directory offline, unless the segment is out of service anyway.
+cdef void segment_failed(segment_t *segment, int32_t error) noexcept nogil
+
 # Sync the log file; 0 or errno.
 cdef int32_t segment_sync(segment_t *segment) noexcept nogil
 

@@ -12,7 +12,9 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from kafkax._core.atomics cimport kx_add32, kx_load32, kx_store32, kx_store64
 from kafkax._core.batch cimport AT_MAGIC, BATCH_HEADER, batch_check, batch_read, batch_t
 from kafkax._core.codes cimport CORE_END, CORE_INDEX_WRONG, CORE_IO_ERROR, ERR_CORRUPT_MESSAGE, OK
-from kafkax._core.files cimport directory_release, directory_retain, open_in, read_up_to, rename_in, unlink_in, write_all
+from kafkax._core.files cimport (
+    directory_release, directory_retain, disk_fail, open_in, read_up_to, rename_in, unlink_in, write_all,
+)
 from kafkax._core.index cimport (
     OFFSET_ENTRY, TIME_ENTRY, index_close, index_free, index_init, index_open, index_reset, index_seal, offset_index_add,
     offset_index_floor, offset_index_truncate, time_index_add, time_index_truncate,
@@ -308,6 +310,11 @@ cdef int32_t segment_sync(segment_t *segment) noexcept nogil:
     return 0 if fdatasync(fd) == 0 else errno
 
 
+cdef void segment_failed(segment_t *segment, int32_t error) noexcept nogil:
+    if segment.directory.disk != NULL and not kx_load32(&segment.deleted):
+        disk_fail(segment.directory.disk, error)
+
+
 cdef int32_t take_header(const uint8_t *data, int64_t position, int64_t limit, found_t *out) noexcept nogil:
     cdef batch_t batch
     if data[AT_MAGIC] != 2:
@@ -454,6 +461,8 @@ cdef class FileSlice:
         at = PyBytes_AS_STRING(out)
         with nogil:
             got = read_up_to(fd, at, length, position)
+            if got < 0:
+                segment_failed(self.piece.segment, <int32_t>-got)
         if got < 0:
             raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"segment {self.base_offset} cannot be read: errno {-got}")
         return out if got == length else out[:got]

@@ -14,7 +14,7 @@ from kafkax._core.answers cimport answer_pop
 from kafkax._core.connection cimport connection_touch, connection_work
 from kafkax._core.linux cimport MSG_MORE, MSG_NOSIGNAL, iovec, msghdr, sendfile, sendmsg
 from kafkax._core.network cimport ANSWER_PENDING, answer_t, connection_t, cut_t
-from kafkax._core.segment cimport segment_fd, slice_release
+from kafkax._core.segment cimport segment_failed, segment_fd, slice_release
 from kafkax._core.warm cimport resident, warm
 
 cdef enum:
@@ -126,6 +126,10 @@ cdef int32_t send_slice(connection_t *connection) noexcept nogil:
     if not in_memory(connection, answer, fd, size):
         return 0
     sent = sendfile(connection.fd, fd, &at, <size_t>size)
+    if sent < 0 and errno == EIO:
+        # Of the two ends only the disk's has this error.
+        segment_failed(cut.piece.segment, EIO)
+        return EIO
     if sent < 0:
         return 0 if errno == EINTR else errno
     if sent == 0:

@@ -36,7 +36,7 @@ from kafkax._core.pthreads cimport (
     pthread_setname_np,
     pthread_t,
 )
-from kafkax._core.segment cimport segment_fd, segment_release, segment_retain, segment_t
+from kafkax._core.segment cimport segment_failed, segment_fd, segment_release, segment_retain, segment_t
 
 cdef extern from "<unistd.h>" nogil:
     int _SC_PAGESIZE
@@ -119,8 +119,10 @@ cdef void read_through(job_t *job, char *buffer) noexcept nogil:
         got = pread(fd, buffer, <size_t>min(<int64_t>BUFFER, end - at), at)
         if got < 0 and errno == EINTR:
             continue
+        if got < 0:
+            segment_failed(job.segment, errno)
         if got <= 0:
-            # Who sends the range meets the same error and closes the connection.
+            # Who sends the range meets the same error or end and closes the connection.
             return
         at += got
 

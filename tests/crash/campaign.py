@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -56,7 +57,18 @@ class Broker:
 
     def start(self) -> None:
         """Start and wait until it is ready."""
-        self._running = start_broker(self.data, port=self.port)
+        # often, so that a round recovers from a recovery point and not all that came before it
+        overrides = {"log.flush.offset.checkpoint.interval.ms": "300"}
+        self._running = start_broker(self.data, port=self.port, overrides=overrides)
+
+    def freeze(self) -> None:
+        """Let the process do nothing more: from here on it acknowledges nothing, as one whose machine has lost its power."""
+        assert self._running is not None
+        process = self._running.process
+        process.send_signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{process.pid}/task")
+        while any(_state(task) not in "TDt" for task in tasks.iterdir()):
+            time.sleep(0.001)
 
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone; nothing happens when it is not running."""
@@ -72,6 +84,11 @@ class Broker:
         assert self._running is not None
         assert self._running.stop(timeout=LIMIT) == 0
         self._running = None
+
+
+def _state(task: Path) -> str:
+    """State of a thread: T stopped, D in a system call that cannot be interrupted, after which it stops."""
+    return (task / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 class Writer(threading.Thread):
@@ -100,6 +117,8 @@ class Writer(threading.Thread):
                 count = self._random.randint(1, 50)
                 while not self._send(count):
                     time.sleep(0.02)
+                # What is written has to be read again in each round: a load, but not all that the broker can take.
+                time.sleep(0.002)
         except BaseException as error:
             self.failure = error
 

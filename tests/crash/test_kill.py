@@ -19,7 +19,7 @@ ROUNDS = rounds("KAFKAX_CRASH_ROUNDS", 4)
 @pytest.mark.parametrize("durability", ["flushed", "replicated"])
 def test_killed_under_load(tmp_path: Path, durability: str) -> None:
     broker = Broker(tmp_path / "data")
-    campaign = Campaign(broker, segment_bytes="100000", kafkax_durability=durability)
+    campaign = Campaign(broker, segment_bytes="200000", kafkax_durability=durability)
     try:
         campaign.run(ROUNDS, broker.kill)
     finally:
