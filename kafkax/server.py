@@ -12,7 +12,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,8 @@ from kafkax.broker.adoption import adopt_cluster_id, adopt_topics
 from kafkax.broker.cluster_member import ClusterMember
 from kafkax.broker.group_service import GROUP_TOPIC, GroupService
 from kafkax.broker.handlers import api_versions
+from kafkax.broker.load_progress import showing
+from kafkax.broker.log_dir_failures import LogDirFailures
 from kafkax.broker.purgatory import Purgatory
 from kafkax.broker.replica_manager import LeadershipChange
 from kafkax.broker.router import Router
@@ -40,11 +42,12 @@ from kafkax.cluster.registration import generate_broker_id, prepare_cluster
 from kafkax.cluster.store import CoordinationStore
 from kafkax.cluster.topic_admin import TopicAdmin
 from kafkax.config import BrokerConfig, ConfigError, Endpoint
-from kafkax.errors import KafkaError
+from kafkax.errors import ErrorCode, KafkaError
 from kafkax.model import TopicPartition
 from kafkax.net.dispatch import Dispatcher
 from kafkax.net.settings import ReactorSettings
 from kafkax.storage.cleaner import Cleaner
+from kafkax.storage.loading import LoadProgress
 from kafkax.storage.manager import LogManager
 from kafkax.storage.meta_properties import read_meta_properties
 
@@ -84,8 +87,12 @@ async def _serve(config: BrokerConfig) -> None:
         stack.push_async_callback(server.stop)
         await server.start()
         print(server.ready_line, flush=True)
-        await stop.wait()
+        server.on_failure = stop.set
+        if not server.failure:
+            await stop.wait()
         _log.info("stopping")
+    if server.failure:
+        raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, server.failure)
 
 
 class Server:
@@ -95,6 +102,10 @@ class Server:
         config: the broker's configs.
         clock: where time comes from.
         random: places replicas.
+
+    Attributes:
+        failure: why it cannot go on; empty while it can.
+        on_failure: called once it cannot.
     """
 
     def __init__(self, config: BrokerConfig, *, clock: Clock | None = None, random: Random | None = None) -> None:
@@ -103,6 +114,8 @@ class Server:
         self._clock = clock or SystemClock()
         self._random = random or Random()
         self._stack = AsyncExitStack()
+        self.failure = ""
+        self.on_failure: Callable[[], object] | None = None
         self.endpoints: list[Endpoint] = []
         self.node_id = -1
         self.logs: LogManager
@@ -142,7 +155,8 @@ class Server:
         queue = self._notify_queue()
         registry = Registry()
         topic_configs = TopicConfigs(cache, self.config)
-        await self._open_logs(cluster_id, topic_configs, queue)
+        failures = LogDirFailures(store, None if clustered else Path(self.config.log_dirs[0]).absolute(), self._fail)
+        await self._open_logs(cluster_id, topic_configs, queue, failures)
         topics = TopicAdmin(store, cache, self.config, self._random, standalone=not clustered)
         groups = GroupService(self.config, registry, cache, topics, queue, self._clock)
         self._stack.callback(groups.close)
@@ -160,6 +174,7 @@ class Server:
             removed=self._removed,
         )
         self._stack.push_async_callback(member.close)
+        failures.watch(self.logs, member.replicas, self.node_id)
         member.replicas.on_leadership(partial(_tell_coordinators, groups))
         self.services = Services(
             node_id=self.node_id,
@@ -185,6 +200,13 @@ class Server:
         cleaner = Cleaner(self.logs, self.config, self._clock)
         self._stack.push_async_callback(asyncio.to_thread, cleaner.stop)
         cleaner.start()
+
+    def _fail(self, reason: str) -> None:
+        """The broker cannot go on."""
+        if not self.failure:
+            self.failure = reason
+            if self.on_failure is not None:
+                self.on_failure()
 
     async def stop(self) -> None:
         """Stop in order; harmless when nothing runs."""
@@ -225,10 +247,14 @@ class Server:
         self._stack.callback(loop.remove_reader, queue.fileno())
         return queue
 
-    async def _open_logs(self, cluster_id: str, topic_configs: TopicConfigs, queue: NotifyQueue) -> None:
-        self.logs = LogManager(self.config.log_dirs, self.config, topic_configs, self._clock, queue=queue)
+    async def _open_logs(
+        self, cluster_id: str, topic_configs: TopicConfigs, queue: NotifyQueue, failures: LogDirFailures
+    ) -> None:
+        self.logs = LogManager(self.config.log_dirs, self.config, topic_configs, self._clock, queue=queue, on_offline=failures)
         self._stack.push_async_callback(asyncio.to_thread, self.logs.shutdown)
-        await asyncio.to_thread(self.logs.load, cluster_id, self.node_id)
+        progress = LoadProgress()
+        with showing(progress):
+            await asyncio.to_thread(self.logs.load, cluster_id, self.node_id, progress)
 
     def _configs_changed(self, image: MetadataImage, delta: ImageDelta) -> None:
         """Let changed configs of this broker, or of all brokers, take effect."""

@@ -184,6 +184,9 @@ class Log:
         there is one, ``.txnindex.cleaned``; they go through ``.swap`` names, so that ``open`` repairs a crash at any point.
         """
 
+    def wake(self) -> None:
+        """Wake all who wait for a mark, to look again: what they wait for may never come."""
+
     def flush(self) -> int:
         """Sync everything appended before the call and return up to which offset."""
 

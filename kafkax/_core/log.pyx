@@ -376,6 +376,10 @@ cdef class Log:
         self.check(code, f"exchange of segments {old_bases} for {new_bases}")
         return paths
 
+    def wake(self):
+        with nogil:
+            log_wake_all(self.log)
+
     def flush(self):
         cdef int32_t code
         with nogil:

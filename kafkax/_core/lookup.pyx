@@ -158,6 +158,9 @@ cdef int32_t log_read(log_t *log, int64_t offset, int64_t max_bytes, bint min_on
         # A gap at the segment's end (compaction): what comes next stands in the next one.
         segment_release(view.segment)
         at = view.next_base
+    if code == OK and (found.last_offset >= out.log_end_offset or 0 <= view.next_base <= found.last_offset):
+        # The base offset lies outside the checksum: a batch that claims what belongs to others is not served.
+        code = ERR_KAFKA_STORAGE_ERROR
     if code != OK:
         segment_release(view.segment)
         return OK if code == CORE_END else code

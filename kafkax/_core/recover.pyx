@@ -246,12 +246,16 @@ cdef struct check_t:
     log_t *log
     segment_t *segment
     int64_t end_offset
+    # Base of the next segment, below which this one's offsets have to stay.
+    int64_t bound
     int32_t error
 
 
 cdef int32_t check_visit(void *context, const uint8_t *data, const batch_t *batch, int64_t position) noexcept nogil:
     cdef check_t *state = <check_t *>context
     cdef log_t *log = state.log
+    if batch.last_offset >= state.bound:
+        return ERR_CORRUPT_MESSAGE
     state.error = segment_note(state.segment, batch, position, log.settings.index_interval_bytes)
     if not state.error and epochs_assign(log.epochs, batch.leader_epoch, batch.base_offset) < 0:
         state.error = ENOMEM
@@ -261,13 +265,15 @@ cdef int32_t check_visit(void *context, const uint8_t *data, const batch_t *batc
     return CORE_END if state.error else OK
 
 
-cdef int32_t check_segment(log_t *log, segment_t *segment, int64_t *done, int64_t *end, int64_t *end_offset) noexcept nogil:
-    """Validate every batch of a segment and rebuild what is derived from it; ``end``, ``end_offset``: byte and offset behind the
+cdef int32_t check_segment(log_t *log, int32_t i, int64_t *done, int64_t *end, int64_t *end_offset) noexcept nogil:
+    """Validate every batch of segment ``i`` and rebuild what is derived from it; ``end``, ``end_offset``: byte and offset behind the
     last good one. 0 or errno."""
+    cdef segment_t *segment = log.segments[i]
     cdef check_t state
     cdef char name[64]
     cdef int32_t code
     state.log = log
+    state.bound = log.segments[i + 1].base_offset if i + 1 < log.segment_count else LLONG_MAX
     state.segment = segment
     state.end_offset = segment.base_offset
     end[0] = 0
@@ -320,7 +326,7 @@ cdef int32_t check_from(log_t *log, int64_t recovery_point, progress_t *progress
         for k in range(i, log.segment_count):
             kx_add64(&progress.bytes_total, log.segments[k].size)
     while i < log.segment_count and not error:
-        error = check_segment(log, log.segments[i], &progress.bytes_done if progress != NULL else NULL, &end, end_offset)
+        error = check_segment(log, i, &progress.bytes_done if progress != NULL else NULL, &end, end_offset)
         if not error and end < log.segments[i].size:
             error = cut_tail(log, i, end, progress)
         if not error and i + 1 < log.segment_count:

@@ -21,6 +21,7 @@ cdef extern from "<fcntl.h>" nogil:
 cdef enum:
     SCAN_BYTES = 1048576
     HEADER_SCAN_BYTES = 16384
+    MAX_RELATIVE = 0x7FFFFFFF
 
 cdef struct window_t:
     uint8_t *data
@@ -76,6 +77,22 @@ cdef int32_t scan_step(window_t *window, int64_t position, int64_t limit, bint c
     return code
 
 
+cdef bint misplaced(window_t *window, segment_t *segment, const batch_t *batch, int64_t position, int64_t expected,
+                    int64_t limit) noexcept nogil:
+    """Whether the batch's offsets, whose base lies outside the checksum, cannot be what was written there.
+
+    A gap before it is ordinary in a compacted log, unless what comes behind it has offsets that fall into the batch: then it is
+    this base that is wrong, not the next one. The window shows the batch again afterwards."""
+    cdef batch_t next
+    cdef int64_t at = position + batch.size
+    cdef bint wrong = batch.base_offset < expected or batch.last_offset - segment.base_offset > MAX_RELATIVE
+    if wrong or batch.base_offset == expected or at >= limit:
+        return wrong
+    if scan_step(window, at, limit, False, &next) == OK:
+        wrong = expected <= next.base_offset <= batch.last_offset
+    return wrong or window_show(window, position, batch.size, limit) != OK
+
+
 cdef int32_t segment_scan(segment_t *segment, int64_t position, int64_t limit, bint check, visit_t visit, void *context,
                           int64_t *end, int64_t *done) noexcept nogil:
     cdef window_t window
@@ -96,7 +113,7 @@ cdef int32_t segment_scan(segment_t *segment, int64_t position, int64_t limit, b
         posix_fadvise(window.fd, position, 0, POSIX_FADV_SEQUENTIAL)
     while code == OK and position < limit:
         code = scan_step(&window, position, limit, check, &batch)
-        if code == OK and batch.base_offset < expected:
+        if code == OK and misplaced(&window, segment, &batch, position, expected, limit):
             code = ERR_CORRUPT_MESSAGE
         if code == OK:
             code = visit(context, window.data + (position - window.begin), &batch, position)

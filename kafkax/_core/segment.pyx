@@ -30,6 +30,7 @@ cdef enum:
     # One read usually holds every header between two index entries and the one looked for.
     WINDOW = 4608
     SMALLEST_BATCH = 61
+    MAX_RELATIVE = 0x7FFFFFFF
 
 
 cdef segment_t *segment_new(directory_t *directory, int64_t base_offset, int64_t size, int64_t created_ms) noexcept nogil:
@@ -331,6 +332,11 @@ cdef int32_t take_header(const uint8_t *data, int64_t position, int64_t limit, f
     return OK
 
 
+cdef inline bint misplaced(segment_t *segment, const found_t *found) noexcept nogil:
+    """Whether a batch has offsets that none in the segment can have; the base lies outside the checksum."""
+    return found.base_offset < segment.base_offset or found.last_offset - segment.base_offset > MAX_RELATIVE
+
+
 cdef int32_t segment_batch_at(segment_t *segment, int64_t position, int64_t limit, found_t *out) noexcept nogil:
     cdef uint8_t header[BATCH_HEADER]
     cdef int32_t fd = segment_fd(segment)
@@ -342,9 +348,9 @@ cdef int32_t segment_batch_at(segment_t *segment, int64_t position, int64_t limi
     got = read_up_to(fd, header, BATCH_HEADER, position)
     if got < 0:
         return CORE_IO_ERROR
-    if got < BATCH_HEADER:
+    if got < BATCH_HEADER or take_header(header, position, limit, out) != OK or misplaced(segment, out):
         return ERR_CORRUPT_MESSAGE
-    return take_header(header, position, limit, out)
+    return OK
 
 
 cdef int32_t scan(segment_t *segment, int64_t offset, int64_t position, int64_t limit, found_t *out) noexcept nogil:
@@ -366,7 +372,7 @@ cdef int32_t scan(segment_t *segment, int64_t offset, int64_t position, int64_t 
             if got < BATCH_HEADER:
                 return ERR_CORRUPT_MESSAGE
         code = take_header(window + (position - begin), position, limit, out)
-        if code != OK or out.base_offset <= previous:
+        if code != OK or out.base_offset <= previous or misplaced(segment, out):
             return ERR_CORRUPT_MESSAGE
         if out.last_offset >= offset:
             return OK

@@ -116,6 +116,7 @@ class ClusterMember:
             peers.connect,
             lambda partition: self._rules(partition).flushed,
             config["num.replica.fetchers"],
+            self._logs,
         )
         return Replication(leaders, followers, self._cache)
 

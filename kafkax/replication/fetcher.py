@@ -10,7 +10,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from kafkax._core.partition import Partition
@@ -25,6 +25,9 @@ from kafkax.protocol.messages.list_offsets import (
     ListOffsetsTopic,
 )
 from kafkax.replication.following import Following
+
+if TYPE_CHECKING:
+    from kafkax.storage.manager import LogManager
 
 __all__ = ["Fetcher", "FetcherSettings", "Followed"]
 
@@ -57,12 +60,14 @@ class Followed:
 
     Args:
         flush: whether what is appended has to be on the disk before the leader hears of it.
+        logs: where a log is cut, so that compaction and a move of the log hear of it; None where there is neither.
     """
 
-    def __init__(self, partition: Partition, following: Following, *, flush: bool) -> None:
+    def __init__(self, partition: Partition, following: Following, *, flush: bool, logs: LogManager | None = None) -> None:
         self.partition = partition
         self.following = following
         self.flush = flush
+        self._logs = logs
         self.lock = threading.Lock()
         self.ended = False
         self.not_before = 0.0
@@ -72,6 +77,20 @@ class Followed:
     def key(self) -> TopicPartition:
         """Topic and number."""
         return TopicPartition(self.partition.topic, self.partition.index)
+
+    def truncate(self, offset: int) -> None:
+        """Cut the log; raises :class:`KafkaError`."""
+        if self._logs is None:
+            self.partition.log.truncate(offset)
+        else:
+            self._logs.truncate(self.key, offset)
+
+    def truncate_fully(self, offset: int) -> None:
+        """Have the log begin anew at ``offset``; raises :class:`KafkaError`."""
+        if self._logs is None:
+            self.partition.log.truncate_fully(offset)
+        else:
+            self._logs.truncate_fully(self.key, offset)
 
     def end(self) -> None:
         """Let no answer be applied from here on; waits for one that is being applied."""
@@ -206,7 +225,7 @@ class Fetcher:
         try:
             if step.truncate_to is not None:
                 _log.info("%s is cut at offset %d, where its leader's log parts from it", followed.key, step.truncate_to)
-                log.truncate(step.truncate_to)
+                followed.truncate(step.truncate_to)
             elif step.high_watermark is not None:
                 if data.records:
                     log.append_follower(data.records)
@@ -216,6 +235,9 @@ class Fetcher:
                 if data.log_start_offset > log.log_start_offset:
                     log.set_log_start_offset(min(data.log_start_offset, followed.partition.high_watermark))
         except KafkaError as error:
+            if followed.partition.log is not log:
+                # It moved to another log directory under way; the next answer finds it there.
+                return False
             _log.error("%s cannot be written as its leader has it: %s", followed.key, error)
             followed.not_before = _NEVER if error.code is ErrorCode.KAFKA_STORAGE_ERROR else retry_at
             return False
@@ -245,9 +267,9 @@ class Fetcher:
                 _log.warning(
                     "%s begins anew at offset %d: its leader no longer has what comes after its end", followed.key, offset
                 )
-                log.truncate_fully(offset)
+                followed.truncate_fully(offset)
             else:
-                log.truncate(offset)
+                followed.truncate(offset)
 
     async def _offset(self, followed: Followed, which: int) -> int:
         asked = ListOffsetsPartition(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from kafkax.model import TopicPartition
@@ -13,6 +13,9 @@ from kafkax.net.outbound import BrokerLink
 from kafkax.replication.fetcher import Fetcher, FetcherSettings, Followed
 from kafkax.replication.following import Following
 from kafkax.replication.replica import Replica
+
+if TYPE_CHECKING:
+    from kafkax.storage.manager import LogManager
 
 __all__ = ["Followers"]
 
@@ -36,6 +39,7 @@ class Followers:
         connect: a link to an address.
         flushed: whether a partition's ``kafkax.durability`` is ``flushed``.
         fetchers: ``num.replica.fetchers``.
+        logs: where logs are cut; None: each log by itself.
     """
 
     def __init__(
@@ -46,7 +50,9 @@ class Followers:
         connect: Callable[[str, int], BrokerLink],
         flushed: Callable[[TopicPartition], bool],
         fetchers: int,
+        logs: LogManager | None = None,
     ) -> None:
+        self._logs = logs
         self._settings = settings
         self._broker_epoch = broker_epoch
         self._address = address
@@ -85,7 +91,7 @@ class Followers:
             fetcher = self._fetchers[route] = Fetcher(link, self._settings, self._broker_epoch)
         self._routes[key] = route
         following = Following(replica.leader, replica.leader_epoch)
-        fetcher.add(Followed(replica.partition, following, flush=self._flushed(key)))
+        fetcher.add(Followed(replica.partition, following, flush=self._flushed(key), logs=self._logs))
 
     def forget(self, partitions: Iterable[TopicPartition]) -> None:
         """Follow these no longer; when this returns nothing more is appended to them."""

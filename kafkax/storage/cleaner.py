@@ -68,6 +68,7 @@ class Cleaner:
         self._cleaned_to: dict[LogDirectory, dict[TopicPartition, int]] = {}
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
+        manager.on_truncated = self.truncated
         self._throttle = Throttle(broker["log.cleaner.io.max.bytes.per.second"], clock)
 
     def start(self) -> None:
@@ -179,13 +180,13 @@ class Cleaner:
         return result
 
     def _paced(self, hosted: PartitionLog) -> Callable[[int], bool]:
-        """Waits as the throttle asks, and says no once the broker stops or the log was taken away."""
+        """Waits as the throttle asks, and says no once the broker stops, or the log was taken away or is about to be cut."""
 
         def paced(moved: int) -> bool:
             wait = self._throttle.charge(moved)
             if wait > 0:
                 self._stop.wait(wait)
-            return not self._stop.is_set() and self._manager.get(hosted.partition) is hosted
+            return not self._stop.is_set() and not hosted.waiting and self._manager.get(hosted.partition) is hosted
 
         return paced
 
@@ -229,7 +230,11 @@ class Cleaner:
         entries = self._checkpoint(hosted.directory)
         with self._checkpoint_lock:
             entries[hosted.partition] = offset
-            kept = {partition: value for partition, value in entries.items() if self._manager.get(partition) is not None}
+            kept = {
+                partition: value
+                for partition, value in entries.items()
+                if (known := self._manager.get(partition)) is not None and known.directory is hosted.directory
+            }
             self._cleaned_to[hosted.directory] = kept
             try:
                 hosted.directory.cleaned.write(kept)

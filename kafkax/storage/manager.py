@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -64,7 +65,12 @@ class LogManager:
         topic_config: gives a topic's configs, also for a topic that only its folder tells of.
         clock: for everything that waits or ages.
         queue: where a disk failure is told; its ``dispatch`` then calls ``on_offline``.
-        on_offline: called with a directory that went out of service and the logs it took along.
+        on_offline: called with a directory that went out of service and the logs it took along, on whatever thread met the
+            failure.
+
+    Attributes:
+        failures: the logs that did not open, with the reason.
+        on_truncated: called with a partition and the offset above which nothing of it is as it was: its log was cut there.
     """
 
     def __init__(
@@ -79,6 +85,7 @@ class LogManager:
     ) -> None:
         self.directories = [LogDirectory(path) for path in dirs]
         self.failures: dict[TopicPartition, str] = {}
+        self.on_truncated: Callable[[TopicPartition, int], object] | None = None
         self._broker = broker
         self._topic_config = topic_config
         self._clock = clock
@@ -88,6 +95,7 @@ class LogManager:
         self._lock = threading.RLock()
         self._logs: dict[TopicPartition, PartitionLog] = {}
         self._futures: dict[TopicPartition, PartitionLog] = {}
+        self._logs_in: Counter[LogDirectory] = Counter()
         self._topics: dict[str, tuple[Configs, LogSettings]] = {}
         self._loaded = False
         self._written: dict[OffsetCheckpoint, dict[TopicPartition, int]] = {}
@@ -135,7 +143,7 @@ class LogManager:
 
     def _flusher(self, directory: LogDirectory) -> Flusher:
         def failed(error: int) -> None:
-            self.take_offline(directory, f"a write or sync failed: {os.strerror(error)}")
+            self.take_offline(directory, f"a read, write or sync failed: {os.strerror(error)}")
 
         return Flusher(str(directory.path), self._queue, failed)
 
@@ -144,9 +152,14 @@ class LogManager:
             load.run()
         except OSError as error:
             self._fail(load.directory, f"it cannot be read: {error}")
+        failed = self._flushers[load.directory].failed
+        if failed:
+            self._fail(load.directory, f"its logs cannot be read: {os.strerror(failed)}")
 
     def _adopt(self, load: DirectoryLoad) -> None:
-        """Take over what a directory's load opened."""
+        """Take over what a directory's load opened, unless its disk failed meanwhile."""
+        if not load.directory.online:
+            return
         for path in load.leftovers:
             self.deletions.add_folder(path, 0)
         self.failures.update(load.failures)
@@ -158,7 +171,17 @@ class LogManager:
                     f"{opened.partition} stands in {known[opened.partition].directory.path} and in {load.directory.path}; "
                     "move the copy that is older out of log.dirs",
                 )
-            known[opened.partition] = opened
+            self._host(known, opened)
+
+    def _host(self, known: dict[TopicPartition, PartitionLog], hosted: PartitionLog) -> None:
+        known[hosted.partition] = hosted
+        self._logs_in[hosted.directory] += 1
+
+    def _drop(self, known: dict[TopicPartition, PartitionLog], partition: TopicPartition) -> PartitionLog | None:
+        hosted = known.pop(partition, None)
+        if hosted is not None:
+            self._logs_in[hosted.directory] -= 1
+        return hosted
 
     def _require_directory(self) -> None:
         if not self.online():
@@ -222,10 +245,9 @@ class LogManager:
             hosted = self._logs.get(partition)
             if hosted is None:
                 self._refuse_if_unknowable(partition, is_new=is_new)
-                online = self.online()
-                directory = online[0] if len(online) == 1 else min(online, key=self._logs_in)
+                directory = min(self.online(), key=self._logs_in.__getitem__)
                 hosted = self._begin(partition, directory, str(directory.path / str(partition)), future=False)
-                self._logs[partition] = hosted
+                self._host(self._logs, hosted)
             if topic_id is not None and hosted.topic_id not in (None, topic_id):
                 raise KafkaError(
                     ErrorCode.INCONSISTENT_TOPIC_ID,
@@ -258,7 +280,7 @@ class LogManager:
             if current.topic_id is not None:
                 with self._guard(directory, f"write the topic id of {partition}"):
                     future.assign_topic_id(current.topic_id)
-            self._futures[partition] = future
+            self._host(self._futures, future)
             return future
 
     def future(self, partition: TopicPartition) -> PartitionLog | None:
@@ -291,7 +313,7 @@ class LogManager:
             KafkaError: KAFKA_STORAGE_ERROR when its folder cannot be renamed; its directory is offline then.
         """
         with self._lock:
-            hosted = self._logs.pop(partition, None)
+            hosted = self._drop(self._logs, partition)
             self.delete_future(partition)
             if hosted is None:
                 return False
@@ -301,9 +323,35 @@ class LogManager:
     def delete_future(self, partition: TopicPartition) -> None:
         """Give up a move: delete the copy, if there is one."""
         with self._lock:
-            future = self._futures.pop(partition, None)
+            future = self._drop(self._futures, partition)
             if future is not None:
                 self._retire(future, FolderKind.DELETE)
+
+    def truncate(self, partition: TopicPartition, offset: int) -> None:
+        """Cut the partition's log at ``offset``, as a follower does whose leader's log took another way.
+
+        A compaction of the log is given up first: it would put back what is cut off.
+
+        Raises:
+            KafkaError: KAFKA_STORAGE_ERROR when there is no log in service, or the disk fails.
+        """
+        self._cut(partition, lambda log: log.truncate(min(offset, log.log_end_offset)))
+
+    def truncate_fully(self, partition: TopicPartition, offset: int) -> None:
+        """Drop all of the partition's log and have it begin anew at ``offset``; otherwise as :meth:`truncate`."""
+        self._cut(partition, lambda log: log.truncate_fully(offset))
+
+    def _cut(self, partition: TopicPartition, cut: Callable[[Log], object]) -> None:
+        for hosted in (self._logs.get(partition), self._futures.get(partition)):
+            if hosted is None:
+                continue
+            with hosted.without_compaction():
+                cut(hosted.log)
+                if not hosted.future and self.on_truncated is not None:
+                    # Whatever is left may be written again from the active segment on.
+                    self.on_truncated(partition, hosted.log.segments(times=False)[-1].base_offset)
+        if partition not in self._logs:
+            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"there is no log of {partition} in service to cut")
 
     def topic_changed(self, topic: str) -> None:
         """Take over changed configs of a topic (or of the broker, for a topic that follows it)."""
@@ -332,9 +380,6 @@ class LogManager:
             total, usable = status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize
             result.append(DirectoryUsage(str(directory.path), True, total, usable, mine))
         return result
-
-    def _logs_in(self, directory: LogDirectory) -> int:
-        return sum(hosted.directory is directory for hosted in (*self._logs.values(), *self._futures.values()))
 
     def _directory_at(self, path: str) -> LogDirectory:
         for directory in self.online():
@@ -380,8 +425,9 @@ class LogManager:
         with self._lock:
             lost = [hosted for hosted in self._logs.values() if hosted.directory is directory]
             for known in (self._logs, self._futures):
-                for partition in [partition for partition, hosted in known.items() if hosted.directory is directory]:
-                    del known[partition]
+                for hosted in [hosted for hosted in known.values() if hosted.directory is directory]:
+                    self._drop(known, hosted.partition)
+                    hosted.log.wake()
         if self._on_offline is not None:
             self._on_offline(directory, lost)
 
@@ -480,6 +526,7 @@ class LogManager:
         with self._lock:
             logs = [*self._logs.values(), *self._futures.values()]
             self._logs, self._futures = {}, {}
+            self._logs_in.clear()
             loaded, self._loaded = self._loaded, False
         for directory in self.online() if loaded else []:
             mine = [hosted for hosted in logs if hosted.directory is directory]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import threading
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from kafkax._core.log import Log, SegmentInfo
@@ -42,7 +44,20 @@ class PartitionLog:
     maintenance: threading.Lock = field(default_factory=threading.Lock, repr=False)
     """Held while old segments are removed or replaced, so that retention and compaction never work on the same ones."""
 
+    waiting: int = 0
+    """How many want ``maintenance`` so much that a compaction that holds it is to be given up."""
+
     _times: dict[tuple[int, int], int] = field(default_factory=dict, repr=False)
+
+    @contextlib.contextmanager
+    def without_compaction(self) -> Iterator[None]:
+        """Hold ``maintenance``, for which a compaction under way is given up."""
+        self.waiting += 1
+        try:
+            with self.maintenance:
+                yield
+        finally:
+            self.waiting -= 1
 
     def max_timestamp(self, segment: SegmentInfo) -> int:
         """The largest timestamp (ms) in a segment; when its file was last written for one without any.

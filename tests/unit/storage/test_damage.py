@@ -180,8 +180,8 @@ def test_a_flipped_bit_in_the_log_ends_it_before_its_batch(sample: Sample) -> No
     content = path.read_bytes()
     size = len(sample.batches[0])
     for position in positions(len(content), 40):
-        if position % size < 8 or 12 <= position % size < 16:
-            continue  # base offset and leader epoch lie outside what the checksum covers
+        if 12 <= position % size < 16:
+            continue  # the leader epoch lies outside what the checksum covers; so does the base offset, but that has to fit
         damaged = bytearray(content)
         damaged[position] ^= 1 << position % 8
         path.write_bytes(damaged)
