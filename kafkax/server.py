@@ -135,9 +135,7 @@ class Server:
             KafkaError, ConfigError, OSError: something is not as it must be; :meth:`stop` cleans up.
         """
         clustered = self.config["zookeeper.connect"] is not None
-        for directory in self.config.log_dirs:
-            Path(directory).mkdir(parents=True, exist_ok=True)
-        store = await (self._open_zookeeper() if clustered else self._open_store())
+        store = await self._open_store()
         self._stack.push_async_callback(store.close)
         if not clustered:
             await adopt_cluster_id(store, self.config.log_dirs)
@@ -215,6 +213,10 @@ class Server:
     # Parts
 
     async def _open_store(self) -> CoordinationStore:
+        for directory in self.config.log_dirs:
+            Path(directory).mkdir(parents=True, exist_ok=True)
+        if self.config["zookeeper.connect"] is not None:
+            return await self._open_zookeeper()
         return await EmbeddedStore.open(Path(self.config.log_dirs[0]) / STORE_FILE)
 
     async def _open_zookeeper(self) -> CoordinationStore:

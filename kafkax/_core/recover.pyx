@@ -266,8 +266,8 @@ cdef int32_t check_visit(void *context, const uint8_t *data, const batch_t *batc
 
 
 cdef int32_t check_segment(log_t *log, int32_t i, int64_t *done, int64_t *end, int64_t *end_offset) noexcept nogil:
-    """Validate every batch of segment ``i`` and rebuild what is derived from it; ``end``, ``end_offset``: byte and offset behind the
-    last good one. 0 or errno."""
+    """Validate every batch of segment ``i`` and rebuild what is derived from it; ``end``, ``end_offset``: byte and offset behind
+    the last good one. 0 or errno."""
     cdef segment_t *segment = log.segments[i]
     cdef check_t state
     cdef char name[64]

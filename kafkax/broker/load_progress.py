@@ -75,7 +75,7 @@ def _bar(progress: LoadProgress, done: threading.Event) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with Progress(console=Console(stderr=True, force_terminal=True), transient=True) as bar:
         logs = bar.add_task("logs", total=None)
         bytes_ = bar.add_task("recovery (MB)", total=None, visible=False)
         while not done.wait(BAR_SECONDS):

@@ -38,8 +38,14 @@ static int fails(int fd, const char *kind) {
     static __typeof__(name) *real; \
     if (!real) real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name)
 
-ssize_t pread(int fd, void *out, size_t size, off_t at) { REAL(pread); return fails(fd, "read") ? -1 : real(fd, out, size, at); }
-ssize_t pread64(int fd, void *out, size_t size, off_t at) { REAL(pread64); return fails(fd, "read") ? -1 : real(fd, out, size, at); }
+ssize_t pread(int fd, void *out, size_t size, off_t at) {
+    REAL(pread);
+    return fails(fd, "read") ? -1 : real(fd, out, size, at);
+}
+ssize_t pread64(int fd, void *out, size_t size, off_t at) {
+    REAL(pread64);
+    return fails(fd, "read") ? -1 : real(fd, out, size, at);
+}
 ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t at) {
     REAL(pwritev);
     return fails(fd, "write") ? -1 : real(fd, parts, count, at);

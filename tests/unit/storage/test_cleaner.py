@@ -386,3 +386,38 @@ def _stages(names: list[str]) -> list[dict[str, str]]:
     for count in range(1, len(order) + 1):
         stages.append(folder({name: name if place < count else name + ".swap" for place, name in enumerate(order)}, len(old)))
     return stages
+
+
+class TestTruncation:
+    def test_a_round_under_way_is_given_up_for_it(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Else it would put back what was cut off."""
+        hosted = rig.create("t", **COMPACT)
+        fill(rig, hosted)
+        cleaning = cleaner(rig)
+        cut: list[threading.Thread] = []
+
+        def charge(moved: int) -> float:
+            if not cut:
+                cut.append(threading.Thread(target=rig.manager.truncate, args=(hosted.partition, 7)))
+                cut[0].start()
+                while not hosted.waiting:
+                    threading.Event().wait(0.001)
+            return 0.0
+
+        monkeypatch.setattr(cleaning._throttle, "charge", charge)
+        assert cleaning.clean_dirtiest() is None
+        cut[0].join()
+        assert cleaning.stats.failures == 0
+        assert hosted.log.log_end_offset == 7
+
+    def test_what_is_written_again_counts_as_dirty(self, rig: Rig) -> None:
+        hosted = rig.create("t", **COMPACT)
+        fill(rig, hosted)
+        assert cleaner(rig).clean_dirtiest() is not None
+        cleaned = hosted.directory.cleaned
+        assert cleaned.read()[hosted.partition] > 7
+        rig.manager.truncate(hosted.partition, 7)
+        assert cleaned.read()[hosted.partition] <= 7
+        rig.manager.truncate_fully(hosted.partition, 3)
+        assert cleaned.read()[hosted.partition] <= 3
+        assert hosted.log.log_end_offset == 3
