@@ -24,21 +24,26 @@ from kafkax._core.registry import Registry
 from kafkax.broker.adoption import adopt_cluster_id, adopt_topics
 from kafkax.broker.cluster_member import ClusterMember
 from kafkax.broker.group_service import GROUP_TOPIC, GroupService
-from kafkax.broker.handlers import api_versions
 from kafkax.broker.load_progress import showing
 from kafkax.broker.log_dir_failures import LogDirFailures
 from kafkax.broker.purgatory import Purgatory
+from kafkax.broker.quotas import Quotas
+from kafkax.broker.ready_versions import ReadyVersions
 from kafkax.broker.replica_manager import LeadershipChange
 from kafkax.broker.router import Router
 from kafkax.broker.services import Services
+from kafkax.broker.telemetry import Telemetry
 from kafkax.broker.topic_configs import TopicConfigs
 from kafkax.clock import Clock, SystemClock
+from kafkax.cluster.client_quotas import QuotaAdmin
 from kafkax.cluster.config_admin import ConfigAdmin
 from kafkax.cluster.dynamic_configs import DynamicConfigs
 from kafkax.cluster.embedded import EmbeddedStore
+from kafkax.cluster.features import Features
 from kafkax.cluster.image import ImageDelta, MetadataCache, MetadataImage
 from kafkax.cluster.producer_ids import ProducerIds
 from kafkax.cluster.registration import generate_broker_id, prepare_cluster
+from kafkax.cluster.scram_credentials import ScramAdmin
 from kafkax.cluster.store import CoordinationStore
 from kafkax.cluster.topic_admin import TopicAdmin
 from kafkax.config import BrokerConfig, ConfigError, Endpoint
@@ -156,6 +161,9 @@ class Server:
         failures = LogDirFailures(store, None if clustered else Path(self.config.log_dirs[0]).absolute(), self._fail)
         await self._open_logs(cluster_id, topic_configs, queue, failures)
         topics = TopicAdmin(store, cache, self.config, self._random, standalone=not clustered)
+        features = Features(store)
+        await features.start()
+        self._stack.callback(features.close)
         groups = GroupService(self.config, registry, cache, topics, queue, self._clock)
         self._stack.callback(groups.close)
         member = ClusterMember(
@@ -187,10 +195,17 @@ class Server:
             topics=topics,
             configs=ConfigAdmin(self.node_id, store, cache, dynamic, self.config),
             groups=groups,
+            quotas=QuotaAdmin(store, cache, dynamic),
+            client_quotas=Quotas(self._clock, self.config["quota.window.num"], self.config["quota.window.size.seconds"]),
+            scram=ScramAdmin(store, cache, dynamic),
+            features=features,
+            telemetry=Telemetry(cache, self.config, self._clock),
             member=member,
         )
         self.config.on_change(self._broker_configs_changed)
-        self._serve(self._listen(registry))
+        reactor = self._listen(registry)
+        self.services.client_quotas.follow(cache, reactor.meter)
+        self._serve(reactor)
         self._stack.push_async_callback(member.hand_over)
         await member.join(self.endpoints)
         await self._settle(member)
@@ -306,8 +321,7 @@ class Server:
         dispatcher = Dispatcher(Router(self.services), clock=self._clock)
         dispatcher.attach(reactor)
         self._stack.push_async_callback(dispatcher.stop, STOP_SECONDS)
-        for version in range(api_versions.SPEC.min_version, api_versions.SPEC.max_version + 1):
-            reactor.set_api_versions(version, api_versions.encoded(version, self.services.member.clustered))
+        ReadyVersions(self.services, reactor)
         reactor.start(self.config["num.network.threads"])
 
 

@@ -9,15 +9,15 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memmove
-from kafkax._core.atomics cimport kx_count64
+from kafkax._core.atomics cimport kx_count64, kx_load32
 from kafkax._core.connection cimport connection_close, connection_starve, connection_touch
 from kafkax._core.cursor cimport kx_be16, kx_be32
 from kafkax._core.fetch cimport fetch
 from kafkax._core.handoff cimport charge_kept, hand_over, handoff_full, memory_full
 from kafkax._core.linux cimport iovec, readv
 from kafkax._core.network cimport (
-    API_COUNTED, API_FETCH, API_PRODUCE, API_VERSIONS, CLOSE_FRAME_SIZE, CLOSE_MEMORY, CLOSE_PEER, MAX_ANSWERS, REQUEST_DONE, SCRATCH_SIZE,
-    STARVED_MEMORY, STARVED_QUEUE, connection_t,
+    API_COUNTED, API_FETCH, API_PRODUCE, API_VERSIONS, CLOSE_FRAME_SIZE, CLOSE_MEMORY, CLOSE_PEER, MAX_ANSWERS, REQUEST_DONE,
+    SCRATCH_SIZE, STARVED_MEMORY, STARVED_QUEUE, connection_t,
 )
 from kafkax._core.produce cimport produce
 from kafkax._core.versions cimport api_versions
@@ -35,6 +35,7 @@ cdef enum:
 
 cdef bint may_read(connection_t *connection) noexcept nogil:
     return not (connection.closed or connection.starved or connection.close_after or connection.answers >= MAX_ANSWERS
+                or connection.paused or (connection.metered and connection.handed)
                 or connection.unsent > connection.thread.reactor.settings.output_bytes)
 
 
@@ -63,9 +64,13 @@ cdef bint serve(connection_t *connection, const uint8_t *frame, size_t size) noe
     """Serve one frame. False when it has to wait, untouched, for room in the queue to the control plane."""
     cdef uint16_t api_key = kx_be16(frame)
     cdef int64_t *counted = &connection.thread.counters.requests[api_key if api_key < API_COUNTED else API_COUNTED - 1]
-    if connection.fast and ((api_key == API_PRODUCE and produce(connection, frame, size) == REQUEST_DONE)
-                            or (api_key == API_FETCH and fetch(connection, frame, size) == REQUEST_DONE)
-                            or (api_key == API_VERSIONS and api_versions(connection, frame, size) == REQUEST_DONE)):
+    if connection.quota_generation != kx_load32(&connection.thread.reactor.quota_generation):
+        connection.quota_generation = kx_load32(&connection.thread.reactor.quota_generation)
+        connection.metered = connection.quota_generation != 0
+    if connection.fast and not connection.metered and (
+            (api_key == API_PRODUCE and produce(connection, frame, size) == REQUEST_DONE)
+            or (api_key == API_FETCH and fetch(connection, frame, size) == REQUEST_DONE)
+            or (api_key == API_VERSIONS and api_versions(connection, frame, size) == REQUEST_DONE)):
         kx_count64(counted, 1)
         return True
     if handoff_full(connection.thread.reactor):

@@ -33,6 +33,8 @@ cdef enum:
     LETTER_TRUST = 4
     LETTER_WARMED = 5
     LETTER_RESUME = 6
+    LETTER_FREE = 7
+    LETTER_PAUSE = 8
 
     READY_VERSIONS = 16
     # Versions of ApiVersions whose answer can be kept ready.
@@ -134,6 +136,12 @@ cdef struct connection_t:
     int32_t close_reason
     int32_t fast
     # Produce and Fetch are answered in the core.
+    int32_t quota_generation
+    # Of the quotas that the control plane has looked at, or is asked to.
+    int32_t metered
+    # Everything is handed over, one request at a time.
+    int32_t paused
+    # Reads no further until the control plane says so.
     int32_t frame_limit
     int32_t handed
     int32_t handed_produces
@@ -270,6 +278,8 @@ cdef struct reactor_t:
     listener_t listeners[32]
     int32_t connections
     int32_t stopping
+    int32_t quota_generation
+    # 0 while nobody has a quota; any other number sends each connection's next request to the control plane.
     int64_t stop_at_ms
     pthread_mutex_t lock
     handed_t *handed

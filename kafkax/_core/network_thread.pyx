@@ -65,6 +65,8 @@ from kafkax._core.network cimport (
     LETTER_ANSWER,
     LETTER_CLOSE,
     LETTER_CONNECTION,
+    LETTER_FREE,
+    LETTER_PAUSE,
     LETTER_TRUST,
     LETTER_WARMED,
     SCRATCH_SIZE,
@@ -218,6 +220,16 @@ cdef void read_letter(network_thread_t *thread, letter_t *letter) noexcept nogil
         if connection != NULL:
             connection.warming = 0
             connection.warmed_to = connection.warming_to
+            connection_work(connection)
+    elif letter.kind == LETTER_FREE:
+        connection = connection_find(thread, letter.connection)
+        if connection != NULL and <uint64_t>connection.quota_generation == letter.token:
+            connection.metered = 0
+            connection_work(connection)
+    elif letter.kind == LETTER_PAUSE:
+        connection = connection_find(thread, letter.connection)
+        if connection != NULL:
+            connection.paused = letter.value
             connection_work(connection)
     elif letter.kind == LETTER_TRUST:
         connection = connection_find(thread, letter.connection)

@@ -105,6 +105,18 @@ class Reactor:
             ValueError: no such version.
         """
 
+    def meter(self, generation: int) -> None:
+        """Hand over the next request of every connection, and from then on all of them, one at a time, until ``free``.
+
+        ``generation``: a number that the quotas were not known by before; 0: nobody has a quota, so nothing is metered.
+        """
+
+    def free(self, connection: int, generation: int) -> None:
+        """Serve a connection's Produce and Fetch in the core again, unless quotas have changed since ``generation``."""
+
+    def pause(self, connection: int, *, paused: bool) -> None:
+        """Read nothing of a connection, or read on."""
+
     def counters(self) -> dict[str, Any]:
         """Totals since the start: ``bytes_in``, ``bytes_out``, ``handed_over``, ``accepted``, ``requests`` by API key,
         ``closed`` by reason, ``cold_reads`` (ranges that a helper had to read from disk before they were sent); and the

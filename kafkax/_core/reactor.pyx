@@ -22,6 +22,8 @@ from kafkax._core.network cimport (
     CLOSE_REASONS,
     LETTER_ANSWER,
     LETTER_CLOSE,
+    LETTER_FREE,
+    LETTER_PAUSE,
     LETTER_TRUST,
     MAX_LISTENERS,
     MAX_THREADS,
@@ -338,6 +340,15 @@ cdef class Reactor:
             raise ValueError(f"ApiVersions version {version}: 0 to {READY_VERSIONS - 1}")
         if versions_set(self.reactor, version, data, 0 if body is None else len(body)) != 0:
             raise MemoryError("ready answer")
+
+    def meter(self, int generation):
+        kx_store32(&self.reactor.quota_generation, generation)
+
+    def free(self, unsigned long long connection, int generation):
+        self.send_letter(connection, generation, LETTER_FREE, 0)
+
+    def pause(self, unsigned long long connection, *, bint paused):
+        self.send_letter(connection, 0, LETTER_PAUSE, paused)
 
     def counters(self):
         cdef int32_t at, key

@@ -1,4 +1,4 @@
-"""What an answer replaces stays allocated until the reactor ends, since a network thread may be copying it; features change rarely."""
+"""What an answer replaces stays allocated until the reactor ends, as a thread may be copying it; features change rarely."""
 
 from libc.stdint cimport int32_t, uint8_t
 from libc.stdlib cimport calloc, free

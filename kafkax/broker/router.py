@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from kafkax.broker.handlers import handlers
 from kafkax.broker.handlers.api_versions import unsupported
 from kafkax.broker.handlers.spec import RequestContext
+from kafkax.broker.metering import Meter
 from kafkax.net.dispatch import CloseConnection
 from kafkax.protocol.api import API_KEYS
 
@@ -35,6 +36,7 @@ class Router:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._handlers = handlers()
+        self._meter = Meter(services.client_quotas)
 
     def __call__(self, connection: Connection, header: RequestHeader, body: memoryview) -> bytes | Awaitable[bytes | None] | None:
         """Answer one request with the body of its response.
@@ -59,6 +61,8 @@ class Router:
         context = RequestContext(self._services, version, header.client_id, connection)
         if not member.ready.is_set() and not (handler.spec.between_brokers or handler.spec.before_authentication):
             return _when_ready(member, handler, context, request)
+        if self._meter.active:
+            return self._meter.handle(handler, context, header, request, len(body))
         answer = handler.handle(context, request)
         if isawaitable(answer):
             return _encoded(answer, version)

@@ -1,4 +1,4 @@
-"""Configs on behalf of clients: alter those of topics and brokers (KIP-226, 339)."""
+"""Configs on behalf of clients: alter those of topics, brokers, groups and client metrics (KIP-226, 339, 714, 1043)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,28 @@ from kafkax.cluster import znodes
 from kafkax.cluster.dynamic_configs import DynamicConfigs, write_config
 from kafkax.cluster.image import MetadataCache
 from kafkax.cluster.store import BadVersionError, CoordinationStore, NodeExistsError, NoNodeError
-from kafkax.config import AlterOperation, BrokerConfig, ConfigChange, TopicConfig, alter
+from kafkax.config import (
+    AlterOperation,
+    BrokerConfig,
+    ClientMetricsConfig,
+    ConfigChange,
+    GroupConfig,
+    ResourceConfig,
+    TopicConfig,
+    alter,
+)
 from kafkax.errors import ErrorCode, KafkaError
 
 __all__ = ["ConfigAdmin"]
 
 _log = logging.getLogger(__name__)
+
+_RESOURCES: dict[str, type[ResourceConfig]] = {
+    "topics": TopicConfig,
+    "groups": GroupConfig,
+    "client-metrics": ClientMetricsConfig,
+}
+"""How the configs of each type of entity are read, brokers' aside."""
 
 
 class ConfigAdmin:
@@ -53,6 +69,31 @@ class ConfigAdmin:
         """Set all dynamic configs of this broker or of all brokers.  Raises as :meth:`alter_broker`."""
         await self._alter("brokers", self._known_broker(name), _settings(configs), replace=True, validate_only=validate_only)
 
+    async def alter_group(self, name: str, changes: Sequence[ConfigChange], *, validate_only: bool = False) -> None:
+        """Change single configs of a group, which need not exist.
+
+        Raises:
+            KafkaError: INVALID_REQUEST without a name, INVALID_CONFIG.
+        """
+        await self._alter("groups", _named("group", name), changes, replace=False, validate_only=validate_only)
+
+    async def replace_group(self, name: str, configs: Mapping[str, str | None], *, validate_only: bool = False) -> None:
+        """Set all configs of a group.  Raises as :meth:`alter_group`."""
+        await self._alter("groups", _named("group", name), _settings(configs), replace=True, validate_only=validate_only)
+
+    async def alter_client_metrics(self, name: str, changes: Sequence[ConfigChange], *, validate_only: bool = False) -> None:
+        """Change single configs of a subscription to clients' metrics; one that sets nothing is gone.
+
+        Raises:
+            KafkaError: INVALID_REQUEST without a name or for an interval out of bounds, INVALID_CONFIG.
+        """
+        await self._alter("client-metrics", _named("subscription", name), changes, replace=False, validate_only=validate_only)
+
+    async def replace_client_metrics(self, name: str, configs: Mapping[str, str | None], *, validate_only: bool = False) -> None:
+        """Set all configs of a subscription.  Raises as :meth:`alter_client_metrics`."""
+        name = _named("subscription", name)
+        await self._alter("client-metrics", name, _settings(configs), replace=True, validate_only=validate_only)
+
     def _known_topic(self, name: str) -> str:
         if name not in self._cache.image.topics:
             raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"topic {name!r} does not exist")
@@ -75,9 +116,10 @@ class ConfigAdmin:
         while True:
             found = await self._store.find(path)
             current = {} if found is None or replace else znodes.decode_config(path, found[0])
-            if entity_type == "topics":
-                after = alter(current, changes, TopicConfig({}, self._config))
-                TopicConfig(after, self._config)
+            resource = _RESOURCES.get(entity_type)
+            if resource is not None:
+                after = alter(current, changes, resource({}, self._config))
+                resource(after, self._config)
             else:
                 self._check_broker(changes, cluster=name == znodes.BROKER_DEFAULT)
                 after = alter(current, changes, self._config)
@@ -96,6 +138,12 @@ class ConfigAdmin:
             if self._config.definition(change.name).sensitive and change.operation != AlterOperation.DELETE:
                 # The store is readable by more than the brokers, and there is no secret to encrypt with.
                 raise KafkaError(ErrorCode.INVALID_CONFIG, f"{change.name}: secrets are set in the broker's file only")
+
+
+def _named(what: str, name: str) -> str:
+    if not name:
+        raise KafkaError(ErrorCode.INVALID_REQUEST, f"a {what} without a name has no configs; name one")
+    return znodes.sanitized(name)
 
 
 def _settings(configs: Mapping[str, str | None]) -> list[ConfigChange]:

@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from kafkax.clock import Clock
 from kafkax.cluster import znodes
 from kafkax.cluster.image import MetadataCache
-from kafkax.cluster.store import CoordinationStore, Create, Delete, MultiError, SessionState, SetData, Stat, StoreError
+from kafkax.cluster.store import CoordinationStore, Create, Delete, MultiError, SessionState, SetData, Stat, StoreError, parent_of
 
 __all__ = ["DynamicConfigs", "write_config"]
 
 _log = logging.getLogger(__name__)
-_TYPES = ("topics", "brokers")
+_TYPES = ("topics", "brokers", "users", "clients", "ips", "groups", "client-metrics")
 _KEEP_CHANGES_MS = 15 * 60 * 1000
 _RETRY_SECONDS = 0.1
 
@@ -80,8 +80,13 @@ class DynamicConfigs:
         names = await self._store.children_many([f"/config/{entity_type}" for entity_type in _TYPES])
         for entity_type, found in zip(_TYPES, names, strict=True):
             entities += [(entity_type, name) for name in found or ()]
+        users = [name for entity_type, name in entities if entity_type == "users"]
+        clients = await self._store.children_many([znodes.user_clients_path(user) for user in users])
+        for user, found in zip(users, clients, strict=True):
+            entities += [("users", znodes.user_client(user, client)) for client in found or ()]
         image = self._cache.image
         entities += [("topics", name) for name in image.topic_configs] + [("brokers", name) for name in image.broker_configs]
+        entities += image.entity_configs
         await self.read(entities)
 
     async def _read_changes(self) -> None:
@@ -126,6 +131,8 @@ async def write_config(store: CoordinationStore, entity_type: str, name: str, co
         BadVersionError, NodeExistsError, NoNodeError: somebody else changed them meanwhile.
     """
     path, data = znodes.config_path(entity_type, name), znodes.encode_config(config)
+    if stat is None and entity_type not in ("topics", "brokers"):
+        await store.ensure_paths([parent_of(path)])
     write = Create(path, data) if stat is None else SetData(path, data, stat.version)
     announcement = Create(znodes.CONFIG_CHANGE_PREFIX, znodes.encode_config_change(entity_type, name), sequence=True)
     try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from kafkax.cluster.znodes import BROKER_DEFAULT, NO_LEADER, Endpoint
@@ -31,6 +31,7 @@ LEADER_DURING_DELETE = -2
 """As a leader in UpdateMetadata: the topic is being deleted, forget the partition."""
 _PROTOCOL_NAMES = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 _NO_CONFIG: Mapping[str, str] = {}
+_Key = TypeVar("_Key")
 
 
 class PartitionImage(NamedTuple):
@@ -75,6 +76,8 @@ class MetadataImage(NamedTuple):
     """Dynamic configs of topics that have any, as text."""
     broker_configs: Mapping[str, Mapping[str, str]]
     """Dynamic configs by broker id (as text), and of all brokers under ``<default>``."""
+    entity_configs: Mapping[tuple[str, str], Mapping[str, str]] = {}
+    """What is kept of users, client ids, addresses, groups and client metrics, by type and name (see ``znodes``)."""
 
     def topic_by_id(self, topic_id: UUID) -> TopicImage | None:
         """The topic of that id."""
@@ -102,6 +105,10 @@ class MetadataImage(NamedTuple):
     def default_broker_config(self) -> Mapping[str, str]:
         """Dynamic configs of all brokers."""
         return self.broker_configs.get(BROKER_DEFAULT, _NO_CONFIG)
+
+    def entity_config(self, entity_type: str, name: str) -> Mapping[str, str]:
+        """What is kept of an entity that is neither topic nor broker."""
+        return self.entity_configs.get((entity_type, name), _NO_CONFIG)
 
 
 class ImageDelta(NamedTuple):
@@ -223,26 +230,39 @@ class MetadataCache:
         return self._tuples.setdefault(key, key)
 
     def set_configs(self, configs: Mapping[tuple[str, str], Mapping[str, str]]) -> None:
-        """Replace the dynamic configs of (type, name) entities; types are ``topics`` and ``brokers``, others are ignored."""
+        """Replace the dynamic configs of (type, name) entities."""
         image = self.image
-        topics, brokers = dict(image.topic_configs), dict(image.broker_configs)
+        topics, brokers, others = dict(image.topic_configs), dict(image.broker_configs), dict(image.entity_configs)
         changed = set()
-        for (entity_type, name), config in configs.items():
-            target = topics if entity_type == "topics" else brokers if entity_type == "brokers" else None
-            if target is None or target.get(name, _NO_CONFIG) == config:
-                continue
-            changed.add((entity_type, name))
-            if config:
-                target[name] = dict(config)
+        for entity, config in configs.items():
+            entity_type, name = entity
+            if entity_type == "topics":
+                differs = _put(topics, name, config)
+            elif entity_type == "brokers":
+                differs = _put(brokers, name, config)
             else:
-                target.pop(name, None)
+                differs = _put(others, entity, config)
+            if differs:
+                changed.add(entity)
         if changed:
-            self._replace(image._replace(topic_configs=topics, broker_configs=brokers), ImageDelta(configs=frozenset(changed)))
+            after = image._replace(topic_configs=topics, broker_configs=brokers, entity_configs=others)
+            self._replace(after, ImageDelta(configs=frozenset(changed)))
 
     def _replace(self, image: MetadataImage, delta: ImageDelta) -> None:
         self.image = image
         for listener in tuple(self._listeners):
             listener(image, delta)
+
+
+def _put(held: dict[_Key, Mapping[str, str]], key: _Key, config: Mapping[str, str]) -> bool:
+    """Replace what is held of a key, nothing of one that sets nothing; whether that is a change."""
+    if held.get(key, _NO_CONFIG) == config:
+        return False
+    if config:
+        held[key] = dict(config)
+    else:
+        held.pop(key, None)
+    return True
 
 
 def has_leaders(image: MetadataImage, partitions: Iterable[TopicPartition]) -> bool:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import uuid
+from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -21,6 +23,7 @@ __all__ = [
     "CONFIG_CHANGES",
     "CONTROLLER",
     "CONTROLLER_EPOCH",
+    "ENTITY_DEFAULT",
     "FEATURE",
     "ISR_CHANGES",
     "LOG_DIR_EVENTS",
@@ -59,6 +62,9 @@ FEATURE = "/feature"
 
 BROKER_DEFAULT = "<default>"
 """The entity name under /config/brokers whose configs hold for every broker."""
+
+ENTITY_DEFAULT = "<default>"
+"""The name under /config/users, clients and ips whose quotas hold for whoever has none of his own."""
 
 NO_LEADER = -1
 
@@ -117,8 +123,32 @@ def delete_topic_path(topic: str) -> str:
 
 
 def config_path(entity_type: str, name: str) -> str:
-    """Where the dynamic configs of an entity stand; types are ``topics``, ``brokers``, ``clients``, ``users``, ``ips``."""
+    """Where the dynamic configs of an entity stand.
+
+    Types are ``topics``, ``brokers``, ``clients``, ``users``, ``ips``, and beyond those of Kafka 3.9 ``groups`` and
+    ``client-metrics``.  Names are as they stand in the path: see :func:`sanitized` and :func:`user_client`.
+    """
     return f"/config/{entity_type}/{name}"
+
+
+def user_clients_path(user: str) -> str:
+    """Parent of what holds for one user with certain client ids."""
+    return f"/config/users/{user}/clients"
+
+
+def user_client(user: str, client: str) -> str:
+    """The name, below ``users``, of a user with a client id."""
+    return f"{user}/clients/{client}"
+
+
+def sanitized(name: str) -> str:
+    """A user's, client's or group's name as it may stand in a path."""
+    return quote(name, safe="").replace("~", "%7E")
+
+
+def unsanitized(name: str) -> str:
+    """The name behind :func:`sanitized`."""
+    return unquote(name)
 
 
 _T = TypeVar("_T")
@@ -514,6 +544,18 @@ def decode_cluster_id(data: bytes) -> str:
     return _load(_cluster, data, CLUSTER_ID).id
 
 
-def encode_feature() -> bytes:
-    """Bytes of ``/feature``: versioning of features enabled, none finalized (KIP-584)."""
-    return msgspec.json.encode({"features": {}, "version": 2, "status": 1})
+class _FeatureJson(msgspec.Struct):
+    features: dict[str, int] = {}
+
+
+_feature = _decoder(_FeatureJson)
+
+
+def encode_feature(levels: Mapping[str, int] | None = None) -> bytes:
+    """Bytes of ``/feature``: versioning of features enabled, and the finalized levels, by default none (KIP-584)."""
+    return msgspec.json.encode({"features": dict(levels or {}), "version": 2, "status": 1})
+
+
+def decode_feature(data: bytes) -> dict[str, int]:
+    """The finalized levels in ``/feature``."""
+    return _load(_feature, data, FEATURE).features

@@ -5,7 +5,8 @@ A table has one line per config, its fields parted by ``|``:
 - name, and type as Kafka names it (``int``, ``long``, ``list``, ...);
 - default, as it would stand in a properties file (``null`` for none, ``""`` for an empty string);
 - allowed values: see :mod:`kafkax.config.rules`;
-- update mode: ``-`` read-only, ``broker`` per broker, ``cluster`` for the whole cluster, ``topic`` for topic configs;
+- update mode: ``-`` read-only, ``broker`` per broker, ``cluster`` for the whole cluster, ``topic`` for configs of
+  topics, groups and client metrics;
 - marks: ``unserved`` (accepted, without effect yet), ``internal`` (not listed by DescribeConfigs),
   ``fixed`` (names code, a file or an address, so a client may never set it);
 - synonyms: the configs that give the value when this one is not set, first one first.
@@ -18,10 +19,21 @@ from enum import Enum, IntEnum
 from functools import cache
 from typing import NamedTuple
 
-__all__ = ["ConfigType", "Definition", "UpdateMode", "broker_definitions", "topic_definitions"]
+__all__ = [
+    "ConfigType",
+    "Definition",
+    "UpdateMode",
+    "broker_definitions",
+    "client_metrics_definitions",
+    "group_definitions",
+    "topic_definitions",
+]
 
 _TABLES = os.path.join(os.path.dirname(__file__), "tables")
 _TOPIC_TABLE = "topic.table"
+_GROUP_TABLE = "group.table"
+_CLIENT_METRICS_TABLE = "client-metrics.table"
+_NOT_OF_BROKERS = (_TOPIC_TABLE, _GROUP_TABLE, _CLIENT_METRICS_TABLE)
 
 
 class ConfigType(IntEnum):
@@ -48,7 +60,7 @@ class UpdateMode(Enum):
 
 
 class Definition(NamedTuple):
-    """One config of a broker or a topic."""
+    """One config of a broker, a topic, a group or a subscription to client metrics."""
 
     name: str
     type: ConfigType
@@ -113,9 +125,21 @@ def topic_definitions() -> dict[str, Definition]:
 
 
 @cache
+def group_definitions() -> dict[str, Definition]:
+    """Every config of a group by name; the synonyms are broker configs."""
+    return _read_table(_GROUP_TABLE)
+
+
+@cache
+def client_metrics_definitions() -> dict[str, Definition]:
+    """Every config of a subscription to clients' metrics by name."""
+    return _read_table(_CLIENT_METRICS_TABLE)
+
+
+@cache
 def broker_definitions() -> dict[str, Definition]:
     """Every broker config by name."""
-    names = sorted(name for name in os.listdir(_TABLES) if name.endswith(".table") and name != _TOPIC_TABLE)
+    names = sorted(name for name in os.listdir(_TABLES) if name.endswith(".table") and name not in _NOT_OF_BROKERS)
     merged: dict[str, Definition] = {}
     for name in names:
         merged |= _read_table(name)

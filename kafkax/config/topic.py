@@ -2,98 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
-
-from kafkax.config.broker import BrokerConfig
 from kafkax.config.checks import check_topic
 from kafkax.config.definition import Definition, topic_definitions
-from kafkax.config.entry import ConfigEntry, ConfigSource, ConfigSynonym
-from kafkax.config.values import format_value, parse_value, unknown_key
+from kafkax.config.entry import ConfigSource
+from kafkax.config.resource import ResourceConfig
 
 __all__ = ["TopicConfig"]
 
 
-class TopicConfig:
-    """Typed access to a topic's configs: ``config["retention.ms"]``.
+class TopicConfig(ResourceConfig):
+    """Typed access to a topic's configs; see :class:`~kafkax.config.resource.ResourceConfig`."""
 
-    What the topic does not set comes from the broker's synonym at the time of asking, so a change of the broker's
-    configs shows at once.
+    __slots__ = ()
 
-    Args:
-        overrides: what the topic sets, name to text.
-        broker: the broker's configs.
+    kind = "topic"
+    source = ConfigSource.DYNAMIC_TOPIC_CONFIG
 
-    Raises:
-        ConfigError: a key is unknown, a value not allowed, or two contradict each other.
-    """
+    @staticmethod
+    def definitions() -> dict[str, Definition]:
+        """Every topic config."""
+        return topic_definitions()
 
-    __slots__ = ("_broker", "_definitions", "_overrides")
-
-    def __init__(self, overrides: Mapping[str, str], broker: BrokerConfig) -> None:
-        self._definitions = topic_definitions()
-        self._overrides = dict(overrides)
-        self._broker = broker
-        for name, text in overrides.items():
-            parse_value(self.definition(name), text)
-        if overrides:
-            check_topic(self)
-
-    @property
-    def overrides(self) -> dict[str, str]:
-        """What the topic sets, name to text."""
-        return dict(self._overrides)
-
-    def definition(self, name: str) -> Definition:
-        """The definition of a config.
-
-        Raises:
-            ConfigError: there is no such topic config.
-        """
-        found = self._definitions.get(name)
-        if found is None:
-            raise unknown_key("topic", name, self._definitions)
-        return found
-
-    def __getitem__(self, name: str) -> Any:
-        definition = self.definition(name)
-        if name in self._overrides:
-            return parse_value(definition, self._overrides[name])
-        if definition.synonyms:
-            return self._broker[definition.synonyms[0]]
-        return parse_value(definition, definition.default_text)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._definitions)
-
-    def describe(self, names: Iterable[str] | None = None) -> list[ConfigEntry]:
-        """Configs as DescribeConfigs shows them, in the order of their names.
-
-        Args:
-            names: which ones, unknown ones left out; None for all but internal ones.
-        """
-        if names is None:
-            chosen = [name for name, row in self._definitions.items() if not row.internal or name in self._overrides]
-        else:
-            chosen = [name for name in names if name in self._definitions]
-        return [self._describe(self._definitions[name]) for name in sorted(chosen)]
-
-    def _describe(self, definition: Definition) -> ConfigEntry:
-        synonyms = self._synonyms(definition)
-        return ConfigEntry(
-            definition.name,
-            format_value(self[definition.name]),
-            synonyms[0].source if synonyms else ConfigSource.DEFAULT_CONFIG,
-            definition.type,
-            not definition.alterable,
-            definition.sensitive,
-            synonyms,
-            definition.documentation,
-        )
-
-    def _synonyms(self, definition: Definition) -> tuple[ConfigSynonym, ...]:
-        own: tuple[ConfigSynonym, ...] = ()
-        if definition.name in self._overrides:
-            text = format_value(parse_value(definition, self._overrides[definition.name]))
-            own = (ConfigSynonym(definition.name, text, ConfigSource.DYNAMIC_TOPIC_CONFIG),)
-        return own + (self._broker.synonyms(definition.synonyms[0]) if definition.synonyms else ())
+    def check(self) -> None:
+        """Hold the values against each other."""
+        check_topic(self)

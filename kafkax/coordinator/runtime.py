@@ -50,12 +50,15 @@ class Result(Generic[T]):
             back all the same when the operation or the append fails.
         on_commit: called with None once the records are committed, or with the error that kept them from it, before
             the response is given out.
+        on_undo: called when what the operation did was taken back, for what the undo log does not know.  An answer that
+            only waits too long for its commit takes nothing back: the records stay, and may yet be committed.
     """
 
     records: list[Any]
     response: T
     replay: bool = True
     on_commit: Callable[[KafkaError | None], None] | None = None
+    on_undo: Callable[[], None] | None = None
 
 
 class Shard(Protocol[R]):
@@ -133,6 +136,13 @@ class _Waiter:
     promise: Promise[Any]
     response: Any
     on_commit: Callable[[KafkaError | None], None] | None
+    on_undo: Callable[[], None] | None
+
+    def undone(self, error: KafkaError) -> None:
+        """What the operation did was taken back."""
+        if self.on_undo is not None:
+            self.on_undo()
+        self.settle(error)
 
     def settle(self, error: KafkaError | None) -> None:
         if self.on_commit is not None:
@@ -337,7 +347,7 @@ class CoordinatorRuntime(Generic[S]):
             end_offset = self._appender.append(index, marker)
             partition.shard.end_transaction(producer.id, commit=commit)
             partition.undo.clear()
-            self._await_commit(partition, end_offset, [_Waiter(promise, None, None)])
+            self._await_commit(partition, end_offset, [_Waiter(promise, None, None, None)])
         except KafkaError as error:
             promise.fail(error)
         return promise
@@ -356,7 +366,7 @@ class CoordinatorRuntime(Generic[S]):
         mark = partition.undo.mark()
         try:
             result = operation(partition.shard)
-            waiter = _Waiter(promise, result.response, result.on_commit)
+            waiter = _Waiter(promise, result.response, result.on_commit, result.on_undo)
             if not result.records:
                 self._join_last_write(partition, waiter)
                 return
@@ -372,13 +382,13 @@ class CoordinatorRuntime(Generic[S]):
             partition.undo.rollback(mark)
             limit = self._settings.max_batch_bytes
             why = f"the records take {size} bytes, the internal topic takes {limit}"
-            waiter.settle(KafkaError(ErrorCode.RECORD_LIST_TOO_LARGE, why))
+            waiter.undone(KafkaError(ErrorCode.RECORD_LIST_TOO_LARGE, why))
             return
         if producer is not None or partition.size + size > self._settings.max_batch_bytes:
             # What was gathered before goes first; when it goes wrong, this operation saw what is no more.
             error = self._flush(partition, upto=mark)
             if error is not None:
-                waiter.settle(error)
+                waiter.undone(error)
                 return
         partition.entries += entries
         partition.size += size
@@ -436,7 +446,7 @@ class CoordinatorRuntime(Generic[S]):
                 log.exception("appending to coordinator partition %d failed", partition.index)
                 error = KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR, f"the append failed: {failure!r}")
             for waiter in waiters:
-                waiter.settle(error)
+                waiter.undone(error)
             return error
         partition.undo.clear(upto)
         self._await_commit(partition, end_offset, waiters)

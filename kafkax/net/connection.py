@@ -30,6 +30,12 @@ class Link(Protocol):
     def authenticated(self, connection: int, *, fast: bool) -> None:
         """Lift the limits of a connection that has not authenticated."""
 
+    def free(self, connection: int, generation: int) -> None:
+        """Serve a connection in the core again, which quotas of this generation do not limit."""
+
+    def pause(self, connection: int, *, paused: bool) -> None:
+        """Read nothing of a connection, or read on."""
+
 
 class Connection:
     """One client connection.
@@ -39,10 +45,25 @@ class Connection:
         listener: name of the listener.
         peer: ``host:port`` of the client.
         certificate: the client's TLS certificate as ``ssl.SSLSocket.getpeercert`` tells it; None without.
+        software: name and version of the client's software, as it tells them; empty before it does.
+        throttle_ms: set by a handler to have the next request wait so long after this one's answer.
+        free_in: the generation of the quotas that do not limit the client, see :meth:`free`.
         state: what the broker keeps about the connection (its principal, a SASL exchange); None at first.
     """
 
-    __slots__ = ("_link", "busy", "certificate", "id", "listener", "peer", "state", "waiting")
+    __slots__ = (
+        "_link",
+        "busy",
+        "certificate",
+        "free_in",
+        "id",
+        "listener",
+        "peer",
+        "software",
+        "state",
+        "throttle_ms",
+        "waiting",
+    )
 
     def __init__(self, link: Link, number: int, listener: str, peer: str) -> None:
         self._link = link
@@ -50,6 +71,9 @@ class Connection:
         self.listener = listener
         self.peer = peer
         self.certificate: dict[str, Any] | None = None
+        self.software: tuple[str, str] = ("", "")
+        self.throttle_ms = 0
+        self.free_in = 0
         self.state: Any = None
         self.busy = False
         self.waiting: deque[tuple[int, bytes]] = deque()
@@ -66,6 +90,16 @@ class Connection:
         """Close at once; answers that did not leave yet are lost."""
         self.waiting.clear()
         self._link.close(self.id)
+
+    def free(self, generation: int) -> None:
+        """Have the core serve the connection, which quotas of this generation do not limit."""
+        if self.free_in != generation:
+            self.free_in = generation
+            self._link.free(self.id, generation)
+
+    def pause(self, *, paused: bool) -> None:
+        """Have nothing read from the client, or read on."""
+        self._link.pause(self.id, paused=paused)
 
     def authenticated(self, *, fast: bool) -> None:
         """Lift the frame limit that holds before authentication; ``fast``: Produce and Fetch may be served by the core."""

@@ -121,9 +121,9 @@ class Dispatcher:
             step: Awaitable[None] = self._answer_later(connection, token, header, answer)
         else:
             sending = self._answer(connection, token, header, answer)
-            if sending is None:
+            if sending is None and not connection.throttle_ms:
                 return
-            step = sending
+            step = _nothing_more() if sending is None else sending
         connection.busy = True
         task = asyncio.ensure_future(self._finish(connection, step))
         self._tasks.add(task)
@@ -142,9 +142,20 @@ class Dispatcher:
             await step
         except Exception as error:
             self._fail(connection, error)
+        if connection.throttle_ms:
+            await self._throttle(connection)
         connection.busy = False
         while connection.waiting and not connection.busy:
             self._begin(connection, *connection.waiting.popleft())
+
+    async def _throttle(self, connection: Connection) -> None:
+        """Leave a client alone that is beyond its quota, as long as its answer told it."""
+        wait, connection.throttle_ms = connection.throttle_ms, 0
+        connection.pause(paused=True)
+        try:
+            await asyncio.sleep(wait / 1000)
+        finally:
+            connection.pause(paused=False)
 
     def _answer(self, connection: Connection, token: int, header: RequestHeader, body: Payload | None) -> Awaitable[None] | None:
         if body is None:
@@ -162,3 +173,7 @@ class Dispatcher:
         elif self._faults.report(connection.peer, "request failed", repr(error)):
             _log.error("request of %s failed", connection.peer, exc_info=error)
         connection.close()
+
+
+async def _nothing_more() -> None:
+    """The answer has left at once."""

@@ -205,6 +205,12 @@ class _TlsConnection(asyncio.Protocol):
     def authenticated(self, connection: int, *, fast: bool) -> None:
         """TLS connections have one limit and one path."""
 
+    def free(self, connection: int, generation: int) -> None:
+        """TLS connections are never served by the core."""
+
+    def pause(self, connection: int, *, paused: bool) -> None:
+        """A connection whose turn does not come is read no further than ``_MOST_WAITING`` requests."""
+
     def abort(self) -> None:
         """Close without sending what waits."""
         self._transport.abort()

@@ -35,7 +35,7 @@ from kafkax.protocol.messages.sync_group import SyncGroupRequest, SyncGroupReque
 
 TOPIC = "story"
 SUBSCRIBED = ConsumerProtocolSubscription(topics=[TOPIC]).to_bytes(1)
-_TEXTS = {"error_message"}
+_TEXT = "error_message"
 _LEFT_OUT = {"throttle_time_ms", "host", "port"}
 
 
@@ -75,29 +75,38 @@ class Wire:
 class Teller:
     """Tells a story to a broker and writes down what it answers, with the names that the broker makes up replaced."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, texts: bool = True) -> None:
         self._address = address
+        self.texts = texts
+        """Whether it is compared if an error has a text."""
         self._wires: dict[str, Wire] = {}
         self._names: dict[Any, str] = {}
         self.transcript: list[str] = []
         self.group = ""
 
-    def start(self, message: Any, version: int, who: str = "a") -> Callable[[], Any]:
-        """Send on the connection of ``who``; call what is returned to wait for the answer and write it down."""
+    def start(
+        self, message: Any, version: int, who: str = "a", prepare: Callable[[Any], None] | None = None
+    ) -> Callable[[], Any]:
+        """Send on the connection of ``who``; call what is returned to wait for the answer and write it down.
+
+        ``prepare`` takes out of the answer what may differ before it is written down.
+        """
         if who not in self._wires:
             self._wires[who] = Wire(self._address)
         answer = self._wires[who].send(message, version)
 
         def finish() -> Any:
             got = answer()
+            if prepare is not None:
+                prepare(got)
             self.transcript.append(f"{type(message).__name__} v{version}: {self._plain(got)}")
             return got
 
         return finish
 
-    def ask(self, message: Any, version: int, who: str = "a") -> Any:
+    def ask(self, message: Any, version: int, who: str = "a", prepare: Callable[[Any], None] | None = None) -> Any:
         """Send, wait, write down."""
-        return self.start(message, version, who)()
+        return self.start(message, version, who, prepare)()
 
     def quietly(self, message: Any, version: int) -> Any:
         """Send and wait on a connection of its own, and write nothing down."""
@@ -112,8 +121,8 @@ class Teller:
             wire.close()
 
     def _plain(self, value: Any, name: str = "") -> Any:
-        if name in _TEXTS:
-            return bool(value)
+        if name == _TEXT:
+            return bool(value) if self.texts else None
         if isinstance(value, list):
             items = [self._plain(item, name) for item in value]
             return sorted(items, key=str) if name in ("members", "groups", "results", "topic_partitions") else items
@@ -580,12 +589,13 @@ STORIES = [
 ]
 
 
-def tell(story: Callable[[Teller], None], address: str) -> list[str]:
+def tell(story: Callable[[Teller], None], address: str, *, about_groups: bool = True) -> list[str]:
     """What the broker answers to a story."""
-    teller = Teller(address)
+    teller = Teller(address, texts=about_groups)
     teller.group = f"{story.__name__}-group"
     try:
-        teller.ready()
+        if about_groups:
+            teller.ready()
         story(teller)
     finally:
         teller.close()

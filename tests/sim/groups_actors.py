@@ -80,6 +80,8 @@ class Simulation:
         self.coordinator: GroupCoordinator | None = None
         self.life = Life(self.time)
         self.acked: dict[int, int] = {}
+        self._arrival: dict[str, float] = {}
+        """When the last request of each caller arrives."""
         self._grow(self.random.randint(1, 8))
         self.start()
         self.members: list[Member] = [
@@ -102,7 +104,15 @@ class Simulation:
         """Start a broker process."""
         self.life = Life(self.time)
         self.coordinator = GroupCoordinator(
-            self.log, self.log, self.life, self.time, self.settings, RuntimeSettings(), partitions=1, topics=lambda: self.topics
+            self.log,
+            self.log,
+            self.life,
+            self.time,
+            self.settings,
+            RuntimeSettings(),
+            partitions=1,
+            topics=lambda: self.topics,
+            new_id=lambda: str(UUID(int=self.random.getrandbits(128), version=4)),
         )
         self.coordinator.load(0, 0)
 
@@ -124,8 +134,12 @@ class Simulation:
 
     # -- the network -----------------------------------------------------------------------------------------------
 
-    def call(self, send: Callable[[GroupCoordinator], Any], answered: Callable[[Any], None]) -> None:
-        """Send a request; ``answered`` gets the answer, or None when there was none in time."""
+    def call(self, caller: str, send: Callable[[GroupCoordinator], Any], answered: Callable[[Any], None]) -> None:
+        """Send a request; ``answered`` gets the answer, or None when there was none in time.
+
+        A consumer has one connection to its coordinator, and the broker begins a request of a connection when it has
+        answered the one before: requests of one caller are lost or late, but none overtakes another.
+        """
         done = False
         life = self.life
 
@@ -144,7 +158,8 @@ class Simulation:
 
         self.time.after(REQUEST_TIMEOUT_MS if life.alive and self.coordinator else 500, lambda: finish(None))
         if not self._lost():
-            self.time.after(self._latency(), deliver)
+            self._arrival[caller] = max(self._arrival.get(caller, 0.0) + 1e-6, self.time.now + self._latency() / 1000)
+            self.time.after((self._arrival[caller] - self.time.now) * 1000, deliver)
 
     def _answer(self, promise: Promise[Any], finish: Callable[[Any], None], life: Life) -> None:
         if life.alive and not self._lost():
@@ -200,6 +215,9 @@ class Simulation:
         elif kind < 0.9:
             self.log.stalled = True
             self.time.after(self.random.choice((100, 6_000)), self.log.resume)
+            if self.random.random() < 0.5:
+                # what was answered by now must be there afterwards
+                self.time.after(self.random.choice((500, 3_000)), self.crash)
 
     # -- the checker -----------------------------------------------------------------------------------------------
 
@@ -272,6 +290,7 @@ class Member:
         self.held: dict[int, int] = {}
         """Position by partition; -1 until it is known."""
         self.life = 0
+        self.processes = 0
         self.running = False
         self.start()
 
@@ -280,9 +299,15 @@ class Member:
         if not self.running:
             self.running = True
             self.life += 1
+            self.processes += 1
             self.reset()
             self.go()
             self._commit_later()
+
+    @property
+    def connection(self) -> str:
+        """Of the present process to the coordinator."""
+        return f"{self.name} {self.processes}"
 
     def crash(self) -> None:
         """Stop without a word."""
@@ -300,7 +325,7 @@ class Member:
     def call(self, send: Callable[[GroupCoordinator], Any], answered: Callable[[Any], None]) -> None:
         """Send a request; the answer is dropped when the member has begun anew meanwhile."""
         life = self.life
-        self.sim.call(send, lambda answer: answered(answer) if self.life == life else None)
+        self.sim.call(self.connection, send, lambda answer: answered(answer) if self.life == life else None)
 
     def later(self, delay_ms: float, callback: Callable[[], None]) -> None:
         """Call back unless the member has begun anew meanwhile."""
@@ -488,7 +513,7 @@ class ClassicMember(Member):
 
     def say_goodbye(self) -> None:
         request = LeaveGroupRequest(group_id=GROUP, members=[MemberIdentity(member_id=self.member_id)])
-        self.sim.call(lambda c: c.leave_group(Caller(self.name, "/h", 5), request), lambda _: None)
+        self.sim.call(self.connection, lambda c: c.leave_group(Caller(self.name, "/h", 5), request), lambda _: None)
 
 
 class ConsumerMember(Member):
@@ -544,5 +569,5 @@ class ConsumerMember(Member):
 
     def say_goodbye(self) -> None:
         request = self._request(-2 if self.instance_id is not None else -1)
-        self.sim.call(lambda c: c.consumer_heartbeat(Caller(self.name, "/h", 1), request), lambda _: None)
+        self.sim.call(self.connection, lambda c: c.consumer_heartbeat(Caller(self.name, "/h", 1), request), lambda _: None)
 

@@ -15,21 +15,15 @@ BEGIN = "<!-- APIs: made by tests/tidy/protocol_table.py -->\n"
 END = "<!-- end of APIs -->\n"
 
 _REASONS = {
-    "transactions": ("AddPartitionsToTxn", "AddOffsetsToTxn", "EndTxn", "WriteTxnMarkers", "TxnOffsetCommit",
-                     "DescribeTransactions", "ListTransactions", "DescribeProducers"),
+    "transactions": ("AddPartitionsToTxn", "AddOffsetsToTxn", "EndTxn", "WriteTxnMarkers", "TxnOffsetCommit"),
     "authentication": ("SaslHandshake", "SaslAuthenticate", "CreateDelegationToken", "RenewDelegationToken",
-                       "ExpireDelegationToken", "DescribeDelegationToken", "DescribeUserScramCredentials",
-                       "AlterUserScramCredentials"),
+                       "ExpireDelegationToken", "DescribeDelegationToken"),
     "an authorizer": ("DescribeAcls", "CreateAcls", "DeleteAcls"),
-    "quotas": ("DescribeClientQuotas", "AlterClientQuotas"),
-    "client metrics": ("GetTelemetrySubscriptions", "PushTelemetry"),
-    "feature levels": ("UpdateFeatures",),
     "share groups": ("ShareGroupHeartbeat", "ShareGroupDescribe", "ShareFetch", "ShareAcknowledge", "InitializeShareGroupState",
                      "ReadShareGroupState", "WriteShareGroupState", "DeleteShareGroupState", "ReadShareGroupStateSummary",
                      "DescribeShareGroupOffsets", "AlterShareGroupOffsets", "DeleteShareGroupOffsets"),
     "streams groups": ("StreamsGroupHeartbeat", "StreamsGroupDescribe"),
-    "several brokers": ("AlterPartitionReassignments", "ListPartitionReassignments", "ElectLeaders", "UnregisterBroker",
-                        "Envelope"),
+    "several brokers": ("UnregisterBroker", "Envelope"),
     "moves between log directories": ("AlterReplicaLogDirs",),
 }  # fmt: skip
 """What an API that is not served would need."""

@@ -46,5 +46,9 @@ async def _replace(context: RequestContext, resource: AlterConfigsResource, vali
         await admin.replace_topic(name, configs, validate_only=validate_only)
     elif resource.resource_type == ResourceType.BROKER:
         await admin.replace_broker(name, configs, validate_only=validate_only)
+    elif resource.resource_type == ResourceType.GROUP:
+        await admin.replace_group(name, configs, validate_only=validate_only)
+    elif resource.resource_type == ResourceType.CLIENT_METRICS:
+        await admin.replace_client_metrics(name, configs, validate_only=validate_only)
     else:
         refuse_unserved(resource.resource_type)

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kafkax.broker.handlers.spec import RequestContext, Spec
+from kafkax.broker.loggers import describe_levels
 from kafkax.broker.resources import ResourceType, check_broker_resource, refuse_unserved
-from kafkax.config import ConfigEntry, ConfigSource
-from kafkax.errors import KafkaError
+from kafkax.cluster import znodes
+from kafkax.config import ClientMetricsConfig, ConfigEntry, ConfigSource, GroupConfig, ResourceConfig
+from kafkax.errors import ErrorCode, KafkaError
 from kafkax.protocol.messages.describe_configs import (
     DescribeConfigsRequest,
     DescribeConfigsResource,
@@ -56,7 +58,22 @@ def _entries(context: RequestContext, resource: DescribeConfigsResource) -> Sequ
         return [
             entry._replace(source=ConfigSource.DYNAMIC_DEFAULT_BROKER_CONFIG) for entry in services.config.describe(chosen)
         ]
-    return refuse_unserved(resource.resource_type)
+    if resource.resource_type == ResourceType.BROKER_LOGGER:
+        check_broker_resource(resource.resource_name, services.node_id)
+        return describe_levels(names)
+    return _resource(context, resource).describe(names)
+
+
+def _resource(context: RequestContext, resource: DescribeConfigsResource) -> ResourceConfig:
+    """The configs of a group or a subscription to client metrics, be it known or not."""
+    services, name = context.services, znodes.sanitized(resource.resource_name)
+    if resource.resource_type not in (ResourceType.GROUP, ResourceType.CLIENT_METRICS):
+        refuse_unserved(resource.resource_type)
+    if not name:
+        raise KafkaError(ErrorCode.INVALID_REQUEST, "a group or subscription without a name has no configs; name one")
+    if resource.resource_type == ResourceType.GROUP:
+        return GroupConfig(services.image.entity_config("groups", name), services.config)
+    return ClientMetricsConfig(services.image.entity_config("client-metrics", name), services.config)
 
 
 def _as_result(entry: ConfigEntry, synonyms: bool, documentation: bool) -> DescribeConfigsResourceResult:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections import Counter
 
 from kafkax.broker.handlers.spec import RequestContext, Spec
-from kafkax.broker.resources import ResourceType, refuse_twice, refuse_unserved
+from kafkax.broker.loggers import set_levels
+from kafkax.broker.resources import ResourceType, check_broker_resource, refuse_twice, refuse_unserved
 from kafkax.config import ConfigChange
 from kafkax.errors import KafkaError
 from kafkax.protocol.messages.incremental_alter_configs import (
@@ -45,5 +46,12 @@ async def _alter(context: RequestContext, resource: AlterConfigsResource, valida
         await admin.alter_topic(name, changes, validate_only=validate_only)
     elif resource.resource_type == ResourceType.BROKER:
         await admin.alter_broker(name, changes, validate_only=validate_only)
+    elif resource.resource_type == ResourceType.GROUP:
+        await admin.alter_group(name, changes, validate_only=validate_only)
+    elif resource.resource_type == ResourceType.CLIENT_METRICS:
+        await admin.alter_client_metrics(name, changes, validate_only=validate_only)
+    elif resource.resource_type == ResourceType.BROKER_LOGGER:
+        check_broker_resource(name, context.services.node_id)
+        set_levels(changes, validate_only=validate_only)
     else:
         refuse_unserved(resource.resource_type)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from kafkax.broker.handlers.spec import RequestContext, Spec
 from kafkax.broker.resources import ResourceType
+from kafkax.cluster import znodes
 from kafkax.errors import ErrorCode
 from kafkax.protocol.messages.list_config_resources import (
     ConfigResource,
@@ -29,6 +30,10 @@ def handle(context: RequestContext, request: ListConfigResourcesRequest) -> List
     found: list[tuple[ResourceType, str]] = []
     if ResourceType.TOPIC in wanted:
         found += [(ResourceType.TOPIC, topic.name) for topic in services.image.topics.values()]
+    for kind, entity_type in ((ResourceType.CLIENT_METRICS, "client-metrics"), (ResourceType.GROUP, "groups")):
+        if kind in wanted:
+            names = [name for held, name in services.image.entity_configs if held == entity_type]
+            found += [(kind, znodes.unsanitized(name)) for name in sorted(names)]
     brokers = sorted(services.image.brokers)
     for kind in (ResourceType.BROKER, ResourceType.BROKER_LOGGER):
         if kind in wanted:

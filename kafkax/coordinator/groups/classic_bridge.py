@@ -6,7 +6,7 @@ join again: because the group epoch rose, because it has to give partitions up, 
 
 from __future__ import annotations
 
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from kafkax.coordinator.groups.classic import CONSUMER_PROTOCOL_TYPE, Protocols
 from kafkax.coordinator.groups.consumer_group import NO_EPOCH, ClassicClient, ConsumerGroup, ConsumerMember, MemberState
@@ -53,7 +53,7 @@ class ClassicBridge:
         Raises:
             KafkaError: GROUP_MAX_SIZE_REACHED, INCONSISTENT_GROUP_PROTOCOL, UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID.
         """
-        member_id, instance_id = request.member_id or str(uuid4()), request.group_instance_id
+        member_id, instance_id = request.member_id or self._protocol.new_id(), request.group_instance_id
         protocols: Protocols = tuple((each.name, bytes(each.metadata)) for each in request.protocols)
         self._protocol.check_room(group, member_id)
         subscription = _check_protocols(group, request.protocol_type, protocols)
@@ -77,12 +77,12 @@ class ClassicBridge:
         member = self._protocol.reconcile(group, member_id, _owned(subscription, view), write)
 
         result: Result[None] = write.result(None)
-        repair = result.on_commit
 
         def committed(error: KafkaError | None) -> None:
-            if repair is not None:
-                repair(error)
             if error is not None:
+                if self._protocol.is_current(group) and member_id in group.members:
+                    # The commit took too long, but it may come yet: whoever is in has to say so.
+                    self._protocol.await_classic(group, "session", member_id, request.session_timeout_ms)
                 return
             if self._protocol.is_current(group):
                 self._protocol.cancel(group, "join", member_id)

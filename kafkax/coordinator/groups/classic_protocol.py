@@ -12,7 +12,6 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any
-from uuid import uuid4
 
 from kafkax.clock import Clock
 from kafkax.coordinator.groups.classic import ClassicGroup, ClassicMember, ClassicState, Protocols
@@ -57,9 +56,7 @@ class ClassicProtocol:
         new_id: makes the unique part of a member id.
     """
 
-    def __init__(
-        self, timers: KeyedTimers, clock: Clock, settings: GroupSettings, new_id: Callable[[], str] = lambda: str(uuid4())
-    ) -> None:
+    def __init__(self, timers: KeyedTimers, clock: Clock, settings: GroupSettings, new_id: Callable[[], str]) -> None:
         self._timers = timers
         self._clock = clock
         self._settings = settings
@@ -424,7 +421,7 @@ class ClassicProtocol:
         result = _nothing()
         if any(answer.error_code == ErrorCode.NONE for answer in answers):
             result = self._after_removal(group, "members left")
-        return Result(result.records, LeaveGroupResponse(members=answers), result.replay, result.on_commit)
+        return Result(result.records, LeaveGroupResponse(members=answers), result.replay, result.on_commit, result.on_undo)
 
     def _leave_one(self, group: ClassicGroup, identity: MemberIdentity) -> ErrorCode:
         member_id, instance_id = identity.member_id, identity.group_instance_id

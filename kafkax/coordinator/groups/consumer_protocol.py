@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from kafkax.clock import Clock
 from kafkax.coordinator.groups.assignors import ASSIGNORS, AssignedMember
@@ -73,18 +73,17 @@ class Writer:
         self.records.append(record)
 
     def when_undone(self, repair: Callable[[], None]) -> None:
-        """Have ``repair`` mend what the undo log cannot (timers, flags) when the records are not committed."""
+        """Have ``repair`` mend what the undo log cannot (timers, flags) when what was written is taken back."""
         self._repairs.append(repair)
 
     def result(self, response: T) -> Result[T]:
         """The operation's result."""
 
-        def committed(error: KafkaError | None) -> None:
-            if error is not None:
-                for repair in self._repairs:
-                    repair()
+        def undone() -> None:
+            for repair in self._repairs:
+                repair()
 
-        return Result(self.records, response, replay=False, on_commit=committed)
+        return Result(self.records, response, replay=False, on_undo=undone)
 
 
 def validate_heartbeat(request: ConsumerGroupHeartbeatRequest, version: int, assignors: Iterable[str]) -> None:
@@ -143,6 +142,7 @@ class ConsumerProtocol:
         replay: Callable[[GroupRecord], None],
         find: Callable[[str], ConsumerGroup | None],
         left: Callable[[ConsumerGroup, Writer], None],
+        new_id: Callable[[], str],
     ) -> None:
         self._timers = timers
         self._clock = clock
@@ -151,6 +151,7 @@ class ConsumerProtocol:
         self._replay = replay
         self._find = find
         self._left = left
+        self.new_id = new_id
 
     # -- the heartbeat ---------------------------------------------------------------------------------------------
 
@@ -198,7 +199,7 @@ class ConsumerProtocol:
         write: Writer,
     ) -> ConsumerMember:
         """The member that the request names, as it was before."""
-        member_id, instance_id = request.member_id or str(uuid4()), request.instance_id
+        member_id, instance_id = request.member_id or self.new_id(), request.instance_id
         joins = request.member_epoch == 0
         if joins:
             self.check_room(group, member_id)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from struct import iter_unpack
 from typing import Any, TypeVar
+from uuid import uuid4
 
 from kafkax.clock import Clock
 from kafkax.coordinator.groups.consumer_protocol import validate_heartbeat
@@ -90,6 +91,7 @@ class GroupCoordinator:
         runtime: limits of the runtime.
         partitions: offsets.topic.num.partitions.
         topics: the cluster's topics as they are when called; without it there are none.
+        new_id: makes member ids, or their unique part.
     """
 
     def __init__(
@@ -102,11 +104,17 @@ class GroupCoordinator:
         runtime: RuntimeSettings | None = None,
         partitions: int = 50,
         topics: Callable[[], TopicView] = NoTopics,
+        new_id: Callable[[], str] = lambda: str(uuid4()),
     ) -> None:
         self.settings = settings or GroupSettings()
         self._partitions = partitions
         self.runtime: CoordinatorRuntime[GroupShard] = CoordinatorRuntime(
-            lambda _, keyed, undo: GroupShard(keyed, undo, clock, self.settings, topics), appender, loader, timers, clock, runtime
+            lambda _, keyed, undo: GroupShard(keyed, undo, clock, self.settings, topics, new_id),
+            appender,
+            loader,
+            timers,
+            clock,
+            runtime,
         )
 
     def partition_of(self, group_id: str) -> int:

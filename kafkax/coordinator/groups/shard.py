@@ -71,10 +71,17 @@ class GroupShard:
         clock: time.
         settings: limits and delays.
         topics: the cluster's topics as they are when called.
+        new_id: makes member ids, or their unique part.
     """
 
     def __init__(
-        self, timers: KeyedTimers, undo: UndoLog, clock: Clock, settings: GroupSettings, topics: Callable[[], TopicView]
+        self,
+        timers: KeyedTimers,
+        undo: UndoLog,
+        clock: Clock,
+        settings: GroupSettings,
+        topics: Callable[[], TopicView],
+        new_id: Callable[[], str],
     ) -> None:
         self._timers = timers
         self._undo = undo
@@ -83,8 +90,10 @@ class GroupShard:
         self._topics = topics
         self.groups: UndoDict[str, Group] = UndoDict(undo)
         self.offsets = OffsetStore(undo, settings.offset_metadata_max_bytes)
-        self._classic = ClassicProtocol(timers, clock, settings)
-        self._consumer = ConsumerProtocol(timers, clock, settings, topics, self.replay, self._find_consumer, self._members_left)
+        self._classic = ClassicProtocol(timers, clock, settings, new_id)
+        self._consumer = ConsumerProtocol(
+            timers, clock, settings, topics, self.replay, self._find_consumer, self._members_left, new_id
+        )
         self._bridge = ClassicBridge(self._consumer)
 
     # -- finding groups --------------------------------------------------------------------------------------------
@@ -132,7 +141,8 @@ class GroupShard:
             write(*group_tombstones(group))
             tombstones, group = write.records, None
         result = self._classic.join(group or self._new_classic_group(request.group_id), caller, request, reply)
-        return Result([*tombstones, *result.records], result.response, False, result.on_commit) if tombstones else result
+        records = [*tombstones, *result.records]
+        return Result(records, result.response, False, result.on_commit, result.on_undo) if tombstones else result
 
     def sync(self, request: SyncGroupRequest, reply: Promise[SyncGroupResponse]) -> Result[Any]:
         """SyncGroup; the answer comes through ``reply``, or for members of a consumer group as the response."""

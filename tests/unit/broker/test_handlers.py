@@ -39,8 +39,9 @@ def test_api_versions_is_derived_from_the_list() -> None:
 
 @pytest.mark.parametrize(("name", "valid"), [("my-client", True), ("a.b-9", True), ("", False), ("-a", False), ("a b", False)])
 def test_clients_name_their_software_by_the_rules_of_kip_511(name: str, valid: bool) -> None:
-    services = SimpleNamespace(member=SimpleNamespace(clustered=False))
-    context = RequestContext(services, 3, None, None)  # type: ignore[arg-type]
+    features = SimpleNamespace(epoch=0, finalized=dict)
+    services = SimpleNamespace(member=SimpleNamespace(clustered=False), features=features)
+    context = RequestContext(services, 3, None, SimpleNamespace())  # type: ignore[arg-type]
     answer = handle(context, ApiVersionsRequest(client_software_name=name, client_software_version="1.0"))
     decoded = ApiVersionsResponse.decode(answer, 3) if isinstance(answer, bytes) else answer
     assert decoded.error_code == (ErrorCode.NONE if valid else ErrorCode.INVALID_REQUEST)

@@ -121,7 +121,8 @@ def test_configs_come_and_go(cache):
     cache.set_configs({("topics", "t"): {"a": "1"}})
     cache.set_configs({("topics", "t"): {}})
     assert cache.image.topic_configs == {}
-    assert deltas == [{("topics", "t"), ("brokers", "<default>")}, {("topics", "t")}]
+    assert cache.image.entity_config("users", "u") == {"c": "3"}
+    assert deltas == [{("topics", "t"), ("brokers", "<default>"), ("users", "u")}, {("topics", "t")}]
 
 
 async def test_waiting_for_an_image_ends_with_it_or_in_time(cache):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kafkax.coordinator.groups.settings import GroupSettings, MigrationPolicy
+from kafkax.coordinator.groups.settings import Caller, GroupSettings, MigrationPolicy
 from kafkax.errors import ErrorCode
 from kafkax.protocol.coordinator_records.consumer_protocol import (
     ConsumerProtocolAssignment,
@@ -14,6 +14,7 @@ from kafkax.protocol.coordinator_records.consumer_protocol import (
     ConsumerProtocolSubscription,
 )
 from kafkax.protocol.coordinator_records.consumer_protocol import TopicPartition as OwnedPartitions
+from kafkax.protocol.messages.consumer_group_heartbeat import ConsumerGroupHeartbeatRequest
 from tests.sim.groups_world import GroupsWorld, Held
 
 POLICY = {"initial_rebalance_delay_ms": 0, "consumer_assignment_interval_ms": 0}
@@ -244,3 +245,30 @@ def test_a_static_member_may_go_back_to_the_classic_protocol(world: GroupsWorld)
     world.time.run(10_001)
     world.time.run(10_001)
     assert world.listed()["g"] == ("classic", "Empty"), "its session is watched as a classic member's"
+
+
+def test_a_change_of_protocol_whose_commit_takes_too_long_stands(world: GroupsWorld) -> None:
+    classic, _ = classic_group(world)
+    world.beat("N")
+    world.topic.stalled = True
+    world.coordinator.consumer_heartbeat(
+        Caller("c", "/h", 1), ConsumerGroupHeartbeatRequest(group_id="g", member_id="N", member_epoch=-1)
+    )
+    world.time.run(1_000)
+    assert world.coordinator.runtime.shard(0).list_groups(frozenset(), frozenset({"classic"})), "it is one already"
+    world.time.run(6_000)
+    world.topic.resume()
+    world.time.run(120_000)
+    assert world.listed()["g"] == ("classic", "Empty"), f"{classic} was silent for long enough"
+
+
+def test_a_classic_member_whose_join_takes_too_long_to_commit_is_watched(world: GroupsWorld) -> None:
+    world.beat("N")
+    asked = world.done(world.join(protocols=says()))
+    world.topic.stalled = True
+    joining = world.join(asked.member_id, protocols=says())
+    world.time.run(6_000)
+    assert joining.result().error_code == ErrorCode.COORDINATOR_NOT_AVAILABLE
+    world.topic.resume()
+    world.time.run(30_000)
+    assert asked.member_id not in {member.member_id for member in world.describe_consumer().members}

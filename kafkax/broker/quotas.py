@@ -1,0 +1,212 @@
+"""Client quotas in force: who has which, how much was used, and how long a client has to wait (KIP-13, 55, 124, 219).
+
+A rate is measured over ``quota.window.num`` samples of ``quota.window.size.seconds``.  Who goes beyond it has to wait until the
+rate would be back at the quota: the answer leaves at once and names the wait, and the connection is not read meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from kafkax.cluster.client_quotas import CLIENT_ID, USER, client_quotas
+
+if TYPE_CHECKING:
+    from kafkax.clock import Clock
+    from kafkax.cluster.image import ImageDelta, MetadataCache, MetadataImage
+
+__all__ = ["CONSUMER", "PRODUCER", "REQUEST", "ClientQuotas", "Quotas", "Rate"]
+
+PRODUCER, CONSUMER, REQUEST = "producer_byte_rate", "consumer_byte_rate", "request_percentage"
+_ENFORCED = (PRODUCER, CONSUMER, REQUEST)
+_MOST_CLIENTS = 10_000
+"""Clients whose quotas are remembered as looked up; rates of others begin anew."""
+_TYPES = frozenset({"users", "clients"})
+
+_Key = tuple["str | None", "str | None"]
+"""User and client id; an empty string where the entity does not have the type, None for its default."""
+
+
+class Rate:
+    """How much was used per second, over the latest samples.
+
+    Args:
+        samples: quota.window.num.
+        seconds: that one sample spans, quota.window.size.seconds.
+    """
+
+    __slots__ = ("_samples", "_seconds", "_slots")
+
+    def __init__(self, samples: int, seconds: float) -> None:
+        self._samples = samples
+        self._seconds = seconds
+        self._slots: list[tuple[float, float]] = []
+
+    def record(self, amount: float, now: float) -> None:
+        """Add what was used at ``now`` seconds; a negative amount takes something back."""
+        if self._slots and now - self._slots[-1][0] < self._seconds:
+            began, before = self._slots[-1]
+            self._slots[-1] = (began, before + amount)
+        else:
+            self._slots.append((now, amount))
+
+    def window(self, now: float) -> float:
+        """Seconds that the measurement covers: since the oldest sample, at least all samples but one."""
+        oldest = now - self._samples * self._seconds
+        while self._slots and self._slots[0][0] < oldest:
+            del self._slots[0]
+        whole = (self._samples - 1) * self._seconds
+        began = self._slots[0][0] if self._slots else now
+        return max(now - began, whole, self._seconds)
+
+    def throttle_ms(self, quota: float, now: float) -> int:
+        """Milliseconds until the rate is down to the quota."""
+        window = self.window(now)
+        rate = sum(amount for _, amount in self._slots) / window
+        return 0 if rate <= quota else round((rate - quota) / quota * window * 1000)
+
+
+class _Limit(NamedTuple):
+    """A quota and the rate that all who share it have."""
+
+    quota: float
+    rate: Rate
+
+
+class ClientQuotas:
+    """The quotas of one user with one client id.
+
+    Args:
+        limits: by quota; what is not there is not limited.
+        settings: number of samples, and seconds of each.
+    """
+
+    __slots__ = ("_limits", "_settings")
+
+    def __init__(self, limits: Mapping[str, _Limit], settings: tuple[int, float]) -> None:
+        self._limits = limits
+        self._settings = settings
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._limits
+
+    def use(self, key: str, amount: float, now: float) -> int:
+        """Note what was used; milliseconds that the client has to wait."""
+        limit = self._limits.get(key)
+        if limit is None:
+            return 0
+        limit.rate.record(amount, now)
+        return limit.rate.throttle_ms(limit.quota, now)
+
+    def give_back(self, key: str, amount: float, now: float) -> None:
+        """What was noted was not used after all."""
+        limit = self._limits.get(key)
+        if limit is not None:
+            limit.rate.record(-amount, now)
+
+    def use_time(self, seconds: float, now: float) -> int:
+        """Note time that requests took, in percent of one thread; milliseconds to wait, a sample's length at most."""
+        return min(self.use(REQUEST, 100 * seconds, now), round(self._settings[1] * 1000))
+
+    def most_bytes(self) -> int | None:
+        """What a Fetch may return at most: what the quota allows in all samples but one.  None without a quota."""
+        limit = self._limits.get(CONSUMER)
+        samples, seconds = self._settings
+        return None if limit is None else int(limit.quota * max(samples - 1, 1) * seconds)
+
+
+class Quotas:
+    """The quotas of every client, as the image has them.
+
+    Args:
+        clock: time.
+        samples: quota.window.num.
+        seconds: quota.window.size.seconds.
+
+    Attributes:
+        generation: grows with every change of quotas; 0 while there are none.
+    """
+
+    def __init__(self, clock: Clock, samples: int, seconds: float) -> None:
+        self.clock = clock
+        self.generation = 0
+        self._changed: Callable[[int], None] = lambda _: None
+        self._settings = (samples, seconds)
+        self._generations = 0
+        self._quotas: dict[_Key, dict[str, float]] = {}
+        self._rates: dict[tuple[str, str, str], Rate] = {}
+        self._known: OrderedDict[tuple[str, str], ClientQuotas | None] = OrderedDict()
+
+    @property
+    def enforced(self) -> bool:
+        """Whether anybody has a quota that is enforced."""
+        return bool(self._quotas)
+
+    def follow(self, cache: MetadataCache, changed: Callable[[int], None]) -> None:
+        """Take over what the image says, now and from here on.
+
+        Args:
+            cache: holds the image.
+            changed: called with the new generation when quotas changed, so that every connection is looked at anew.
+        """
+        self._changed = changed
+        cache.add_listener(self._image_changed)
+        self._take_over(cache.image)
+
+    def _image_changed(self, image: MetadataImage, delta: ImageDelta) -> None:
+        if any(entity_type in _TYPES for entity_type, _ in delta.configs):
+            self._take_over(image)
+
+    def _take_over(self, image: MetadataImage) -> None:
+        quotas: dict[_Key, dict[str, float]] = {}
+        for entity, values in client_quotas(image):
+            enforced = {key: value for key, value in values.items() if key in _ENFORCED}
+            if enforced and (USER in entity or CLIENT_ID in entity):
+                quotas[entity.get(USER, ""), entity.get(CLIENT_ID, "")] = enforced
+        if quotas != self._quotas:
+            self._quotas = quotas
+            self._known.clear()
+            if not quotas:
+                self._rates.clear()
+            self._generations += 1
+            self.generation = self._generations if quotas else 0
+            self._changed(self.generation)
+
+    def of(self, user: str, client_id: str) -> ClientQuotas | None:
+        """The quotas of a user with a client id, None when nothing limits it."""
+        key = (user, client_id)
+        try:
+            self._known.move_to_end(key)
+            return self._known[key]
+        except KeyError:
+            found = self._known[key] = self._look_up(user, client_id)
+        if len(self._known) > _MOST_CLIENTS:
+            self._known.popitem(last=False)
+        return found
+
+    def _look_up(self, user: str, client_id: str) -> ClientQuotas | None:
+        limits = {}
+        for quota in _ENFORCED:
+            for entity, sharing in _candidates(user, client_id):
+                value = self._quotas.get(entity, {}).get(quota)
+                if value is not None:
+                    rate = self._rates.setdefault((quota, *sharing), Rate(*self._settings))
+                    limits[quota] = _Limit(value, rate)
+                    break
+        return ClientQuotas(limits, self._settings) if limits else None
+
+
+def _candidates(user: str, client_id: str) -> list[tuple[_Key, tuple[str, str]]]:
+    """Entities whose quota may hold, the most particular one first; and who shares the rate: a user, a client id, or both."""
+    both, by_user, by_client = (user, client_id), (user, ""), ("", client_id)
+    return [
+        ((user, client_id), both),
+        ((user, None), both),
+        ((user, ""), by_user),
+        ((None, client_id), both),
+        ((None, None), both),
+        ((None, ""), by_user),
+        (("", client_id), by_client),
+        (("", None), by_client),
+    ]
