@@ -21,29 +21,25 @@ from random import Random
 from kafkax._core.notify import NotifyQueue
 from kafkax._core.reactor import Reactor
 from kafkax._core.registry import Registry
+from kafkax.broker.administration import Administration
 from kafkax.broker.adoption import adopt_cluster_id, adopt_topics
 from kafkax.broker.cluster_member import ClusterMember
 from kafkax.broker.group_service import GROUP_TOPIC, GroupService
 from kafkax.broker.load_progress import showing
 from kafkax.broker.log_dir_failures import LogDirFailures
 from kafkax.broker.purgatory import Purgatory
-from kafkax.broker.quotas import Quotas
 from kafkax.broker.ready_versions import ReadyVersions
 from kafkax.broker.replica_manager import LeadershipChange
 from kafkax.broker.router import Router
 from kafkax.broker.services import Services
-from kafkax.broker.telemetry import Telemetry
 from kafkax.broker.topic_configs import TopicConfigs
 from kafkax.clock import Clock, SystemClock
-from kafkax.cluster.client_quotas import QuotaAdmin
 from kafkax.cluster.config_admin import ConfigAdmin
 from kafkax.cluster.dynamic_configs import DynamicConfigs
 from kafkax.cluster.embedded import EmbeddedStore
-from kafkax.cluster.features import Features
 from kafkax.cluster.image import ImageDelta, MetadataCache, MetadataImage
 from kafkax.cluster.producer_ids import ProducerIds
 from kafkax.cluster.registration import generate_broker_id, prepare_cluster
-from kafkax.cluster.scram_credentials import ScramAdmin
 from kafkax.cluster.store import CoordinationStore
 from kafkax.cluster.topic_admin import TopicAdmin
 from kafkax.config import BrokerConfig, ConfigError, Endpoint
@@ -161,9 +157,7 @@ class Server:
         failures = LogDirFailures(store, None if clustered else Path(self.config.log_dirs[0]).absolute(), self._fail)
         await self._open_logs(cluster_id, topic_configs, queue, failures)
         topics = TopicAdmin(store, cache, self.config, self._random, standalone=not clustered)
-        features = Features(store)
-        await features.start()
-        self._stack.callback(features.close)
+        admin = await self._administration(store, cache, dynamic)
         groups = GroupService(self.config, registry, cache, topics, queue, self._clock)
         self._stack.callback(groups.close)
         member = ClusterMember(
@@ -195,24 +189,15 @@ class Server:
             topics=topics,
             configs=ConfigAdmin(self.node_id, store, cache, dynamic, self.config),
             groups=groups,
-            quotas=QuotaAdmin(store, cache, dynamic),
-            client_quotas=Quotas(self._clock, self.config["quota.window.num"], self.config["quota.window.size.seconds"]),
-            scram=ScramAdmin(store, cache, dynamic),
-            features=features,
-            telemetry=Telemetry(cache, self.config, self._clock),
+            admin=admin,
             member=member,
         )
         self.config.on_change(self._broker_configs_changed)
-        reactor = self._listen(registry)
-        self.services.client_quotas.follow(cache, reactor.meter)
-        self._serve(reactor)
+        self._serve(self._listen(registry))
         self._stack.push_async_callback(member.hand_over)
         await member.join(self.endpoints)
         await self._settle(member)
-        self.logs.start_tasks()
-        cleaner = Cleaner(self.logs, self.config, self._clock)
-        self._stack.push_async_callback(asyncio.to_thread, cleaner.stop)
-        cleaner.start()
+        self._start_tasks()
 
     def _fail(self, reason: str) -> None:
         """The broker cannot go on."""
@@ -226,6 +211,21 @@ class Server:
         await self._stack.aclose()
 
     # Parts
+
+    def _start_tasks(self) -> None:
+        """Begin what goes on beside the requests: retention and compaction."""
+        self.logs.start_tasks()
+        cleaner = Cleaner(self.logs, self.config, self._clock)
+        self._stack.push_async_callback(asyncio.to_thread, cleaner.stop)
+        cleaner.start()
+
+    async def _administration(
+        self, store: CoordinationStore, cache: MetadataCache, dynamic: DynamicConfigs
+    ) -> Administration:
+        admin = Administration(store, cache, dynamic, self.config, self._clock)
+        await admin.features.start()
+        self._stack.callback(admin.features.close)
+        return admin
 
     async def _open_store(self) -> CoordinationStore:
         for directory in self.config.log_dirs:
@@ -322,6 +322,7 @@ class Server:
         dispatcher.attach(reactor)
         self._stack.push_async_callback(dispatcher.stop, STOP_SECONDS)
         ReadyVersions(self.services, reactor)
+        self.services.admin.quotas_in_force.follow(self.services.cache, reactor.meter)
         reactor.start(self.config["num.network.threads"])
 
 

@@ -31,7 +31,7 @@ class ReadyVersions:
         self._services = services
         self._reactor = reactor
         services.cache.add_listener(self._image_changed)
-        services.features.on_change(self.refresh)
+        services.admin.features.on_change(self.refresh)
         self.refresh()
 
     def refresh(self) -> None:

@@ -36,7 +36,7 @@ class Router:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._handlers = handlers()
-        self._meter = Meter(services.client_quotas)
+        self._meter = Meter(services.admin.quotas_in_force)
 
     def __call__(self, connection: Connection, header: RequestHeader, body: memoryview) -> bytes | Awaitable[bytes | None] | None:
         """Answer one request with the body of its response.

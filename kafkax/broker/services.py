@@ -15,19 +15,15 @@ from kafkax.model import valid_topic_name
 if TYPE_CHECKING:
     from kafkax._core.partition import Partition
     from kafkax._core.registry import Registry
+    from kafkax.broker.administration import Administration
     from kafkax.broker.cluster_member import ClusterMember
     from kafkax.broker.group_service import GroupService
     from kafkax.broker.purgatory import Purgatory
-    from kafkax.broker.quotas import Quotas
-    from kafkax.broker.telemetry import Telemetry
     from kafkax.broker.topic_configs import TopicConfigs
     from kafkax.clock import Clock
-    from kafkax.cluster.client_quotas import QuotaAdmin
     from kafkax.cluster.config_admin import ConfigAdmin
-    from kafkax.cluster.features import Features
     from kafkax.cluster.image import BrokerImage, MetadataCache, MetadataImage
     from kafkax.cluster.producer_ids import ProducerIds
-    from kafkax.cluster.scram_credentials import ScramAdmin
     from kafkax.cluster.topic_admin import TopicAdmin
     from kafkax.cluster.znodes import Endpoint
     from kafkax.storage.manager import LogManager
@@ -54,11 +50,7 @@ class Services:
     topics: TopicAdmin
     configs: ConfigAdmin
     groups: GroupService
-    quotas: QuotaAdmin
-    client_quotas: Quotas
-    scram: ScramAdmin
-    features: Features
-    telemetry: Telemetry
+    admin: Administration
     member: ClusterMember
 
     @property

@@ -34,7 +34,7 @@ async def handle(context: RequestContext, request: AlterClientQuotasRequest) -> 
             changes = {op.key: None if op.remove else op.value for op in entry.ops}
             if named[key] > 1 or len(changes) < len(entry.ops):
                 raise KafkaError(ErrorCode.INVALID_REQUEST, f"{dict(entity)}: an entity and a quota may stand once in a request")
-            await context.services.quotas.alter(entity, changes, validate_only=request.validate_only)
+            await context.services.admin.quotas.alter(entity, changes, validate_only=request.validate_only)
         except KafkaError as error:
             answer.error_code, answer.error_message = error.code, str(error)
         answers[key] = answer

@@ -19,7 +19,7 @@ SPEC = Spec(key=51, min_version=0, max_version=0)
 
 async def handle(context: RequestContext, request: AlterUserScramCredentialsRequest) -> AlterUserScramCredentialsResponse:
     """Answer each user by itself."""
-    outcome = await context.services.scram.alter(
+    outcome = await context.services.admin.scram.alter(
         [Deletion(each.name, each.mechanism) for each in request.deletions],
         [
             Upsertion(each.name, each.mechanism, each.iterations, bytes(each.salt), bytes(each.salted_password))

@@ -44,7 +44,8 @@ def handle(context: RequestContext, request: ApiVersionsRequest) -> ApiVersionsR
 
 def answer(services: Services, version: int) -> bytes:
     """The answer in this version, without the response header."""
-    return encoded(version, services.member.clustered, services.features.epoch, tuple(services.features.finalized().items()))
+    features = services.admin.features
+    return encoded(version, services.member.clustered, features.epoch, tuple(features.finalized().items()))
 
 
 @lru_cache(maxsize=16)

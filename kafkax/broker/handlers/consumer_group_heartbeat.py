@@ -15,7 +15,7 @@ SPEC = Spec(key=68, min_version=0, max_version=1)
 
 async def handle(context: RequestContext, request: ConsumerGroupHeartbeatRequest) -> ConsumerGroupHeartbeatResponse:
     """Answered once what it changed is committed, at once when it changed nothing."""
-    if not context.services.features.finalized()[GROUP_VERSION]:
+    if not context.services.admin.features.finalized()[GROUP_VERSION]:
         return ConsumerGroupHeartbeatResponse(error_code=ErrorCode.UNSUPPORTED_VERSION)
     groups = context.services.groups
     return await groups.coordinator.consumer_heartbeat(groups.caller(context), request)

@@ -23,7 +23,7 @@ def handle(context: RequestContext, request: DescribeClientQuotasRequest) -> Des
     """List what matches; a filter that cannot be understood has one error for all."""
     components = [QuotaFilter(each.entity_type, each.match_type, each.match) for each in request.components]
     try:
-        found = context.services.quotas.describe(components, strict=request.strict)
+        found = context.services.admin.quotas.describe(components, strict=request.strict)
     except KafkaError as error:
         return DescribeClientQuotasResponse(error_code=error.code, error_message=str(error), entries=None)
     return DescribeClientQuotasResponse(

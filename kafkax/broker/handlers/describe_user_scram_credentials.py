@@ -21,7 +21,7 @@ SPEC = Spec(key=50, min_version=0, max_version=0)
 
 def handle(context: RequestContext, request: DescribeUserScramCredentialsRequest) -> DescribeUserScramCredentialsResponse:
     """Describe the users named, everybody when none is."""
-    scram = context.services.scram
+    scram = context.services.admin.scram
     named = Counter(user.name for user in request.users or ()) or Counter(scram.users())
     results = []
     for name, count in sorted(named.items()):

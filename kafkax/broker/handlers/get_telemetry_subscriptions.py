@@ -18,7 +18,7 @@ SPEC = Spec(key=71, min_version=0, max_version=0)
 
 def handle(context: RequestContext, request: GetTelemetrySubscriptionsRequest) -> GetTelemetrySubscriptionsResponse:
     """Answer with the subscription and, for a client that has none yet, its instance id."""
-    telemetry = context.services.telemetry
+    telemetry = context.services.admin.telemetry
     try:
         instance, subscription = telemetry.subscribe(who_asks(context), request.client_instance_id)
     except KafkaError as error:

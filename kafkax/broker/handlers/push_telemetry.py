@@ -16,7 +16,7 @@ SPEC = Spec(key=72, min_version=0, max_version=0)
 def handle(context: RequestContext, request: PushTelemetryRequest) -> PushTelemetryResponse:
     """Keep what was pushed until the next push."""
     try:
-        context.services.telemetry.push(
+        context.services.admin.telemetry.push(
             who_asks(context),
             request.client_instance_id,
             request.subscription_id,

@@ -26,7 +26,7 @@ async def handle(context: RequestContext, request: UpdateFeaturesRequest) -> Upd
         for update in request.feature_updates
     ]
     try:
-        await context.services.features.update(updates, validate_only=request.validate_only)
+        await context.services.admin.features.update(updates, validate_only=request.validate_only)
     except KafkaError as error:
         return UpdateFeaturesResponse(error_code=error.code, error_message=str(error))
     results = [] if context.version >= _ONE_ERROR_SINCE else [UpdatableFeatureResult(feature=each.name) for each in updates]

@@ -40,7 +40,7 @@ def test_api_versions_is_derived_from_the_list() -> None:
 @pytest.mark.parametrize(("name", "valid"), [("my-client", True), ("a.b-9", True), ("", False), ("-a", False), ("a b", False)])
 def test_clients_name_their_software_by_the_rules_of_kip_511(name: str, valid: bool) -> None:
     features = SimpleNamespace(epoch=0, finalized=dict)
-    services = SimpleNamespace(member=SimpleNamespace(clustered=False), features=features)
+    services = SimpleNamespace(member=SimpleNamespace(clustered=False), admin=SimpleNamespace(features=features))
     context = RequestContext(services, 3, None, SimpleNamespace())  # type: ignore[arg-type]
     answer = handle(context, ApiVersionsRequest(client_software_name=name, client_software_version="1.0"))
     decoded = ApiVersionsResponse.decode(answer, 3) if isinstance(answer, bytes) else answer
