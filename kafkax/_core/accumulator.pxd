@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
-from kafkax._core.produced cimport ProducedBatch
+from kafkax._core.produced cimport Delivery, ProducedBatch
 
 # Bytes of a key or a value; -1 is null.
 cdef struct block_t:
@@ -53,7 +53,13 @@ cdef class Accumulator:
     cdef readonly list failed
     cdef object _on_topic
 
+    # Called when somebody waits for a delivery.
+    cdef public object hurry
+
     cdef uint32_t _draw(self) noexcept
+    cpdef Delivery deliver(self, topic, value=?, key=?, partition=?, timestamp=?, headers=?)
+    cdef int32_t _take(self, topic, value, key, partition, timestamp, headers, callback) except -1
+    cdef int32_t _bind(self, Delivery delivery, ProducedBatch batch) except -1
     cdef TopicQueue _topic(self, topic)
     cdef PartitionQueue _queue(self, TopicQueue topic, int32_t partition, block_t *key, size_t size)
     cdef int32_t _sticky(self, TopicQueue topic, size_t size)

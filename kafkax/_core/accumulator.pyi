@@ -6,7 +6,7 @@ from typing import Any
 from typing_extensions import Buffer
 
 from kafkax._core.message import Message
-from kafkax._core.produced import ProducedBatch
+from kafkax._core.produced import Delivery, ProducedBatch, Taken
 from kafkax.errors import KafkaError
 
 Block = str | Buffer | None
@@ -44,6 +44,7 @@ class Accumulator:
     active: list[PartitionQueue]
     failed: list[ProducedBatch]
     refused: BaseException | None
+    hurry: Callable[[], None] | None
 
     def __init__(
         self, batch_size: int, batch_count: int, message_max: int, most_count: int, most_bytes: int, partitioner: str
@@ -83,6 +84,28 @@ class Accumulator:
             KafkaError: the record is larger than ``message.max.bytes``, or the partition does not exist.
             RuntimeError: the producer is closed, or was forked.
         """
+
+    def deliver(
+        self,
+        topic: str,
+        value: Block = None,
+        key: Block = None,
+        partition: int = -1,
+        timestamp: int = 0,
+        headers: Mapping[str, Block] | Sequence[tuple[str, Block]] | None = None,
+    ) -> Delivery:
+        """:meth:`produce` for a caller that awaits what becomes of the record."""
+
+    def send(
+        self,
+        topic: str,
+        value: Block = None,
+        key: Block = None,
+        partition: int = -1,
+        timestamp: int = 0,
+        headers: Mapping[str, Block] | Sequence[tuple[str, Block]] | None = None,
+    ) -> Taken:
+        """:meth:`deliver`, wrapped so that awaiting it gives the :class:`Delivery` at once."""
 
     def resume(self) -> None:
         """Let the next record wake the sender again; the sender calls it before it looks."""

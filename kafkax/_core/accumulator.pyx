@@ -8,7 +8,7 @@ from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
 from kafkax._core.batch cimport BATCH_HEADER, record_next, record_t
 from kafkax._core.murmur2 cimport murmur2_hash
-from kafkax._core.produced cimport ProducedBatch
+from kafkax._core.produced cimport Delivery, ProducedBatch, Taken, Waiting
 
 import os
 import zlib
@@ -170,6 +170,20 @@ cdef class Accumulator:
     def produce(
         self, topic, value=None, key=None, partition=-1, on_delivery=None, timestamp=0, headers=None, *, callback=None,
     ):
+        self._take(topic, value, key, partition, timestamp, headers, callback if on_delivery is None else on_delivery)
+
+    def send(self, topic, value=None, key=None, partition=-1, timestamp=0, headers=None):
+        cdef Taken taken = Taken.__new__(Taken)
+        taken._delivery = self.deliver(topic, value, key, partition, timestamp, headers)
+        return taken
+
+    cpdef Delivery deliver(self, topic, value=None, key=None, partition=-1, timestamp=0, headers=None):
+        cdef Delivery delivery = Delivery.__new__(Delivery)
+        delivery._hurry = self.hurry
+        self._take(topic, value, key, partition, timestamp, headers, delivery)
+        return delivery
+
+    cdef int32_t _take(self, topic, value, key, partition, timestamp, headers, callback) except -1:
         cdef block_t keys
         cdef block_t values
         cdef bytes raw = None
@@ -206,10 +220,11 @@ cdef class Accumulator:
                 known = self._topic(topic)
             self._append(
                 self._queue(known, chosen, &keys, size), when, &keys, &values, raw, header_count,
-                callback if on_delivery is None else on_delivery, chosen,
+                callback, chosen,
             )
             self.outstanding += 1
             self.outstanding_bytes += size
+        return 0
 
     cdef int32_t _append(
         self, PartitionQueue queue, int64_t when, block_t *key, block_t *value, bytes headers, int32_t header_count,
@@ -219,6 +234,12 @@ cdef class Accumulator:
         cdef int64_t header_size = 0
         cdef ProducedBatch batch = queue.current
         cdef int32_t full
+        cdef Delivery delivery = None
+        if type(callback) is Delivery:
+            delivery = callback
+            if queue.partition >= 0:
+                # It finds its record itself; only before the partition is known it must be told.
+                callback = None
         if headers is not None:
             header_data = <const uint8_t *>PyBytes_AS_STRING(headers)
             header_size = PyBytes_GET_SIZE(headers)
@@ -229,6 +250,8 @@ cdef class Accumulator:
                 self._batch_size,
             )
             if not full:
+                if delivery is not None:
+                    self._bind(delivery, batch)
                 return 0
         if batch is not None:
             queue.full.append(batch)
@@ -237,12 +260,31 @@ cdef class Accumulator:
             when, key.data, key.size, value.data, value.size, header_data, header_size, header_count, callback,
             self._batch_size,
         )
+        if delivery is not None:
+            self._bind(delivery, batch)
         if not queue.active:
             queue.active = True
             self.active.append(queue)
         if not self._signalled:
             self._signalled = True
             self._wake()
+        return 0
+
+    cdef int32_t _bind(self, Delivery delivery, ProducedBatch batch) except -1:
+        """Have a delivery lead to the last record of a batch, and those that wait for it wait there."""
+        cdef ProducedBatch before = delivery._batch
+        cdef int32_t index = batch.count - 1
+        cdef Waiting waiting
+        if before is not None and before._waiters is not None:
+            for waiting in before._waiters:
+                if waiting._index == delivery._index:
+                    waiting._batch = batch
+                    waiting._index = index
+                    batch.wait_for(waiting)
+                    batch.urgent = True
+        delivery._batch = batch
+        delivery._index = index
+        batch.kept = True
         return 0
 
     def resume(self):

@@ -35,12 +35,50 @@ cdef class ProducedBatch:
     cdef public int32_t base_sequence
     cdef public int32_t attempts
     cdef public bint reopened
+    # Somebody waits for it: it is not to linger.
+    cdef public bint urgent
+    cdef readonly bint settled
+    # A ``Delivery`` leads to a record of it, so the records stay when they are compressed.
+    cdef bint kept
+    # ``Waiting`` objects, in the order of their records unless ``_disordered``.
+    cdef list _waiters
+    cdef bint _disordered
 
     cdef int32_t add(
         self, int64_t timestamp, const uint8_t *key, int64_t key_size, const uint8_t *value, int64_t value_size,
         const uint8_t *headers, int64_t headers_size, int32_t header_count, object callback, size_t room,
     ) except -1
     cdef object _remember(self, object callback)
+    cdef object wait_for(self, Waiting waiting)
+    cdef object at(self, int32_t index)
     cdef Message _message(self, const record_t *record, int32_t index)
+
+
+cdef class Delivery:
+    cdef ProducedBatch _batch
+    cdef int32_t _index
+    cdef object _hurry
+
+    cdef Waiting wait(self)
+
+
+# What a task waits on for a delivery: the part of a future that tasks use.
+cdef class Waiting:
+    cdef ProducedBatch _batch
+    cdef int32_t _index
+    cdef object _loop
+    cdef object _callback
+    cdef object _context
+    cdef object _error
+    cdef Message _message
+    cdef bint _done
+    cdef public bint _asyncio_future_blocking
+
+    cdef object tell(self)
+
+
+cdef class Taken:
+    cdef Delivery _delivery
+    cdef bint _given
 
 cdef size_t record_bound(int64_t key_size, int64_t value_size, int64_t headers_size) noexcept nogil

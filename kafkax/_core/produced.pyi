@@ -1,6 +1,6 @@
 """A batch that a producer fills: records are written in place, the header when it is sealed."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from kafkax._core.message import Message
@@ -23,6 +23,8 @@ class ProducedBatch:
     base_sequence: int
     attempts: int
     reopened: bool
+    urgent: bool
+    settled: bool
 
     def __len__(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
@@ -54,5 +56,46 @@ class ProducedBatch:
             Exception: what a function raised; the rest is served by the next call.
         """
 
-    def each(self) -> Iterator[tuple[Callable[..., Any] | None, Message]]:
-        """Every record with the function that waits for it."""
+    def settle(self) -> None:
+        """Give the futures that wait for its records their results; on the loop that they belong to."""
+
+class Delivery:
+    """What becomes of a record that was sent; await it for the delivered record with its offset.
+
+    It is used on the event loop that it was made on. Awaiting it has its batch sent without lingering.
+    """
+
+    def done(self) -> bool:
+        """Whether the record is delivered, or has failed."""
+
+    def result(self) -> Message:
+        """The delivered record.
+
+        Raises:
+            KafkaError: it was not delivered.
+            asyncio.InvalidStateError: that is not known yet.
+        """
+
+    def exception(self) -> KafkaError | None:
+        """Why the record was not delivered; None when it was.
+
+        Raises:
+            asyncio.InvalidStateError: that is not known yet.
+        """
+
+    def message(self) -> Message:
+        """The record, delivered or not.
+
+        Raises:
+            asyncio.InvalidStateError: that is not known yet.
+        """
+
+    def add_done_callback(self, function: Callable[[Delivery], object]) -> None:
+        """Have a function called by the loop when the record is delivered or has failed."""
+
+    def __await__(self) -> Generator[Any, None, Message]: ...
+
+class Taken:
+    """Says, when it is awaited, that a record was taken: at once."""
+
+    def __await__(self) -> Generator[Any, None, Delivery]: ...

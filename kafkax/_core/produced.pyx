@@ -1,5 +1,6 @@
 """A batch that a producer fills: records are written in place, the header when it is sealed."""
 
+cimport cython
 from cpython.buffer cimport PyBuffer_FillInfo
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
@@ -12,6 +13,8 @@ from kafkax._core.batch cimport (
 from kafkax._core.crc32c cimport crc32c_update
 from kafkax._core.cursor cimport kx_put16, kx_put32, kx_put64
 from kafkax._core.message cimport TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, Message
+
+from asyncio import CancelledError, InvalidStateError, get_running_loop
 
 cdef enum:
     FIRST_CAPACITY = 4096
@@ -135,7 +138,7 @@ cdef class ProducedBatch:
             self._wire = bytearray(size)
             header = <uint8_t *><char *>self._wire
             memcpy(header + BATCH_HEADER, &body[0], body.shape[0])
-            if self._callbacks is None:
+            if self._callbacks is None and not self.kept:
                 free(self._data)
                 self._data = NULL
                 self._capacity = 0
@@ -207,17 +210,55 @@ cdef class ProducedBatch:
                 raise
         return self.count
 
-    def each(self):
+    cdef object wait_for(self, Waiting waiting):
+        cdef list waiters = self._waiters
+        if waiters is None:
+            waiters = self._waiters = []
+        elif waiters and waiting._index < (<Waiting>waiters[len(waiters) - 1])._index:
+            self._disordered = True
+        waiters.append(waiting)
+
+    def settle(self):
         cdef const uint8_t *at = self._data + BATCH_HEADER
         cdef const uint8_t *end = self._data + self._size
         cdef record_t record
-        cdef int32_t index
-        found = []
-        for index in range(self.count if self._callbacks is not None else 0):
-            if record_next(&at, end, &record):
+        cdef int32_t next_index = 0
+        cdef Waiting waiting
+        cdef list waiters = self._waiters
+        self._waiters = None
+        self.settled = True
+        if waiters is None:
+            return
+        if self._disordered:
+            waiters.sort(key=by_index)
+        for waiting in waiters:
+            if waiting._done:
+                continue
+            while self.error is None and next_index <= waiting._index:
+                if record_next(&at, end, &record):
+                    raise RuntimeError(f"a record of {self.topic}-{self.partition} changed while it was sent")
+                next_index += 1
+            if self.error is None:
+                waiting._message = self._message(&record, waiting._index)
+            waiting._error = self.error
+            waiting._done = True
+        for index in range(len(waiters)):
+            try:
+                # Tasks go on right here: a detour over the loop's queue costs more than all the rest.
+                (<Waiting>waiters[index]).tell()
+            except BaseException:
+                for waiting in waiters[index + 1:]:
+                    waiting._loop.call_soon(waiting.late)
+                raise
+
+    cdef object at(self, int32_t index):
+        """The message of a record."""
+        cdef const uint8_t *at = self._data + BATCH_HEADER
+        cdef record_t record
+        for _ in range(index + 1):
+            if record_next(&at, self._data + self._size, &record):
                 raise RuntimeError(f"a record of {self.topic}-{self.partition} changed while it was sent")
-            found.append(((<list>self._callbacks)[index] if self._mixed else self._callbacks, self._message(&record, index)))
-        return iter(found)
+        return self._message(&record, index)
 
     cdef Message _message(self, const record_t *record, int32_t index):
         cdef Message message = Message.over(self, self.topic, self.partition, record)
@@ -226,3 +267,153 @@ cdef class ProducedBatch:
         message._timestamp = self._base_timestamp + record.timestamp_delta if self.append_time < 0 else self.append_time
         message._timestamp_type = TIMESTAMP_CREATE_TIME if self.append_time < 0 else TIMESTAMP_LOG_APPEND_TIME
         return message
+
+
+def by_index(Waiting waiting):
+    return waiting._index
+
+
+@cython.freelist(256)
+cdef class Delivery:
+
+    def done(self):
+        return self._batch is not None and self._batch.settled
+
+    def exception(self):
+        if not self.done():
+            raise InvalidStateError("the record is not delivered yet")
+        return self._batch.error
+
+    def message(self):
+        self.exception()
+        return self._batch.at(self._index)
+
+    def result(self):
+        error = self.exception()
+        if error is not None:
+            raise error
+        return self._batch.at(self._index)
+
+    cdef Waiting wait(self):
+        """Something to wait on that is done when the record is."""
+        cdef ProducedBatch batch = self._batch
+        cdef Waiting waiting = Waiting.__new__(Waiting)
+        waiting._batch = batch
+        waiting._index = self._index
+        waiting._loop = get_running_loop()
+        batch.wait_for(waiting)
+        if not batch.urgent:
+            batch.urgent = True
+            self._hurry()
+        return waiting
+
+    def __await__(self):
+        if self._batch.settled:
+            return Ready(self)
+        return self.wait()
+
+    def add_done_callback(self, function):
+        if self._batch.settled:
+            get_running_loop().call_soon(function, self)
+        else:
+            self.wait().add_done_callback(lambda _: function(self))
+
+
+@cython.freelist(256)
+cdef class Waiting:
+
+    def __iter__(self):
+        return self
+
+    def __await__(self):
+        return self
+
+    def __next__(self):
+        if not self._done:
+            self._asyncio_future_blocking = True
+            return self
+        raise StopIteration(self.result())
+
+    def get_loop(self):
+        return self._loop
+
+    def done(self):
+        return self._done
+
+    def cancelled(self):
+        return isinstance(self._error, CancelledError)
+
+    def result(self):
+        if not self._done:
+            raise InvalidStateError("the record is not delivered yet")
+        if self._error is not None:
+            raise self._error
+        return self._message
+
+    def exception(self):
+        if self.cancelled():
+            raise self._error
+        return self._error
+
+    def add_done_callback(self, callback, *, context=None):
+        self._callback = callback
+        self._context = context
+        if self._done:
+            self._loop.call_soon(self.late)
+
+    def remove_done_callback(self, callback):
+        removed = self._callback is not None and self._callback == callback
+        if removed:
+            self._callback = None
+        return int(removed)
+
+    def cancel(self, msg=None):
+        if self._done:
+            return False
+        self._error = CancelledError() if msg is None else CancelledError(msg)
+        self._done = True
+        self._loop.call_soon(self.late)
+        return True
+
+    cdef object tell(self):
+        """Have what waits go on, once."""
+        callback, self._callback = self._callback, None
+        if callback is None:
+            return None
+        if self._context is None:
+            callback(self)
+        else:
+            self._context.run(callback, self)
+
+    def late(self):
+        self.tell()
+
+
+cdef class Ready:
+    """The iterator of an awaitable that has its result already."""
+    cdef Delivery _delivery
+
+    def __cinit__(self, Delivery delivery):
+        self._delivery = delivery
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        raise StopIteration(self._delivery.result())
+
+
+@cython.freelist(64)
+cdef class Taken:
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if self._given:
+            raise RuntimeError("this was awaited already")
+        self._given = True
+        raise StopIteration(self._delivery)

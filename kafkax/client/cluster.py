@@ -104,7 +104,9 @@ class Cluster:
         except socket.gaierror as error:
             raise network_error(self._unresolved(address, error)) from error
         except OSError as error:
-            raise network_error(f"{address} can't be reached: {error.strerror or error}{self._advertised(address)}") from error
+            hint = "" if self._tls is None else "; does security.protocol match its listener, and is ssl.ca.location right?"
+            what = f"{address} can't be reached: {error.strerror or error}{self._advertised(address)}{hint}"
+            raise network_error(what) from error
         try:
             await connection.negotiate(self.timeout)
             await authenticate(connection, config, self.timeout)

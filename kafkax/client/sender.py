@@ -233,7 +233,7 @@ class Sender:
         most = self._most_in_flight if state.confirmed else 1
         if any(one is state for one, _ in waiting) or len(state.in_flight) >= most:
             return None
-        force = self.flushing > 0 or now - oldest.created >= self._linger
+        force = self.flushing > 0 or oldest.urgent or now - oldest.created >= self._linger
         batch = self._accumulator.take(queue, force)
         if batch is None:
             return oldest.created + self._linger

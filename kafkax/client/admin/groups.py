@@ -82,7 +82,8 @@ async def _describe(cluster: Cluster, group: str, node: int) -> GroupDescription
     if ConsumerGroupDescribeRequest.api_key in connection.versions:
         request = ConsumerGroupDescribeRequest(group_ids=[group])
         found = (await connection.request(request, ConsumerGroupDescribeResponse, cluster.timeout)).groups[0]
-        if found.error_code != ErrorCode.GROUP_ID_NOT_FOUND:
+        # Apache Kafka 3.9 names the API where it does not serve it.
+        if found.error_code not in (ErrorCode.GROUP_ID_NOT_FOUND, ErrorCode.UNSUPPORTED_VERSION):
             check(found.error_code, f"group {group}", found.error_message)
             members = [
                 MemberDescription(

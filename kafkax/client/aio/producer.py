@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from kafkax._core.message import Message
-from kafkax._core.produced import ProducedBatch
+from kafkax._core.produced import Delivery, ProducedBatch
+from kafkax.client.interceptors import ProducerRecord
 from kafkax.client.metadata import ClusterMetadata
 from kafkax.client.producer import Producer as BlockingProducer
 
@@ -43,7 +44,10 @@ class Producer:
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._loop = asyncio.get_running_loop()
         self._core = _Core(config, self)
+        self._core.hurry = self._hurry
+        self._intercepts = bool(self._core._config["interceptors"])
         self._changed = asyncio.Event()
+        self._hurried = False
 
     def _finished(self, batch: ProducedBatch) -> None:
         """Take a batch from the I/O thread."""
@@ -51,20 +55,22 @@ class Producer:
             self._loop.call_soon_threadsafe(self._settle, batch)
 
     def _settle(self, batch: ProducedBatch) -> None:
-        error = batch.error
-        for future, message in batch.each():
-            if future is None or future.done():  # type: ignore[attr-defined]
-                continue
-            if error is None:
-                future.set_result(message)  # type: ignore[attr-defined]
-            else:
-                future.set_exception(error)  # type: ignore[attr-defined]
-                # Whoever wants it awaits it; nobody else is to be told at exit.
-                future.exception()  # type: ignore[attr-defined]
+        batch.settle()
         self._core.done(batch.count, batch.payload)
         self._changed.set()
 
-    async def send(
+    def _hurry(self) -> None:
+        """Somebody waits: send as soon as all that can run on the loop now has sent what it wants to send."""
+        if not self._hurried:
+            self._hurried = True
+            self._loop.call_soon(self._send_now)
+
+    def _send_now(self) -> None:
+        self._hurried = False
+        if not self._core._io.closed:
+            self._core._io.call(self._core._sender.run)
+
+    def send(
         self,
         topic: str,
         value: Any = None,
@@ -72,32 +78,65 @@ class Producer:
         partition: int = -1,
         timestamp: int = 0,
         headers: Mapping[str, Any] | Sequence[tuple[str, Any]] | None = None,
-    ) -> asyncio.Future[Message]:
-        """Take a record to be sent in the background; waits only while the queue is full.
+    ) -> Awaitable[Delivery]:
+        """Take a record to be sent in the background; to be awaited, which waits only while the queue is full.
 
         Returns:
-            A future that gives the delivered record with its offset, or the KafkaError of its delivery.
+            A delivery: awaiting it gives the delivered record with its offset, or raises the KafkaError of its failure.
 
         Raises:
             KafkaError: the record is refused at once.
             RuntimeError: the producer is closed.
         """
-        future: asyncio.Future[Message] = self._loop.create_future()
+        if self._intercepts:
+            return self._intercepted(ProducerRecord(topic, value, key, partition, timestamp, headers))
+        try:
+            return self._core.send(topic, value, key, partition, timestamp, headers)
+        except BufferError:
+            return self._when_there_is_room(ProducerRecord(topic, value, key, partition, timestamp, headers))
+
+    async def _when_there_is_room(self, record: ProducerRecord) -> Delivery:
+        topic, value, key, partition, timestamp, headers = record
         while True:
             try:
-                self._core.produce(topic, value, key, partition, future, timestamp, headers)  # type: ignore[arg-type]
-                return future
+                return self._core.deliver(topic, value, key, partition, timestamp, headers)
             except BufferError:
                 self._changed.clear()
                 await self._changed.wait()
 
-    async def send_and_wait(self, topic: str, value: Any = None, key: Any = None, **options: Any) -> Message:
-        """Send a record and wait until it is delivered.
+    async def _intercepted(self, record: ProducerRecord) -> Delivery:
+        interceptors = self._core.interceptors
+        delivery = await self._when_there_is_room(interceptors.send(record))
+
+        def acknowledge(done: Delivery) -> None:
+            interceptors.acknowledge(done.exception(), done.message())
+
+        delivery.add_done_callback(acknowledge)
+        return delivery
+
+    def send_and_wait(
+        self,
+        topic: str,
+        value: Any = None,
+        key: Any = None,
+        partition: int = -1,
+        timestamp: int = 0,
+        headers: Mapping[str, Any] | Sequence[tuple[str, Any]] | None = None,
+    ) -> Awaitable[Message]:
+        """Send a record; to be awaited, which gives the delivered record. What is awaited does not linger.
 
         Raises:
-            KafkaError: it was not.
+            KafkaError: it was not delivered.
         """
-        return await (await self.send(topic, value, key, **options))
+        if self._intercepts:
+            return self._wait(ProducerRecord(topic, value, key, partition, timestamp, headers))
+        try:
+            return self._core.deliver(topic, value, key, partition, timestamp, headers)
+        except BufferError:
+            return self._wait(ProducerRecord(topic, value, key, partition, timestamp, headers))
+
+    async def _wait(self, record: ProducerRecord) -> Message:
+        return await (await (self._intercepted(record) if self._intercepts else self._when_there_is_room(record)))
 
     async def flush(self) -> None:
         """Send everything now and wait until it is delivered or has failed, which ``delivery.timeout.ms`` bounds."""

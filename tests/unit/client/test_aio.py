@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
 
 from kafkax.aio import AdminClient, Consumer, Producer, TopicPartition
 from kafkax.errors import KafkaError
-from tests.unit.client.fake import PRODUCE, FakeBroker
+from tests.unit.client.fake import METADATA, PRODUCE, FakeBroker
 
 
 def config(broker: FakeBroker, **more: Any) -> dict[str, Any]:
@@ -42,6 +43,76 @@ async def test_a_failed_delivery_is_raised_where_it_is_awaited(broker: FakeBroke
     async with Producer(config(broker, **limits)) as producer:
         with pytest.raises(KafkaError):
             await producer.send_and_wait("t", b"x")
+
+
+async def test_a_delivery_may_be_awaited_late_twice_and_in_any_order(broker: FakeBroker) -> None:
+    async with Producer(config(broker, **{"linger.ms": 10_000})) as producer:
+        deliveries = [await producer.send("t", b"%d" % number, partition=0) for number in range(5)]
+        found = [(await delivery).offset() for delivery in reversed(deliveries)]
+        assert found == [4, 3, 2, 1, 0]
+        both = await asyncio.gather(deliveries[2], deliveries[2])
+        assert [message.value() for message in both] == [b"2", b"2"]
+        assert deliveries[1].done()
+        assert deliveries[1].result().offset() == 1
+        told: list[Any] = []
+        deliveries[0].add_done_callback(told.append)
+        await asyncio.sleep(0)
+        assert told == [deliveries[0]]
+
+
+async def test_what_is_awaited_before_its_topic_is_known_arrives(broker: FakeBroker) -> None:
+    asked = threading.Event()
+    broker.handlers[METADATA] = lambda request, default: asked.wait(10) and default()
+    async with Producer(config(broker)) as producer:
+        tasks = [asyncio.create_task(wait_for(producer, number)) for number in range(20)]
+        await asyncio.sleep(0.05)
+        assert not any(task.done() for task in tasks)
+        asked.set()
+        assert sorted(await asyncio.gather(*tasks)) == [b"%02d" % number for number in range(20)]
+    assert sorted(value or b"" for number in (0, 1) for value in broker.values(number)) == [b"%02d" % n for n in range(20)]
+
+
+async def wait_for(producer: Producer, number: int) -> bytes | None:
+    return (await producer.send_and_wait("t", b"%02d" % number, b"key %d" % number)).value()
+
+
+async def test_waiting_can_be_cancelled_and_others_go_on(broker: FakeBroker) -> None:
+    held = threading.Event()
+    broker.handlers[PRODUCE] = lambda request, default: default() if held.wait(10) else None
+    async with Producer(config(broker)) as producer:
+        tasks = [asyncio.create_task(wait_for(producer, number)) for number in range(3)]
+        await asyncio.sleep(0.05)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(asyncio.shield(tasks[2]), 0.01)
+        tasks[0].cancel()
+        held.set()
+        assert await asyncio.gather(*tasks, return_exceptions=True) == [AnyCancelled(), b"01", b"02"]
+
+
+class AnyCancelled:
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, asyncio.CancelledError)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+async def test_a_full_queue_makes_send_wait(broker: FakeBroker) -> None:
+    async with Producer(config(broker, **{"queue.buffering.max.messages": 10})) as producer:
+        deliveries = [await producer.send("t", b"x", partition=0) for _ in range(100)]
+        assert [(await delivery).offset() for delivery in deliveries] == list(range(100))
+
+
+async def test_a_delivery_that_is_not_known_yet_says_so(broker: FakeBroker) -> None:
+    async with Producer(config(broker, **{"linger.ms": 500})) as producer:
+        delivery = await producer.send("t", b"x")
+        assert not delivery.done()
+        with pytest.raises(asyncio.InvalidStateError):
+            delivery.result()
+
+
+async def test_compressed_records_are_known_when_they_are_delivered(broker: FakeBroker) -> None:
+    async with Producer(config(broker, **{"compression.type": "zstd"})) as producer:
+        assert (await producer.send_and_wait("t", b"value", b"key")).value() == b"value"
 
 
 async def test_poll_ends_when_the_time_is_over(broker: FakeBroker) -> None:

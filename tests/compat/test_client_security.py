@@ -1,0 +1,167 @@
+"""The client over TLS and with every SASL mechanism, against Apache Kafka 4.3.1."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import kafkax
+from kafkax.client.admin import NewTopic
+from kafkax.errors import ErrorCode, KafkaError
+from kafkax.protocol.messages.alter_user_scram_credentials import (
+    AlterUserScramCredentialsRequest,
+    AlterUserScramCredentialsResponse,
+    ScramCredentialUpsertion,
+)
+from tests.compat.brokers import free_port
+from tests.compat.conftest import started
+from tests.unit.net.certificates import self_signed
+
+pytestmark = pytest.mark.skipif("KAFKAX_CLIENT_BROKERS" not in os.environ, reason="a broker of its own: only in ci/nightly")
+LISTENERS = ("PLAINTEXT", "CONTROLLER", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+PASSWORDS = {"alice": "alice=secret,", "bob": "bob-secret"}
+SCRAM = {"SCRAM-SHA-256": ("sha256", 1), "SCRAM-SHA-512": ("sha512", 2)}
+Addresses = dict[str, str]
+
+
+def broker_settings(port: int, certificate: Path) -> list[str]:
+    """The broker's lines: every protocol on a port of its own, all mechanisms on both of SASL."""
+    login = "org.apache.kafka.common.security"
+    users = " ".join(f'user_{name}="{password}"' for name, password in PASSWORDS.items())
+    jaas = {
+        "plain": f"{login}.plain.PlainLoginModule required {users};",
+        "scram-sha-256": f"{login}.scram.ScramLoginModule required;",
+        "scram-sha-512": f"{login}.scram.ScramLoginModule required;",
+        "oauthbearer": f'{login}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";',
+    }
+    where = [f"{name}://127.0.0.1:{port + index}" for index, name in enumerate(LISTENERS)]
+    return [
+        f"listeners={','.join(where)}",
+        f"advertised.listeners={','.join(each for each in where if not each.startswith('CONTROLLER'))}",
+        "listener.security.protocol.map=CONTROLLER:PLAINTEXT,"
+        + ",".join(f"{name}:{name}" for name in LISTENERS if name != "CONTROLLER"),
+        "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER",
+        *(f"ssl.{store}.type=PEM" for store in ("keystore", "truststore")),
+        f"ssl.keystore.location={certificate.with_suffix('.pem')}",
+        f"ssl.truststore.location={certificate}",
+        "ssl.client.auth=requested",
+        *(
+            f"listener.name.{listener}.{mechanism}.sasl.jaas.config={line}"
+            for listener in ("sasl_plaintext", "sasl_ssl")
+            for mechanism, line in jaas.items()
+        ),
+    ]
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    both = self_signed(tmp_path_factory.mktemp("tls"))
+    return both.with_suffix(".crt"), both.with_suffix(".key")
+
+
+@pytest.fixture(scope="module")
+def addresses(kafka_tools: Path, tmp_path_factory: pytest.TempPathFactory, certificate: tuple[Path, Path]) -> Iterator[Addresses]:
+    """Address of each listener."""
+    folder, port = tmp_path_factory.mktemp("secured"), free_port(len(LISTENERS) - 1)
+    with started(kafka_tools, folder, "kraft", folder, port, *broker_settings(port, certificate[0])):
+        found = {name: f"127.0.0.1:{port + index}" for index, name in enumerate(LISTENERS)}
+        with kafkax.AdminClient({"bootstrap.servers": found["PLAINTEXT"]}) as admin:
+            add_users(admin)
+        yield found
+
+
+def add_users(admin: kafkax.AdminClient) -> None:
+    for algorithm, number in SCRAM.values():
+        upsertions = []
+        for name, password in PASSWORDS.items():
+            salt = os.urandom(16)
+            salted = hashlib.pbkdf2_hmac(algorithm, password.encode(), salt, 4096)
+            made = ScramCredentialUpsertion(name=name, mechanism=number, iterations=4096, salt=salt, salted_password=salted)
+            upsertions.append(made)
+        admin._io.run(alter(admin, AlterUserScramCredentialsRequest(upsertions=upsertions)), 30)
+
+
+async def alter(admin: kafkax.AdminClient, request: AlterUserScramCredentialsRequest) -> None:
+    await admin._cluster.refresh([])
+    answer = await admin._cluster.request(request, AlterUserScramCredentialsResponse, 1)
+    assert [(each.user, each.error_message) for each in answer.results if each.error_code] == []
+
+
+def token(_: str = "") -> tuple[str, float]:
+    """An unsigned token, as brokers take them in tests."""
+
+    def part(content: dict[str, Any]) -> str:
+        return base64.urlsafe_b64encode(json.dumps(content).encode()).decode().rstrip("=")
+
+    now = int(time.time())
+    return f"{part({'alg': 'none'})}.{part({'sub': 'alice', 'iat': now, 'exp': now + 3600})}.", now + 3600.0
+
+
+def credentials(mechanism: str, user: str = "alice", password: str = "") -> dict[str, Any]:
+    if mechanism == "OAUTHBEARER":
+        return {"sasl.mechanism": mechanism, "oauth_cb": token}
+    return {"sasl.mechanism": mechanism, "sasl.username": user, "sasl.password": password or PASSWORDS[user]}
+
+
+def round_trip(config: dict[str, Any]) -> None:
+    """Create a topic, produce, consume in a group."""
+    topic = f"secure-{uuid.uuid4().hex[:8]}"
+    with kafkax.AdminClient(config) as admin:
+        admin.create_topics([NewTopic(topic, 2, 1)])[topic].result(30)
+    errors: list[Any] = []
+    with kafkax.Producer(config) as producer:
+        for number in range(500):
+            producer.produce(topic, b"%d" % number, on_delivery=lambda error, _: errors.append(error))
+    assert errors == [None] * 500
+    with kafkax.Consumer({**config, "group.id": topic, "auto.offset.reset": "earliest"}) as consumer:
+        consumer.subscribe([topic])
+        values = {message.value() for message in consumer.consume(500, 30)}
+    assert len(values) == 500
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"])
+@pytest.mark.parametrize("protocol", ["SASL_PLAINTEXT", "SASL_SSL"])
+def test_every_mechanism(addresses: Addresses, certificate: tuple[Path, Path], protocol: str, mechanism: str) -> None:
+    trust = {"ssl.ca.location": str(certificate[0])} if protocol == "SASL_SSL" else {}
+    round_trip({"bootstrap.servers": addresses[protocol], "security.protocol": protocol, **trust, **credentials(mechanism)})
+
+
+def test_tls_with_and_without_a_certificate_of_the_client(addresses: Addresses, certificate: tuple[Path, Path]) -> None:
+    config = {"bootstrap.servers": addresses["SSL"], "security.protocol": "SSL", "ssl.ca.location": str(certificate[0])}
+    round_trip(config)
+    round_trip({**config, "ssl.certificate.location": str(certificate[0]), "ssl.key.location": str(certificate[1])})
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
+def test_a_wrong_password_is_an_error_at_once(addresses: Addresses, mechanism: str) -> None:
+    config = {"bootstrap.servers": addresses["SASL_PLAINTEXT"], "security.protocol": "SASL_PLAINTEXT"}
+    with (
+        kafkax.AdminClient({**config, **credentials(mechanism, password="wrong")}) as admin,
+        pytest.raises(KafkaError) as error,
+    ):
+        admin.list_topics(timeout=20)
+    assert error.value.code is ErrorCode.SASL_AUTHENTICATION_FAILED
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(addresses: Addresses) -> None:
+    config = {"bootstrap.servers": addresses["SSL"], "security.protocol": "SSL"}
+    with kafkax.AdminClient(config) as admin, pytest.raises(KafkaError, match="certificate"):
+        admin.list_topics(timeout=2)
+
+
+@pytest.mark.parametrize("protocol", ["PLAINTEXT", "SSL"])
+def test_the_wrong_protocol_is_named_in_the_error(addresses: Addresses, certificate: tuple[Path, Path], protocol: str) -> None:
+    other = "SSL" if protocol == "PLAINTEXT" else "PLAINTEXT"
+    trust = {"ssl.ca.location": str(certificate[0])} if protocol == "SSL" else {}
+    config = {"bootstrap.servers": addresses[other], "security.protocol": protocol, "request.timeout.ms": 3000, **trust}
+    with kafkax.AdminClient(config) as admin, pytest.raises(KafkaError, match=r"security\.protocol"):
+        admin.list_topics(timeout=5)
