@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -47,7 +48,16 @@ class Apache:
         configs = {"log.dirs": str(self._node.data), "zookeeper.session.timeout.ms": "6000", **self._configs}
         given = [f"{key}={value}" for key, value in configs.items()]
         command = [str(launcher), "zkbroker", str(self._folder), str(self._node.port), str(self._node.number), self._zookeeper]
-        subprocess.run([*command, *given], check=True, timeout=120, env={**os.environ, "HEAP": "300m"})
+        # the launcher gives up earlier than a busy machine needs
+        subprocess.run([*command, *given], check=False, timeout=120, env={**os.environ, "HEAP": "300m"})
+        wait_until(self._listens, f"Apache Kafka {self._node.number} listens", 180)
+
+    def _listens(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self._node.port), 1).close()
+        except OSError:
+            return False
+        return True
 
     def stop(self) -> None:
         """SIGTERM, and wait."""
