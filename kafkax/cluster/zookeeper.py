@@ -56,6 +56,7 @@ from kafkax.cluster.store import (
     WatchCallback,
     Watches,
 )
+from kafkax.cluster.zookeeper_reads import READS_PER_REQUEST, MultiRead
 from kafkax.config import BrokerConfig
 
 __all__ = ["ZooKeeperSettings", "ZooKeeperStore", "zookeeper_settings"]
@@ -279,15 +280,23 @@ class ZooKeeperStore(CoordinationStore):
 
     async def get_many(self, paths: Sequence[str]) -> list[tuple[bytes, Stat] | None]:
         """Data and stat of each path, all asked for at once."""
-        self._check_connected()
-        answers = await self._all([self._client.get_async(path) for path in paths])
-        return [None if isinstance(answer, ZkNoNode) else (answer[0] or b"", _stat(answer[1])) for answer in answers]
+        return await self._read(paths, children=False)
 
     async def children_many(self, paths: Sequence[str]) -> list[list[str] | None]:
         """Names of the children of each path, all asked for at once."""
+        return await self._read(paths, children=True)
+
+    async def _read(self, paths: Sequence[str], *, children: bool) -> list[Any]:
         self._check_connected()
-        answers = await self._all([self._client.get_children_async(path) for path in paths])
-        return [None if isinstance(answer, ZkNoNode) else answer for answer in answers]
+        root = self._client.chroot
+        # the root itself has the chroot's path, without a slash at its end
+        whole = [root if root and path == "/" else root + path for path in paths]
+        requests = []
+        for at in range(0, len(whole), READS_PER_REQUEST):
+            answer = self._client.handler.async_result()
+            self._client._call(MultiRead(whole[at : at + READS_PER_REQUEST], children=children), answer)
+            requests.append(answer)
+        return [found for part in await self._all(requests) for found in part]
 
     # Watches
 

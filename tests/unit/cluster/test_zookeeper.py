@@ -9,12 +9,16 @@ import pytest
 from kazoo.client import KazooClient
 
 from kafkax.cluster.registration import prepare_cluster, register_broker
-from kafkax.cluster.store import ConnectionLostError, SessionLostError, SessionState, StoreError
+from kafkax.cluster.store import ConnectionLostError, Create, SessionLostError, SessionState, StoreError
 from kafkax.cluster.znodes import BrokerRegistration, Endpoint
 from kafkax.cluster.zookeeper import ZooKeeperSettings, ZooKeeperStore
+from kafkax.cluster.zookeeper_reads import READS_PER_REQUEST
 from tests.zookeeper_server import ZooKeeperServer, free_port, missing
 
 CONNECTED, SUSPENDED, LOST = SessionState.CONNECTED, SessionState.SUSPENDED, SessionState.LOST
+
+
+pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +33,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def settings(server):
-    return ZooKeeperSettings(f"{server.address}/{uuid4().hex}", session_timeout_ms=20_000, connection_timeout_ms=80_000)
+    return ZooKeeperSettings(f"{server.address}/{uuid4().hex}", session_timeout_ms=60_000, connection_timeout_ms=150_000)
 
 
 class Watched:
@@ -52,7 +56,7 @@ class Watched:
                 await self._changed.wait()
 
         try:
-            await asyncio.wait_for(seen(), 60)
+            await asyncio.wait_for(seen(), 150)
         except asyncio.TimeoutError:
             pytest.fail(f"states were {self.states}")
 
@@ -155,3 +159,17 @@ async def test_a_broker_that_restarts_before_its_session_expired_takes_its_id_ba
     await former.close()
     assert await store.exists("/brokers/ids/7") is not None
     await store.close()
+
+
+async def test_more_nodes_are_read_at_once_than_one_request_holds(watched):
+    store = watched.store
+    count = 2 * READS_PER_REQUEST + 1
+    await store.multi_all([[Create(f"/n{number}", b"%d" % number)] for number in range(count)])
+    await store.create("/n0/child")
+    paths = [f"/n{number}" for number in range(count)]
+    found = await store.get_many([*paths, "/none", "/"])
+    assert [None if one is None else one[0] for one in found] == [*(b"%d" % number for number in range(count)), None, b""]
+    assert found[1][1].version == 0
+    names = await store.children_many(["/n0", "/none", *paths[1:], "/"])
+    assert names[:2] == [["child"], None]
+    assert len(names[-1]) == count
