@@ -1,5 +1,6 @@
 """Batches that a consumer fetched: decoded record by record when they are touched."""
 
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int32_t, int64_t, uint8_t
@@ -49,17 +50,23 @@ cdef object column(column_t *out, int32_t count, int64_t size, list buffers):
     buffers += (valid, ends, data)
 
 
+# Clearing one in a cycle would drop its buffer without giving it back.
+@cython.no_gc_clear
 cdef class FetchedBatch:
 
     def __init__(self, const uint8_t[::1] header not None, records, topic, int32_t partition, int64_t position):
         cdef batch_t batch
+        cdef const uint8_t[::1] body = records
         if header.shape[0] < BATCH_HEADER:
             raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"{header.shape[0]} bytes are no record batch")
         batch_read(&header[0], &batch)
-        PyObject_GetBuffer(records, &self._view, PyBUF_SIMPLE)
+        if self._held:
+            raise RuntimeError("a batch is made once")
+        # What is held is the memory itself: a memoryview with an export complains when it is garbage in a cycle.
+        PyObject_GetBuffer(records.obj if type(records) is memoryview else records, &self._view, PyBUF_SIMPLE)
         self._held = True
-        self._at = <const uint8_t *>self._view.buf
-        self._end = self._at + self._view.len
+        self._at = &body[0] if body.shape[0] else NULL
+        self._end = self._at + body.shape[0]
         self._left = batch.count
         self.topic = topic
         self.partition = partition

@@ -100,7 +100,20 @@ class Fetcher:
         self._most_queued = config["queued.max.messages.kbytes"] * 1024
         self._at_end: set[Key] = set()
         self.metrics = ConsumerMetrics(config["client.id"], self.lag, lambda: len(self.assigned))
-        cluster.on_metadata.append(self.run)
+        cluster.on_metadata.append(self._metadata_came)
+
+    def _metadata_came(self) -> None:
+        for (topic, _), state in self.assigned.items():
+            known = self._cluster.metadata.topics.get(topic)
+            if known is None or known.topic_id == ZERO_UUID:
+                continue
+            if state.topic_id not in (ZERO_UUID, known.topic_id):
+                # The topic was deleted and made anew: no offset of the old one means anything, and all of the new one is new.
+                state.place(OFFSET_INVALID)
+                state.start = OFFSET_BEGINNING
+                state.committed = state.stored = OFFSET_INVALID
+            state.topic_id = known.topic_id
+        self.run()
 
     def run(self) -> None:
         """Fetch wherever there is room; called whenever something changed."""

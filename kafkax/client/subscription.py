@@ -11,6 +11,7 @@ from kafkax._core.message import Message
 from kafkax.client.batch import Batch
 from kafkax.client.types import OFFSET_INVALID
 from kafkax.errors import KafkaError
+from kafkax.protocol.schema import ZERO_UUID
 
 __all__ = ["Assigned", "Fetched", "Inbox"]
 
@@ -27,6 +28,7 @@ class Assigned:
         stored: offset to be committed when the caller stores offsets itself.
         committed: what was committed last.
         preferred: broker id to fetch from in place of the leader, -1 for none, and until when (loop's time).
+        topic_id: of the topic that the offsets belong to.
         start: wish for where to begin, an offset or one of ``OFFSET_*``.
     """
 
@@ -48,6 +50,7 @@ class Assigned:
         "resolving",
         "start",
         "stored",
+        "topic_id",
     )
 
     def __init__(self, key: Key, start: int) -> None:
@@ -67,6 +70,7 @@ class Assigned:
         self.log_start_offset = -1
         self.leader_epoch = -1
         self.preferred = (-1, 0.0)
+        self.topic_id = ZERO_UUID
         self.batch: Batch | None = None
 
     def place(self, offset: int) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -44,6 +46,7 @@ class FakeBroker:
     Attributes:
         handlers: API key to a function of (request, default) that gives a response message, ``Raw``, CLOSE, or None for silence.
         logs: what was produced, by partition: a list of batches, their offsets in order.
+        cuts: API key to numbers of bytes; each is how much of one more answer is sent before the connection is cut.
         seen: names of the APIs that were asked, in order.
     """
 
@@ -53,6 +56,7 @@ class FakeBroker:
         self.logs: dict[int, list[bytes]] = {number: [] for number in range(partitions)}
         self.ends = dict.fromkeys(range(partitions), 0)
         self.sequences: dict[tuple[int, int], int] = {}
+        self.cuts: dict[int, deque[int]] = {}
         self.seen: list[str] = []
         self.advertised: tuple[str, int] | None = None
         self._server = socket.create_server(("127.0.0.1", 0))
@@ -63,7 +67,8 @@ class FakeBroker:
 
     def close(self) -> None:
         """Stop listening and cut every connection."""
-        self._server.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
         self.cut()
 
@@ -88,6 +93,11 @@ class FakeBroker:
                     frame = peer.recv(struct.unpack(">i", size)[0], socket.MSG_WAITALL)
                     answer = self._answer(frame)
                     if answer is CLOSE:
+                        peer.shutdown(socket.SHUT_RDWR)
+                        return
+                    cuts = self.cuts.get(int.from_bytes(frame[:2], "big"))
+                    if cuts and answer is not None:
+                        peer.sendall(answer[: cuts.popleft()])
                         peer.shutdown(socket.SHUT_RDWR)
                         return
                     if answer is not None:

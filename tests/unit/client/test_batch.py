@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 from datetime import datetime, timezone
 
 import pytest
@@ -75,3 +76,21 @@ def test_polars() -> None:
     assert frame["key"].to_list() == [b"k", None, b""]
     assert frame["timestamp"].to_list() == [at(1000), at(2000), at(3000)]
     assert frame["headers"].to_list()[1] == []
+
+
+def test_a_batch_that_is_garbage_in_a_cycle_goes_quietly(capfd: pytest.CaptureFixture[str]) -> None:
+    data = bytearray(build_batch(RECORDS))
+    batch = Batch(data, memoryview(data)[61:], "t", 0, 0)
+    batch.own = [batch, memoryview(data)]  # type: ignore[attr-defined]
+    del batch
+    gc.collect()
+    assert capfd.readouterr().err == ""
+    data.append(0)
+
+
+def test_a_batch_keeps_its_memory() -> None:
+    data = bytearray(build_batch(RECORDS))
+    batch = Batch(data, memoryview(data)[61:], "t", 0, 0)
+    with pytest.raises(BufferError):
+        data.append(0)
+    assert len(list(batch)) == 3

@@ -1,0 +1,171 @@
+"""What goes wrong between a client and its brokers: nothing is lost, nothing comes twice, nothing hangs."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections import deque
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+import kafkax
+from kafkax.client.cluster import Cluster
+from kafkax.errors import ErrorCode, KafkaError
+from kafkax.protocol.messages.metadata import MetadataResponseBroker
+from kafkax.protocol.messages.produce import PartitionProduceResponse, ProduceResponse, TopicProduceResponse
+from kafkax.protocol.record import Record
+from kafkax.protocol.records import build_batch
+from tests.unit.client.fake import (
+    API_VERSIONS,
+    FETCH,
+    INIT_PRODUCER_ID,
+    LIST_OFFSETS,
+    METADATA,
+    PRODUCE,
+    TOPIC_ID,
+    FakeBroker,
+)
+
+READER = {"retry.backoff.ms": 1, "retry.backoff.max.ms": 2, "reconnect.backoff.ms": 0, "reconnect.backoff.max.ms": 0}
+QUICK = {**READER, "linger.ms": 0}
+
+
+@pytest.mark.parametrize("api", [API_VERSIONS, METADATA, INIT_PRODUCER_ID, PRODUCE])
+def test_a_producer_survives_a_cut_at_every_byte_of_an_answer(broker: FakeBroker, api: int) -> None:
+    # Longer than any of these answers: the last cuts come after the last byte.
+    broker.cuts[api] = deque(range(120))
+    errors: list[Any] = []
+    sent = 0
+    with kafkax.Producer({"bootstrap.servers": broker.address, **QUICK}) as producer:
+        while broker.cuts[api] and sent < 300:
+            producer.produce("t", b"%d" % sent, partition=0, on_delivery=lambda error, _: errors.append(error))
+            assert producer.flush(30) == 0
+            sent += 1
+            if api != PRODUCE:
+                broker.cut()
+                producer._cluster.metadata.topics.clear()
+                producer._io.call(producer._cluster.refresh_soon)
+                if api == INIT_PRODUCER_ID:
+                    break
+    # The producer id is asked for until one answer is whole.
+    assert not broker.cuts[api] or (api == INIT_PRODUCER_ID and len(broker.cuts[api]) < 100)
+    assert errors == [None] * sent
+    assert broker.values(0) == [b"%d" % number for number in range(sent)]
+
+
+@pytest.mark.parametrize("api", [LIST_OFFSETS, FETCH])
+def test_a_consumer_survives_a_cut_at_every_byte_of_an_answer(broker: FakeBroker, api: int) -> None:
+    for number in range(3):
+        broker.append(0, build_batch([Record(None, b"%d" % number, (), 5)]))
+    broker.cuts[api] = deque(range(0, 330, 1 if api == LIST_OFFSETS else 2))
+    with kafkax.Consumer({"bootstrap.servers": broker.address, "auto.offset.reset": "earliest", **READER}) as consumer:
+        consumer.assign([kafkax.TopicPartition("t", 0)])
+        found = consumer.consume(3, 60)
+        assert [message.value() for message in found] == [b"0", b"1", b"2"]
+        assert consumer.poll(0.02) is None
+
+
+def two_brokers(first: FakeBroker, second: FakeBroker, leader: list[int]) -> None:
+    """Both say the same of the cluster; ``leader`` holds who leads, and its epoch."""
+
+    def describe(request: Any, default: Any) -> Any:
+        answer = default()
+        answer.brokers = [
+            MetadataResponseBroker(node_id=n + 1, host="127.0.0.1", port=b.port) for n, b in enumerate((first, second))
+        ]
+        for topic in answer.topics:
+            for partition in topic.partitions:
+                partition.leader_id, partition.leader_epoch = leader
+        return answer
+
+    first.handlers[METADATA] = second.handlers[METADATA] = describe
+
+
+def refusal(code: ErrorCode, topic_id: UUID = TOPIC_ID) -> ProduceResponse:
+    parts = [PartitionProduceResponse(index=0, error_code=code)]
+    return ProduceResponse(responses=[TopicProduceResponse(topic_id=topic_id, partition_responses=parts)])
+
+
+def test_records_follow_the_leader(broker: FakeBroker) -> None:
+    second = FakeBroker(partitions=2)
+    leader = [1, 0]
+    two_brokers(broker, second, leader)
+    errors: list[Any] = []
+    with kafkax.Producer({"bootstrap.servers": f"{broker.address},{second.address}", **QUICK}) as producer:
+        for number in range(200):
+            if number == 50:
+                # What the first one has is on the second one as well, its sequences included.
+                producer.flush(30)
+                second.logs, second.ends, second.sequences = broker.logs, broker.ends, broker.sequences
+                broker.handlers[PRODUCE] = lambda request, default: refusal(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+                leader[:] = [2, 1]
+            if number == 120:
+                broker.close()
+            producer.produce("t", b"%d" % number, partition=0, on_delivery=lambda error, _: errors.append(error))
+        assert producer.flush(30) == 0
+    second.close()
+    assert errors == [None] * 200
+    assert second.values(0) == [b"%d" % number for number in range(200)]
+
+
+def test_a_topic_that_was_made_anew_gets_what_comes_after(broker: FakeBroker) -> None:
+    with kafkax.Producer({"bootstrap.servers": broker.address, **QUICK}) as producer:
+        producer.produce("t", b"before", partition=0)
+        assert producer.flush(30) == 0
+        another = UUID(int=8)
+
+        def describe(request: Any, default: Any) -> Any:
+            answer = default()
+            for topic in answer.topics:
+                topic.topic_id = another
+            return answer
+
+        def produce(request: Any, default: Any) -> Any:
+            if request.topic_data[0].topic_id != another:
+                return refusal(ErrorCode.UNKNOWN_TOPIC_ID)
+            answer = default()
+            answer.responses[0].topic_id = another
+            return answer
+
+        broker.handlers[METADATA], broker.handlers[PRODUCE] = describe, produce
+        broker.logs[0].clear()
+        errors: list[Any] = []
+        producer.produce("t", b"after", partition=0, on_delivery=lambda error, _: errors.append(error))
+        assert producer.flush(30) == 0
+    assert errors == [None]
+    assert broker.values(0) == [b"after"]
+
+
+@pytest.mark.parametrize("owner", [kafkax.Producer, kafkax.Consumer, kafkax.AdminClient])
+def test_a_name_that_does_not_resolve_is_an_error_within_the_time(monkeypatch: pytest.MonkeyPatch, owner: Any) -> None:
+    async def fail(self: Any, connection: Any, host: str, port: int) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(Cluster, "_connect", fail)
+    begin = time.monotonic()
+    with owner({"bootstrap.servers": "broker.invalid:9092"}) as client, pytest.raises(KafkaError) as error:
+        client.list_topics(timeout=0.3)
+    assert "broker.invalid:9092 does not resolve: Name or service not known" in str(error.value)
+    assert time.monotonic() - begin < 20
+
+
+def test_an_advertised_name_that_does_not_resolve_is_told_apart(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = Cluster._connect
+
+    async def fail(self: Cluster, connection: Any, host: str, port: int) -> None:
+        if host == "inner.invalid":
+            raise socket.gaierror(-2, "Name or service not known")
+        await connect(self, connection, host, port)
+
+    monkeypatch.setattr(Cluster, "_connect", fail)
+    broker.advertised = ("inner.invalid", 9092)
+    told: list[KafkaError] = []
+    config = {"bootstrap.servers": broker.address, **QUICK, "delivery.timeout.ms": 300, "error_cb": told.append}
+    errors: list[Any] = []
+    with kafkax.Producer(config) as producer:
+        producer.produce("t", b"x", partition=0, on_delivery=lambda error, _: errors.append(error))
+        assert producer.flush(30) == 0
+    assert errors[0].code is ErrorCode.REQUEST_TIMED_OUT
+    assert any("but it advertises inner.invalid:9092" in str(each) for each in told)
