@@ -51,6 +51,7 @@ from kafkax.storage.cleaner import Cleaner
 from kafkax.storage.loading import LoadProgress
 from kafkax.storage.manager import LogManager
 from kafkax.storage.meta_properties import read_meta_properties
+from kafkax.storage.moves import Moves
 
 __all__ = ["Server", "run"]
 
@@ -191,6 +192,7 @@ class Server:
             groups=groups,
             admin=admin,
             member=member,
+            moves=self._moves(registry),
         )
         self.config.on_change(self._broker_configs_changed)
         self._serve(self._listen(registry))
@@ -198,6 +200,11 @@ class Server:
         await member.join(self.endpoints)
         await self._settle(member)
         self._start_tasks()
+
+    def _moves(self, registry: Registry) -> Moves:
+        moves = Moves(self.logs, lambda partition: registry.get(*partition), self.config, self._clock)
+        self._stack.push_async_callback(asyncio.to_thread, moves.stop)
+        return moves
 
     def _fail(self, reason: str) -> None:
         """The broker cannot go on."""
@@ -213,11 +220,12 @@ class Server:
     # Parts
 
     def _start_tasks(self) -> None:
-        """Begin what goes on beside the requests: retention and compaction."""
+        """Begin what goes on beside the requests: retention, compaction, moves between log directories."""
         self.logs.start_tasks()
         cleaner = Cleaner(self.logs, self.config, self._clock)
         self._stack.push_async_callback(asyncio.to_thread, cleaner.stop)
         cleaner.start()
+        self.services.moves.resume()
 
     async def _administration(
         self, store: CoordinationStore, cache: MetadataCache, dynamic: DynamicConfigs

@@ -42,7 +42,9 @@ from kafkax._core.network cimport (
     reactor_t,
 )
 from kafkax._core.park cimport park, unpark
-from kafkax._core.partition cimport partition_read, partition_release, partition_t, partition_unwait, partition_wait
+from kafkax._core.partition cimport (
+    partition_log, partition_read, partition_release, partition_t, partition_unwait, partition_wait,
+)
 from kafkax._core.registry cimport registry_get, registry_get_by_id, registry_t
 
 cdef enum:
@@ -190,7 +192,7 @@ cdef void suit_version(fetch_t *request) noexcept nogil:
         return
     for at in range(request.count):
         part = &request.parts[at]
-        if part.code == OK and part.partition.log.settings.compression == CODEC_ZSTD:
+        if part.code == OK and partition_log(part.partition).settings.compression == CODEC_ZSTD:
             make_empty(part)
             part.code = ERR_UNSUPPORTED_COMPRESSION_TYPE
             part.no_aborted = True

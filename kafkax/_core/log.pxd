@@ -19,6 +19,7 @@ cdef class Log:
     cdef object check(self, int32_t code, str what)
     cdef list retired_paths(self, retired_t *retired)
     cdef int32_t shut(self) noexcept nogil
+    cdef void drop_segments(self) noexcept nogil
 
 
 # Results as Python objects, for the faces of a log and a partition alike.

@@ -17,7 +17,8 @@ from kafkax._core.epochs cimport epochs_assign, epochs_end, epochs_store
 from kafkax._core.files cimport directory_path, directory_rename, wall_ms
 from kafkax._core.flush cimport Flusher, flusher_t
 from kafkax._core.logstate cimport (
-    MARK_EXTERNAL, ORIGIN_CLIENT, ORIGIN_COORDINATOR, ORIGIN_VALIDATED, READ_COMMITTED, READ_LOG_END, READ_UNCOMMITTED,
+    LOG_CLOSED, LOG_REPLACED, MARK_EXTERNAL,
+    ORIGIN_CLIENT, ORIGIN_COORDINATOR, ORIGIN_VALIDATED, READ_COMMITTED, READ_LOG_END, READ_UNCOMMITTED,
     log_active,
     log_appended, log_fail, log_failed, log_flush, log_new, log_release, log_set_high_watermark, log_set_mark_mode, log_settle,
     log_wake_all, read_result_release,
@@ -562,7 +563,7 @@ cdef class Log:
         pthread_mutex_lock(&log.append_lock)
         if code == OK:
             error = log_snapshot(log, log.log_end_offset)
-        kx_store32(&log.closed, 1)
+        kx_store32(&log.closed, LOG_CLOSED)
         for i in range(log.segment_count):
             if segment_close(log.segments[i]) and not error:
                 error = 5
@@ -570,12 +571,25 @@ cdef class Log:
         log_wake_all(log)
         return log_fail(log, error) if error else code
 
+    cdef void drop_segments(self) noexcept nogil:
+        cdef log_t *log = self.log
+        cdef int32_t i
+        pthread_mutex_lock(&log.lock)
+        for i in range(log.segment_count):
+            segment_release(log.segments[i])
+        log.segment_count = 0
+        pthread_mutex_unlock(&log.lock)
+
     def close(self):
         cdef int32_t code
-        if kx_load32(&self.log.closed):
+        cdef bint replaced = kx_load32(&self.log.closed) == LOG_REPLACED
+        if kx_load32(&self.log.closed) == LOG_CLOSED:
             return
         with nogil:
             code = self.shut()
+            if replaced:
+                # Its successor keeps it, though only for those who still wait on it.
+                self.drop_segments()
         if code != OK:
             raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"log {self.directory} was not closed cleanly: its disk is offline")
 

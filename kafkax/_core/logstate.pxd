@@ -33,6 +33,10 @@ cdef enum:
     # The replica manager sets the high watermark.
     MARK_EXTERNAL = 2
 
+    # ``closed``: by its owner; because another log took its place in its partition, with all it had.
+    LOG_CLOSED = 1
+    LOG_REPLACED = 2
+
     ORIGIN_CLIENT = 0
     # A coordinator of this broker: control batches are allowed.
     ORIGIN_COORDINATOR = 1
@@ -159,6 +163,9 @@ cdef struct log_t:
     int64_t flush_token
     waiter_t *waiters[3]
     log_settings_t settings
+    # The log whose place it took in its partition, for whoever still waits there; owned.
+    log_t *former
+    # May be taken again by its holder: an exchange of logs reads under it, and reading may have to mend an index.
     pthread_mutex_t append_lock
     pthread_mutex_t lock
     pthread_mutex_t wait_lock

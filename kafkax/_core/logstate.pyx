@@ -17,7 +17,10 @@ from kafkax._core.files cimport (
 from kafkax._core.flush cimport FLUSH_LATER, flusher_disk, flusher_expects, flusher_release, flusher_retain, flusher_submit
 from kafkax._core.notify cimport notify_push, notify_release
 from kafkax._core.producer_state cimport producers_decide, producers_first_unstable, producers_free, producers_new
-from kafkax._core.pthreads cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
+from kafkax._core.pthreads cimport (
+    PTHREAD_MUTEX_RECURSIVE, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock,
+    pthread_mutexattr_destroy, pthread_mutexattr_init, pthread_mutexattr_settype, pthread_mutexattr_t,
+)
 from kafkax._core.segment cimport segment_fd, segment_name, segment_release, segment_retain, segment_sync, slice_release
 
 cdef extern from "<fcntl.h>" nogil:
@@ -33,6 +36,7 @@ cdef enum:
 
 cdef log_t *log_new(const char *path, const log_settings_t *settings, flusher_t *flusher) noexcept nogil:
     cdef log_t *log = <log_t *>calloc(1, sizeof(log_t))
+    cdef pthread_mutexattr_t recursive
     if log == NULL:
         return NULL
     log.refs = 1
@@ -43,7 +47,10 @@ cdef log_t *log_new(const char *path, const log_settings_t *settings, flusher_t 
     log.flush_item.settle = flush_settle
     log.flush_item.retain = flush_retain
     log.flush_item.release = flush_release
-    pthread_mutex_init(&log.append_lock, NULL)
+    pthread_mutexattr_init(&recursive)
+    pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE)
+    pthread_mutex_init(&log.append_lock, &recursive)
+    pthread_mutexattr_destroy(&recursive)
     pthread_mutex_init(&log.lock, NULL)
     pthread_mutex_init(&log.wait_lock, NULL)
     pthread_mutex_init(&log.flush_lock, NULL)
@@ -77,6 +84,7 @@ cdef void log_release(log_t *log) noexcept nogil:
     for i in range(log.segment_count):
         segment_release(log.segments[i])
     free(log.segments)
+    log_release(log.former)
     producers_free(log.producers)
     epochs_free(log.epochs)
     directory_release(log.directory)

@@ -1,6 +1,7 @@
 """A partition as the data plane sees it: a log plus leadership, and the rules of Produce and Fetch around them."""
 
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t
+from kafkax._core.atomics cimport kx_load_pointer
 from kafkax._core.log cimport Log
 from kafkax._core.logstate cimport append_result_t, log_t, read_result_t, waiter_t
 from kafkax._core.notify cimport NotifyQueue, notify_t
@@ -20,6 +21,11 @@ cdef struct partition_t:
     uint8_t topic_id[16]
     log_t *log
     char topic[250]
+
+# The log that stands for the partition now. It stays allocated as long as the partition does, but a move to another log
+# directory puts a new one in its place: who is refused by the old one looks again.
+cdef inline log_t *partition_log(partition_t *partition) noexcept nogil:
+    return <log_t *>kx_load_pointer(<void *const *>&partition.log)
 
 cdef void partition_retain(partition_t *partition) noexcept nogil
 cdef void partition_release(partition_t *partition) noexcept nogil
@@ -68,7 +74,7 @@ cdef class Partition:
 # What wakes a Python waiter: apart from its object, which may not be touched without the GIL.
 cdef struct wake_t:
     waiter_t waiter
-    log_t *log
+    partition_t *partition
     notify_t *notify
     int64_t token
 

@@ -52,6 +52,14 @@ class Partition:
     def high_watermark(self, offset: int) -> None:
         """Set by the replica manager for replicated partitions (``external`` mark); never above the log end."""
 
+    def replace_log(self, log: Log, settle: Callable[[], object]) -> None:
+        """Have another log stand for the partition from now on (AlterReplicaLogDirs).
+
+        ``settle`` is called while nothing can be appended: it brings ``log`` to exactly what the log in place holds, flushed,
+        and may raise to leave everything as it was.  Reads and waiters go over; the former log is closed to both.  Other locks
+        that ``settle`` takes must be held before, since it runs under the log's append lock.
+        """
+
     def become_leader(self, epoch: int, *, in_sync: int = 1, min_in_sync: int = 1, mark: str = "auto") -> None:
         """Lead from ``epoch`` on; the epoch's start is on disk when this returns.
 

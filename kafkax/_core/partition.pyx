@@ -7,7 +7,7 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 from kafkax._core.append cimport append_check, append_commit, append_result_clear, plan_t
-from kafkax._core.atomics cimport kx_add32, kx_load32, kx_load64, kx_store32
+from kafkax._core.atomics cimport kx_add32, kx_load32, kx_load64, kx_store32, kx_store_pointer
 from kafkax._core.codes cimport (
     CORE_PENDING, ERR_FENCED_LEADER_EPOCH, ERR_INVALID_REQUIRED_ACKS, ERR_KAFKA_STORAGE_ERROR, ERR_NOT_ENOUGH_REPLICAS,
     ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND, ERR_NOT_LEADER_OR_FOLLOWER, ERR_UNKNOWN_LEADER_EPOCH, OK,
@@ -15,6 +15,7 @@ from kafkax._core.codes cimport (
 from kafkax._core.epochs cimport epochs_assign, epochs_store
 from kafkax._core.log cimport Log, aborted_list, append_result, origin_of, raise_append
 from kafkax._core.logstate cimport (
+    LOG_REPLACED, MARK_EXTERNAL,
     ORIGIN_CLIENT, ORIGIN_COORDINATOR, READ_COMMITTED, READ_LOG_END, READ_UNCOMMITTED, WAIT_HIGH_WATERMARK, WAIT_LAST_STABLE,
     WAIT_LOG_END, log_appended, log_fail, log_failed, log_release, log_retain, log_set_high_watermark, log_set_mark_mode,
     log_unwait, log_wait, log_wake_all, read_result_release,
@@ -51,10 +52,9 @@ cdef void partition_release(partition_t *partition) noexcept nogil:
     free(partition)
 
 
-cdef int32_t append_as_leader(partition_t *partition, const uint8_t *records, size_t size, int16_t acks, int32_t origin,
-                              int16_t api_version, int64_t now_ms, append_result_t *out) noexcept nogil:
+cdef int32_t append_to(partition_t *partition, log_t *log, const uint8_t *records, size_t size, int16_t acks, int32_t origin,
+                       int16_t api_version, int64_t now_ms, append_result_t *out) noexcept nogil:
     cdef plan_t plan
-    cdef log_t *log = partition.log
     cdef int32_t code
     append_result_clear(out, log)
     if acks < -1 or acks > 1:
@@ -80,6 +80,17 @@ cdef int32_t append_as_leader(partition_t *partition, const uint8_t *records, si
     return code
 
 
+cdef int32_t append_as_leader(partition_t *partition, const uint8_t *records, size_t size, int16_t acks, int32_t origin,
+                              int16_t api_version, int64_t now_ms, append_result_t *out) noexcept nogil:
+    cdef log_t *log
+    cdef int32_t code
+    while True:
+        log = partition_log(partition)
+        code = append_to(partition, log, records, size, acks, origin, api_version, now_ms, out)
+        if code != ERR_KAFKA_STORAGE_ERROR or partition_log(partition) == log:
+            return code
+
+
 cdef int32_t partition_append(partition_t *partition, const uint8_t *records, size_t size, int16_t acks,
                               int16_t api_version, append_result_t *out) noexcept nogil:
     return append_as_leader(partition, records, size, acks, ORIGIN_CLIENT, api_version, -1, out)
@@ -88,9 +99,12 @@ cdef int32_t partition_append(partition_t *partition, const uint8_t *records, si
 cdef int32_t partition_committed(partition_t *partition, int64_t required_offset, int32_t leader_epoch) noexcept nogil:
     if not kx_load32(&partition.is_leader) or kx_load32(&partition.leader_epoch) != leader_epoch:
         return ERR_NOT_LEADER_OR_FOLLOWER
-    if log_failed(partition.log):
-        return ERR_KAFKA_STORAGE_ERROR
-    if kx_load64(&partition.log.high_watermark) < required_offset:
+    cdef log_t *log = partition_log(partition)
+    while log_failed(log):
+        if partition_log(partition) == log:
+            return ERR_KAFKA_STORAGE_ERROR
+        log = partition_log(partition)
+    if kx_load64(&log.high_watermark) < required_offset:
         return CORE_PENDING
     if kx_load32(&partition.in_sync) < kx_load32(&partition.min_in_sync):
         return ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND
@@ -112,14 +126,20 @@ cdef int32_t partition_check_epoch(partition_t *partition, int32_t current_leade
 cdef int32_t read_checked(partition_t *partition, int64_t offset, int32_t current_leader_epoch, int64_t max_bytes,
                           bint min_one_batch, int32_t isolation, bint any_replica, read_result_t *out) noexcept nogil:
     cdef int32_t code = partition_check_epoch(partition, current_leader_epoch, any_replica)
+    cdef log_t *log = partition_log(partition)
     out.piece.segment = NULL
     out.piece.length = 0
     out.aborted = NULL
     out.aborted_count = 0
     if code != OK:
-        log_marks(partition.log, out)
+        log_marks(log, out)
         return code
-    return log_read(partition.log, offset, max_bytes, min_one_batch, isolation, out)
+    while True:
+        code = log_read(log, offset, max_bytes, min_one_batch, isolation, out)
+        if code != ERR_KAFKA_STORAGE_ERROR or partition_log(partition) == log:
+            return code
+        read_result_release(out)
+        log = partition_log(partition)
 
 
 cdef int32_t partition_read(partition_t *partition, int64_t offset, int32_t current_leader_epoch, int64_t max_bytes,
@@ -128,16 +148,23 @@ cdef int32_t partition_read(partition_t *partition, int64_t offset, int32_t curr
 
 
 cdef bint partition_wait(partition_t *partition, waiter_t *waiter) noexcept nogil:
-    if log_wait(partition.log, waiter):
+    cdef log_t *log = partition_log(partition)
+    if log_wait(log, waiter):
         return True
-    # Whoever takes leadership away wakes after it did: seen here, or woken there.
-    if kx_load32(&partition.removed):
-        return log_unwait(partition.log, waiter)
+    # Whoever takes leadership away or exchanges the log wakes after it did: seen here, or woken there.
+    if kx_load32(&partition.removed) or partition_log(partition) != log:
+        return log_unwait(log, waiter)
     return False
 
 
 cdef bint partition_unwait(partition_t *partition, waiter_t *waiter) noexcept nogil:
-    return log_unwait(partition.log, waiter)
+    cdef log_t *log = partition_log(partition)
+    cdef bint registered = False
+    # It may have registered before an exchange; a look at each also waits for whoever wakes it there now.
+    while log != NULL and not registered:
+        registered = log_unwait(log, waiter)
+        log = log.former
+    return registered
 
 
 cdef void wake_python(waiter_t *waiter) noexcept nogil:
@@ -145,17 +172,59 @@ cdef void wake_python(waiter_t *waiter) noexcept nogil:
     notify_push(wake.notify, wake.token, waiter.offset)
 
 
+cdef log_t *lock_appends(partition_t *partition) noexcept nogil:
+    """The partition's log with its append lock held, so that it stays the partition's."""
+    cdef log_t *log = partition_log(partition)
+    pthread_mutex_lock(&log.append_lock)
+    while partition_log(partition) != log:
+        pthread_mutex_unlock(&log.append_lock)
+        log = partition_log(partition)
+        pthread_mutex_lock(&log.append_lock)
+    return log
+
+
+cdef log_t *lock_state(partition_t *partition) noexcept nogil:
+    """The partition's log with its state lock held, so that it stays the partition's."""
+    cdef log_t *log = partition_log(partition)
+    pthread_mutex_lock(&log.lock)
+    while partition_log(partition) != log:
+        pthread_mutex_unlock(&log.lock)
+        log = partition_log(partition)
+        pthread_mutex_lock(&log.lock)
+    return log
+
+
+cdef void put_in_place(partition_t *partition, log_t *new) noexcept nogil:
+    """Have ``new`` stand for the partition; the append lock of the log in place is held."""
+    cdef log_t *old = partition.log
+    log_set_mark_mode(new, old.mark_mode == MARK_EXTERNAL)
+    log_retain(new)
+    pthread_mutex_lock(&old.lock)
+    pthread_mutex_lock(&new.lock)
+    # The partition's reference to the old log goes over to the new one.
+    new.former = old
+    new.notify = old.notify
+    new.flush_token = old.flush_token
+    old.notify = NULL
+    if new.notify != NULL:
+        notify_push(new.notify, new.flush_token, new.flushed_offset)
+    kx_store32(&old.closed, LOG_REPLACED)
+    kx_store_pointer(<void **>&partition.log, new)
+    pthread_mutex_unlock(&new.lock)
+    pthread_mutex_unlock(&old.lock)
+
+
 cdef class Wait:
     def __dealloc__(self):
-        if self.wake.log != NULL:
-            log_unwait(self.wake.log, &self.wake.waiter)
-            log_release(self.wake.log)
+        if self.wake.partition != NULL:
+            partition_unwait(self.wake.partition, &self.wake.waiter)
+            partition_release(self.wake.partition)
         notify_release(self.wake.notify)
 
     def cancel(self):
         cdef bint registered
         with nogil:
-            registered = log_unwait(self.wake.log, &self.wake.waiter)
+            registered = partition_unwait(self.wake.partition, &self.wake.waiter)
         self.queue.drop(self.wake.token)
         return registered
 
@@ -214,19 +283,18 @@ cdef class Partition:
 
     @property
     def high_watermark(self):
-        return kx_load64(&self.partition.log.high_watermark)
+        return kx_load64(&partition_log(self.partition).high_watermark)
 
     @high_watermark.setter
     def high_watermark(self, int64_t offset):
         with nogil:
-            log_set_high_watermark(self.partition.log, offset)
+            log_set_high_watermark(partition_log(self.partition), offset)
 
     cdef int32_t change(self, int32_t epoch, bint leader, bint external) noexcept nogil:
         """Take a role from ``epoch`` on; 0, ERR_FENCED_LEADER_EPOCH or errno as a negative number."""
         cdef partition_t *partition = self.partition
-        cdef log_t *log = partition.log
+        cdef log_t *log = lock_appends(partition)
         cdef int32_t changed = 0
-        pthread_mutex_lock(&log.append_lock)
         if epoch < partition.leader_epoch:
             pthread_mutex_unlock(&log.append_lock)
             return ERR_FENCED_LEADER_EPOCH
@@ -242,6 +310,23 @@ cdef class Partition:
         log_set_mark_mode(log, external)
         log_wake_all(log)
         return -log_fail(log, changed) if changed else OK
+
+    def replace_log(self, Log log not None, settle not None):
+        cdef log_t *old
+        if log.log == self.partition.log:
+            raise ValueError("a log cannot take its own place")
+        with nogil:
+            old = lock_appends(self.partition)
+        try:
+            settle()
+            with nogil:
+                put_in_place(self.partition, log.log)
+            self.log = log
+        finally:
+            with nogil:
+                pthread_mutex_unlock(&old.append_lock)
+        with nogil:
+            log_wake_all(old)
 
     def become_leader(self, int32_t epoch, *, int32_t in_sync=1, int32_t min_in_sync=1, str mark="auto"):
         cdef int32_t code
@@ -275,7 +360,7 @@ cdef class Partition:
         if code == ERR_KAFKA_STORAGE_ERROR:
             self.check(code, "append")
         if code != OK:
-            raise_append(self.partition.log, code, &result, records)
+            raise_append(partition_log(self.partition), code, &result, records)
         return append_result(&result)
 
     def committed(self, int64_t required_offset, int32_t leader_epoch):
@@ -316,8 +401,8 @@ cdef class Partition:
         wait.partition = self
         wait.queue = queue
         wait.callback = callback
-        log_retain(self.partition.log)
-        wait.wake.log = self.partition.log
+        partition_retain(self.partition)
+        wait.wake.partition = self.partition
         notify_retain(queue.queue)
         wait.wake.notify = queue.queue
         wait.wake.token = queue.add(wait._woken, True)
@@ -333,12 +418,12 @@ cdef class Partition:
         return wait
 
     def on_flushed(self, NotifyQueue queue not None, callback):
-        cdef log_t *log = self.partition.log
+        cdef log_t *log
         cdef int64_t token = queue.add(callback, False) if callback is not None else 0
         cdef int64_t former
         notify_retain(queue.queue)
         with nogil:
-            pthread_mutex_lock(&log.lock)
+            log = lock_state(self.partition)
             former = log.flush_token
             notify_release(log.notify)
             log.notify = queue.queue if token else NULL

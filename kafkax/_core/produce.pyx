@@ -53,6 +53,7 @@ from kafkax._core.park cimport park, unpark
 from kafkax._core.partition cimport (
     partition_append,
     partition_committed,
+    partition_log,
     partition_release,
     partition_t,
     partition_unwait,
@@ -259,11 +260,11 @@ cdef bint ordinary(part_t *part) noexcept nogil:
         return False
     attributes = <uint8_t>kx_be16(part.records + BATCH_ATTRIBUTES_AT)
     codec = attributes & CODEC_MASK
-    if part.partition.log.settings.compression >= 0 and part.partition.log.settings.compression != codec:
+    if partition_log(part.partition).settings.compression >= 0 and partition_log(part.partition).settings.compression != codec:
         return False
-    if codec and not part.partition.log.settings.trust_compressed and not inflate_available(codec):
+    if codec and not partition_log(part.partition).settings.trust_compressed and not inflate_available(codec):
         return False
-    return not (attributes & TRANSACTIONAL and part.partition.log.settings.verify_transactions)
+    return not (attributes & TRANSACTIONAL and partition_log(part.partition).settings.verify_transactions)
 
 
 cdef bint explained_elsewhere(part_t *part) noexcept nogil:

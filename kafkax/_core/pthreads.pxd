@@ -5,14 +5,21 @@ from posix.time cimport timespec
 cdef extern from "<pthread.h>" nogil:
     ctypedef struct pthread_mutex_t:
         pass
+    ctypedef struct pthread_mutexattr_t:
+        pass
     ctypedef struct pthread_rwlock_t:
         pass
+    enum:
+        PTHREAD_MUTEX_RECURSIVE
     ctypedef struct pthread_cond_t:
         pass
     ctypedef struct pthread_condattr_t:
         pass
     ctypedef unsigned long pthread_t
     int pthread_mutex_init(pthread_mutex_t *mutex, const void *attributes) noexcept
+    int pthread_mutexattr_init(pthread_mutexattr_t *attributes) noexcept
+    int pthread_mutexattr_settype(pthread_mutexattr_t *attributes, int kind) noexcept
+    int pthread_mutexattr_destroy(pthread_mutexattr_t *attributes) noexcept
     int pthread_mutex_destroy(pthread_mutex_t *mutex) noexcept
     int pthread_mutex_lock(pthread_mutex_t *mutex) noexcept
     int pthread_mutex_unlock(pthread_mutex_t *mutex) noexcept

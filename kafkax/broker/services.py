@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from kafkax.cluster.topic_admin import TopicAdmin
     from kafkax.cluster.znodes import Endpoint
     from kafkax.storage.manager import LogManager
+    from kafkax.storage.moves import Moves
 
 __all__ = ["INTERNAL_TOPICS", "Services"]
 
@@ -52,6 +53,7 @@ class Services:
     groups: GroupService
     admin: Administration
     member: ClusterMember
+    moves: Moves
 
     @property
     def image(self) -> MetadataImage:

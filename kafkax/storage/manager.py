@@ -6,6 +6,7 @@ learns what is on disk.  A directory whose disk fails goes out of service with i
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -95,6 +96,7 @@ class LogManager:
         self._lock = threading.RLock()
         self._logs: dict[TopicPartition, PartitionLog] = {}
         self._futures: dict[TopicPartition, PartitionLog] = {}
+        self._preferred: dict[TopicPartition, LogDirectory] = {}
         self._logs_in: Counter[LogDirectory] = Counter()
         self._topics: dict[str, tuple[Configs, LogSettings]] = {}
         self._loaded = False
@@ -138,6 +140,7 @@ class LogManager:
             worker.join()
         for load in loads:
             self._adopt(load)
+        self._settle_futures()
         self._require_directory()
         self._loaded = True
 
@@ -172,6 +175,25 @@ class LogManager:
                     "move the copy that is older out of log.dirs",
                 )
             self._host(known, opened)
+
+    def _settle_futures(self) -> None:
+        """Take up moves where the last stop left them.
+
+        A copy whose log is gone was about to take its place: all of it is there.  What a copy holds beyond the log's end is what
+        the log has lost in a crash.
+        """
+        for future in list(self._futures.values()):
+            partition, current = future.partition, self._logs.get(future.partition)
+            if current is not None:
+                future.log.truncate(min(future.log.log_end_offset, current.log.log_end_offset))
+            elif partition not in self.failures and all(directory.online for directory in self.directories):
+                _log.info("%s: the copy in %s takes the place of the log, which is gone", partition, future.directory.path)
+                with self._guard(future.directory, f"rename the copy of {partition}", swallow=True):
+                    future.log.rename(str(future.directory.path / str(partition)))
+                    sync_directory(future.directory.path)
+                    self._drop(self._futures, partition)
+                    future.future = False
+                    self._host(self._logs, future)
 
     def _host(self, known: dict[TopicPartition, PartitionLog], hosted: PartitionLog) -> None:
         known[hosted.partition] = hosted
@@ -245,7 +267,9 @@ class LogManager:
             hosted = self._logs.get(partition)
             if hosted is None:
                 self._refuse_if_unknowable(partition, is_new=is_new)
-                directory = min(self.online(), key=self._logs_in.__getitem__)
+                directory = self._preferred.pop(partition, None)
+                if directory is None or not directory.online:
+                    directory = min(self.online(), key=self._logs_in.__getitem__)
                 hosted = self._begin(partition, directory, str(directory.path / str(partition)), future=False)
                 self._host(self._logs, hosted)
             if topic_id is not None and hosted.topic_id not in (None, topic_id):
@@ -258,49 +282,101 @@ class LogManager:
                     hosted.assign_topic_id(topic_id)
             return hosted
 
-    def create_future(self, partition: TopicPartition, path: str) -> PartitionLog:
+    def begin_move(self, partition: TopicPartition, path: str) -> bool:
         """Begin the copy that a move of the partition to the log directory ``path`` fills (AlterReplicaLogDirs).
 
+        Returns:
+            False when the log lies there already; a move to elsewhere is given up then.
+
         Raises:
-            KafkaError: LOG_DIR_NOT_FOUND when ``path`` is not among the directories in service, UNKNOWN_TOPIC_OR_PARTITION
-                when there is no log to move, KAFKA_STORAGE_ERROR when the copy cannot be written.
+            KafkaError: INVALID_TOPIC_EXCEPTION when the topic's name leaves no room for the copy's folder;
+                LOG_DIR_NOT_FOUND when ``path`` is no entry of ``log.dirs``; KAFKA_STORAGE_ERROR when it or another
+                directory is out of service, or the copy cannot be written; REPLICA_NOT_AVAILABLE when there is no log to move:
+                it will be begun in ``path``.
         """
         with self._lock:
+            try:
+                folder = marked_name(partition, FolderKind.FUTURE, uuid.uuid4())
+            except ValueError as error:
+                raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, str(error)) from None
             directory = self._directory_at(path)
-            current = self._logs.get(partition)
-            if current is None:
-                raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"there is no log of {partition} to move")
             future = self._futures.get(partition)
             if future is not None and future.directory is directory:
-                return future
-            if future is not None:
-                self.delete_future(partition)
-            target = directory.path / marked_name(partition, FolderKind.FUTURE, uuid.uuid4())
-            future = self._begin(partition, directory, str(target), future=True)
+                return True
+            self.delete_future(partition)
+            current = self._logs.get(partition)
+            if current is None:
+                self._refuse_if_unknowable(partition, is_new=False)
+                self._preferred[partition] = directory
+                raise KafkaError(ErrorCode.REPLICA_NOT_AVAILABLE, f"there is no log of {partition} to move")
+            if current.directory is directory:
+                return False
+            # Another copy of it may lie in a directory that is offline.
+            self._refuse_if_unknowable(partition, is_new=False)
+            future = self._begin(partition, directory, str(directory.path / folder), future=True)
             if current.topic_id is not None:
                 with self._guard(directory, f"write the topic id of {partition}"):
                     future.assign_topic_id(current.topic_id)
             self._host(self._futures, future)
-            return future
+            return True
+
+    def moving(self) -> list[TopicPartition]:
+        """The partitions that are being moved."""
+        with self._lock:
+            return list(self._futures)
 
     def future(self, partition: TopicPartition) -> PartitionLog | None:
         """The copy that a move of the partition fills; None when it is not being moved."""
         return self._futures.get(partition)
 
-    def replace_current(self, partition: TopicPartition) -> PartitionLog:
-        """Put the filled copy in the log's place and delete the log; returns the copy, which has the plain name now.
+    def replace_current(
+        self,
+        partition: TopicPartition,
+        exchange: Callable[[Log, Callable[[], object]], object],
+        catch_up: Callable[[Log, Log], object],
+    ) -> None:
+        """Put the copy in the log's place and delete the log.
 
-        The caller stops appends to the partition around this and takes the new log into use.  Raises :class:`KafkaError`.
+        Args:
+            partition: topic and number.
+            exchange: takes the copy into use; calls its second argument while nothing is appended to the log.
+            catch_up: makes the copy, its second argument, equal to the log, its first.
+
+        Raises:
+            KafkaError: NOT_LEADER_OR_FOLLOWER when the log or the copy went away; KAFKA_STORAGE_ERROR when a disk failed.
         """
-        with self._lock:
-            current, future = self._logs[partition], self._futures.pop(partition)
-            self._retire(current, FolderKind.DELETE)
-            with self._guard(future.directory, f"rename the copy of {partition}"):
-                future.log.rename(str(future.directory.path / str(partition)))
-                sync_directory(future.directory.path)
+        current = self._logs.get(partition)
+        with contextlib.nullcontext() if current is None else current.without_compaction(), self._lock:
+            future = self._futures.get(partition)
+            if current is None or future is None or self._logs.get(partition) is not current:
+                raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER, f"{partition} is not being moved any more")
+
+            def settle() -> None:
+                catch_up(current.log, future.log)
+                self._exchange_folders(current, future)
+
+            exchange(future.log, settle)
+            self._drop(self._logs, partition)
+            self._drop(self._futures, partition)
             future.future = False
-            self._logs[partition] = future
-            return future
+            self._host(self._logs, future)
+            self.deletions.add_folder(current.log.directory, current.config["file.delete.delay.ms"], current.log.close)
+            if self.on_truncated is not None:
+                self.on_truncated(partition, 0)
+
+    def _exchange_folders(self, current: PartitionLog, future: PartitionLog) -> None:
+        """Give the copy the plain name.  A crash in between leaves the copy alone, which the next start takes for the log."""
+        plain = current.log.directory
+        with self._guard(current.directory, f"take {current.partition} out of service"):
+            current.log.rename(str(current.directory.path / marked_name(current.partition, FolderKind.DELETE, uuid.uuid4())))
+            sync_directory(current.directory.path)
+        try:
+            with self._guard(future.directory, f"rename the copy of {future.partition}"):
+                future.log.rename(str(future.directory.path / str(future.partition)))
+                sync_directory(future.directory.path)
+        except KafkaError:
+            current.log.rename(plain)
+            raise
 
     def delete(self, partition: TopicPartition, *, stray: bool = False) -> bool:
         """Take the partition's log out of service; its files go after ``file.delete.delay.ms``; False when there is none.
@@ -382,10 +458,12 @@ class LogManager:
         return result
 
     def _directory_at(self, path: str) -> LogDirectory:
-        for directory in self.online():
-            if str(directory.path) == os.path.abspath(path):
-                return directory
-        raise KafkaError(ErrorCode.LOG_DIR_NOT_FOUND, f"{path} is not among the log directories in service")
+        for directory in self.directories:
+            if str(directory.path) == path:
+                if directory.online:
+                    return directory
+                raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"log directory {path} is offline: {directory.failure}")
+        raise KafkaError(ErrorCode.LOG_DIR_NOT_FOUND, f"{path} is no entry of log.dirs")
 
     def _refuse_if_unknowable(self, partition: TopicPartition, *, is_new: bool) -> None:
         """Refuse to begin a log where an older one may lie."""

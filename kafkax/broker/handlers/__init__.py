@@ -15,6 +15,7 @@ HANDLERS: tuple[str, ...] = (
     "alter_configs",
     "alter_partition",
     "alter_partition_reassignments",
+    "alter_replica_log_dirs",
     "alter_user_scram_credentials",
     "api_versions",
     "consumer_group_describe",

@@ -285,43 +285,6 @@ class TestCheckpoints:
         assert (rig.dirs[1] / ".kafka_cleanshutdown").exists()
 
 
-class TestMoves:
-    def test_a_copy_takes_the_logs_place(self, tmp_path: Path) -> None:
-        rig = Rig(tmp_path, 2)
-        rig.open()
-        current = rig.create("t")
-        rig.append(current, [batch(b"a"), batch(b"b")])
-        future = rig.manager.create_future(T0, str(rig.dirs[1]))
-        assert rig.manager.create_future(T0, str(rig.dirs[1])) is future
-        piece = current.log.read(0, 10_000)
-        assert piece is not None
-        future.log.append_follower(piece.read())
-        assert [usage.future for usage in rig.manager.usage()[1].logs] == [True]
-        rig.restart()
-        assert rig.manager.future(T0).log.log_end_offset == 2  # type: ignore[union-attr]
-        replaced = rig.manager.replace_current(T0)
-        assert (replaced.directory.path, replaced.log.log_end_offset) == (rig.dirs[1], 2)
-        assert folders(rig.dirs[1]) == ["t-0"]
-        assert folders(rig.dirs[0])[0].endswith("-delete")
-        rig.restart()
-        assert rig.manager.get(T0).topic_id == current.topic_id  # type: ignore[union-attr]
-
-    def test_a_move_can_be_given_up(self, tmp_path: Path) -> None:
-        rig = Rig(tmp_path, 2)
-        rig.open()
-        rig.create("t")
-        rig.manager.create_future(T0, str(rig.dirs[1]))
-        rig.manager.delete_future(T0)
-        assert rig.manager.future(T0) is None
-        assert folders(rig.dirs[1])[0].endswith("-delete")
-
-    def test_a_directory_that_is_none_of_ours(self, rig: Rig) -> None:
-        rig.create("t")
-        with pytest.raises(KafkaError) as error:
-            rig.manager.create_future(T0, "/elsewhere")
-        assert error.value.code is ErrorCode.LOG_DIR_NOT_FOUND
-
-
 class TestDirectories:
     def test_usage_names_space_and_logs(self, rig: Rig) -> None:
         rig.append(rig.create("t"), [batch(b"a")])
