@@ -21,7 +21,7 @@ from kafkax._core.log import Log, LogSettings
 from kafkax._core.notify import NotifyQueue
 from kafkax.clock import Clock
 from kafkax.errors import ErrorCode, KafkaError
-from kafkax.model import TopicPartition
+from kafkax.model import TopicPartition, valid_topic_name
 from kafkax.storage.checkpoints import OffsetCheckpoint
 from kafkax.storage.deletions import Deletions
 from kafkax.storage.directory import LogDirectory
@@ -36,6 +36,9 @@ from kafkax.storage.tasks import PeriodicTasks
 __all__ = ["DirectoryUsage", "LogManager", "LogUsage"]
 
 _log = logging.getLogger(__name__)
+
+MOST_PREFERRED = 10_000
+"""Partitions to come whose directory was chosen by AlterReplicaLogDirs; more are placed like any other."""
 
 
 class LogUsage(NamedTuple):
@@ -307,7 +310,8 @@ class LogManager:
             current = self._logs.get(partition)
             if current is None:
                 self._refuse_if_unknowable(partition, is_new=False)
-                self._preferred[partition] = directory
+                if len(self._preferred) < MOST_PREFERRED and valid_topic_name(partition.topic):
+                    self._preferred[partition] = directory
                 raise KafkaError(ErrorCode.REPLICA_NOT_AVAILABLE, f"there is no log of {partition} to move")
             if current.directory is directory:
                 return False

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from kafkax.broker.handlers.spec import RequestContext, Spec
 from kafkax.errors import ErrorCode, KafkaError
-from kafkax.model import TopicPartition, valid_topic_name
+from kafkax.model import TopicPartition
 from kafkax.protocol.messages.alter_replica_log_dirs import (
     AlterReplicaLogDirPartitionResult,
     AlterReplicaLogDirsRequest,
@@ -46,10 +46,10 @@ async def handle(context: RequestContext, request: AlterReplicaLogDirsRequest) -
 def _move(services: Services, topic: str, index: int, path: str) -> ErrorCode:
     partition = TopicPartition(topic, index)
     try:
-        if not valid_topic_name(topic):
-            raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, f"{topic!r} is no name for a topic")
         services.moves.move(partition, path)
     except KafkaError as error:
         _log.warning("%s is not moved to %s: %s", partition, path, error)
+        if error.code is ErrorCode.REPLICA_NOT_AVAILABLE and services.image.partition(topic, index) is None:
+            return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
         return error.code
     return ErrorCode.NONE
