@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from bench.brokers import Child, Kafkax
+from bench.brokers import Child, Floor, Kafkax, remove
 from bench.rows import CONNECTIONS, RECORD_SIZE, drive, measured
 from kafkax._core.load import Load
 from kafkax._core.load_connection import Target
@@ -25,6 +25,8 @@ from kafkax.cli.perf.options import FETCH, PRODUCE
 from kafkax.cli.perf.workload import fetch_target, produce_target, record_batch, spread
 
 ROUNDS = 3
+FLOOR_PARTITIONS = 1000
+"""The floor keeps every log open; more would take more files than a process may have."""
 MB = 1e6
 
 
@@ -81,7 +83,9 @@ def steady(broker: Child, targets: list[list[Target]], seconds: float, rate: flo
 
 
 def partitions(broker: Kafkax, scale: float) -> Iterator[Finding]:
-    """Processor time of a small request, from one partition to ten thousand: the median of the ratios within a round."""
+    """Processor time of a small request, from one partition to ten thousand: the median of the ratios within a round.
+
+    The floor, which only writes, tells how much of it the kernel takes for writing to many files."""
     broker.start()
     counts = [count for count in (1, 10, 100, 1000, 10000) if count <= max(1, 10000 * scale)]
     work: dict[int, list[list[Target]]] = {}
@@ -93,8 +97,31 @@ def partitions(broker: Kafkax, scale: float) -> Iterator[Finding]:
         # The first append opens and maps a log's files.
         drive(broker, work[count], 5, 60, 5 * count)
     costs = [{count: drive(broker, work[count], 5, 2.0)["cpu_us"] for count in counts} for _ in range(ROUNDS)]
+    bare = floor_costs(broker, [count for count in counts if count <= FLOOR_PARTITIONS])
     for count in counts[1:]:
-        yield Finding("partitions", f"CPU a request with {count} over one", median(cost[count] / cost[1] for cost in costs), 1.2)
+        grown = median(cost[count] / cost[1] for cost in costs)
+        yield Finding("partitions", f"CPU a request with {count} over one", grown, 1.2)
+        if count in bare[0]:
+            relative = grown / median(cost[count] / cost[1] for cost in bare)
+            yield Finding("partitions", f"CPU a request with {count} over one, over the same of the floor", relative, 1.2)
+
+
+def floor_costs(broker: Kafkax, counts: list[int]) -> list[dict[int, float]]:
+    """Processor time of a small request at the floor, by the number of partitions, for every round."""
+    floor = Floor(broker.directory.parent)
+    floor.start()
+    costs: list[dict[int, float]] = []
+    try:
+        for _ in range(ROUNDS):
+            costs.append({})
+            for count in counts:
+                targets = producers(floor, floor.create_topic("partitions", count), 1, CONNECTIONS)
+                drive(floor, targets, 5, 60, 5 * count)
+                costs[-1][count] = drive(floor, targets, 5, 2.0)["cpu_us"]
+    finally:
+        floor.stop()
+        remove(floor)
+    return costs
 
 
 def connections(broker: Kafkax, scale: float) -> Iterator[Finding]:
@@ -134,24 +161,35 @@ def interpreter(broker: Kafkax, scale: float) -> Iterator[Finding]:
     """Produce while pure Python runs in the broker's process, against the same loop in a process of its own."""
     busy = Busy(broker.directory.parent, broker.overrides)
     busy.seconds = max(1.0, 5.0 * scale)
-    loop = f"from bench.busy_broker import spin; spin({busy.seconds})"
+    loop = f"from bench.busy_broker import spin; print(flush=True); spin({busy.seconds})"
     busy.start()
     try:
         targets = producers(busy, busy.create_topic("interpreter", 6), 1, 6)
         drive(busy, targets, 5, 1.0)
-        inside, beside = [], []
-        for _ in range(ROUNDS):
-            with subprocess.Popen([sys.executable, "-c", loop]) as other:
-                time.sleep(0.5)
-                beside.append(drive(busy, targets, 5, busy.seconds - 0.7)["requests_per_second"])
+
+        def beside() -> float:
+            with subprocess.Popen([sys.executable, "-c", loop], stdout=subprocess.PIPE) as other:
+                assert other.stdout is not None
+                other.stdout.readline()
+                figure = drive(busy, targets, 5, busy.seconds - 0.5)["requests_per_second"]
                 other.wait()
+            return figure
+
+        def inside() -> float:
             busy.trigger()
-            time.sleep(0.5)
-            inside.append(drive(busy, targets, 5, busy.seconds - 0.7)["requests_per_second"])
-            time.sleep(0.5)
+            time.sleep(0.1)
+            figure = drive(busy, targets, 5, busy.seconds - 0.5)["requests_per_second"]
+            time.sleep(0.6)
+            return figure
+
+        # Beside, inside, inside, beside: a drift of the machine's speed meets both alike.
+        ratios = []
+        for _ in range(ROUNDS):
+            first, second, third, last = beside(), inside(), inside(), beside()
+            ratios.append((first + last) / (second + third))
     finally:
         busy.stop()
-    yield Finding("interpreter", "requests/s beside the loop over those with it inside", median(beside) / median(inside), 1.1)
+    yield Finding("interpreter", "requests/s beside the loop over those with it inside", median(ratios), 1.1)
 
 
 def written(broker: Child, topic: Topic, size: int) -> None:
