@@ -149,6 +149,8 @@ cdef int32_t append_check(log_t *log, const uint8_t *records, size_t size, int32
     cdef walk_t walk
     cdef int32_t code = check_framing(records, size, api_version, &batch_size)
     if code != OK:
+        # Such a request does not even come to the log, so nothing is told of it.
+        out.log_start_offset = -1
         return code
     plan.records = records
     plan.origin = origin

@@ -29,7 +29,6 @@ cdef enum:
     FIRST_VERSION = 4
     LAST_VERSION = 18
     MAX_PARTITIONS = 100000
-    TAG_REPLICA_STATE = 1
 
 
 cdef fetch_t *fetch_new(int32_t parts, int32_t forgotten) noexcept nogil:
@@ -75,6 +74,29 @@ cdef unsigned int topic_hash(const topic_key_t *topic, int32_t index) noexcept n
     return hash
 
 
+cdef bint is_ascii(const uint8_t *text, int32_t size) noexcept nogil:
+    """Whether it is ASCII, as topics' names are; whether other bytes are text at all is the control plane's to say."""
+    cdef uint8_t seen = 0
+    cdef int32_t at
+    for at in range(size):
+        seen |= text[at]
+    return seen < 0x80
+
+
+cdef int32_t read_present(reader_t *r, bint flexible) noexcept nogil:
+    """Elements of an array that may not be null."""
+    cdef int32_t count = read_count(r, flexible)
+    if count < 0:
+        r.bad = 1
+    return count
+
+
+cdef void expect_no_tags(reader_t *r) noexcept nogil:
+    """A section of tagged fields where only replicas have any; those are the control plane's."""
+    if read_uvarint(r) != 0:
+        r.bad = 1
+
+
 cdef void read_topic(reader_t *r, int16_t version, topic_key_t *topic) noexcept nogil:
     cdef const uint8_t *id
     topic.name = NULL
@@ -85,7 +107,7 @@ cdef void read_topic(reader_t *r, int16_t version, topic_key_t *topic) noexcept 
             memcpy(topic.id, id, 16)
     else:
         topic.name_size = read_data(r, version >= FLEXIBLE_SINCE, False, &topic.name)
-        if topic.name == NULL:
+        if topic.name == NULL or not is_ascii(topic.name, topic.name_size):
             r.bad = 1
 
 
@@ -98,19 +120,19 @@ cdef void read_asked(reader_t *r, int16_t version, asked_t *asked) noexcept nogi
         read_i64(r)
     asked.max_bytes = read_i32(r)
     if version >= FLEXIBLE_SINCE:
-        skip_tags(r)
+        expect_no_tags(r)
 
 
 cdef int32_t walk_asked(reader_t *r, fetch_t *fetch, fetch_part_t *parts) noexcept nogil:
     """Read what is asked for, into ``parts`` unless NULL; the number of partitions."""
     cdef int16_t version = fetch.header.version
-    cdef int32_t topics = read_count(r, fetch.header.flexible)
+    cdef int32_t topics = read_present(r, fetch.header.flexible)
     cdef int32_t left, at = 0
     cdef topic_key_t topic
     cdef asked_t asked
     while topics > 0 and not r.bad:
         read_topic(r, version, &topic)
-        left = read_count(r, fetch.header.flexible)
+        left = read_present(r, fetch.header.flexible)
         while left > 0 and not r.bad:
             read_asked(r, version, &asked)
             if parts != NULL:
@@ -130,10 +152,10 @@ cdef int32_t walk_forgotten(reader_t *r, fetch_t *fetch, forgotten_t *forgotten)
     cdef topic_key_t topic
     if fetch.header.version < SESSIONS_SINCE:
         return 0
-    topics = read_count(r, fetch.header.flexible)
+    topics = read_present(r, fetch.header.flexible)
     while topics > 0 and not r.bad:
         read_topic(r, fetch.header.version, &topic)
-        left = read_count(r, fetch.header.flexible)
+        left = read_present(r, fetch.header.flexible)
         while left > 0 and not r.bad:
             index = read_i32(r)
             if forgotten != NULL:
@@ -145,23 +167,6 @@ cdef int32_t walk_forgotten(reader_t *r, fetch_t *fetch, forgotten_t *forgotten)
             skip_tags(r)
         topics -= 1
     return at
-
-
-cdef int32_t replica_in_tags(reader_t *r, int16_t version) noexcept nogil:
-    """The replica id among the request's tagged fields, -1 when there is none."""
-    cdef uint32_t tag, size, left = read_uvarint(r)
-    cdef const uint8_t *data
-    cdef reader_t inner
-    cdef int32_t replica = -1
-    while left and not r.bad:
-        tag = read_uvarint(r)
-        size = read_uvarint(r)
-        data = take(r, size)
-        if data != NULL and tag == TAG_REPLICA_STATE and version >= 15:
-            inner = reader(data, size)
-            replica = read_i32(&inner)
-        left -= 1
-    return replica
 
 
 cdef void read_start(reader_t *r, fetch_t *fetch) noexcept nogil:
@@ -240,7 +245,7 @@ cdef fetch_t *fetch_parse(const uint8_t *frame, size_t size) noexcept nogil:
     cdef reader_t body
     cdef fetch_t plain
     cdef fetch_t *fetch
-    cdef int32_t parts, forgotten, replica
+    cdef int32_t parts, forgotten, replica, rack_size
     cdef const uint8_t *rack
     plain.header = read_header(&r, FLEXIBLE_SINCE)
     if not FIRST_VERSION <= plain.header.version <= LAST_VERSION:
@@ -251,9 +256,11 @@ cdef fetch_t *fetch_parse(const uint8_t *frame, size_t size) noexcept nogil:
     parts = walk_asked(&r, &plain, NULL)
     forgotten = walk_forgotten(&r, &plain, NULL)
     if plain.header.version >= 11:
-        read_data(&r, plain.header.flexible, False, &rack)
+        rack_size = read_data(&r, plain.header.flexible, False, &rack)
+        if rack_size < 0 or not is_ascii(rack, rack_size):
+            r.bad = 1
     if plain.header.flexible:
-        replica = max(replica, replica_in_tags(&r, plain.header.version))
+        expect_no_tags(&r)
     if r.bad or remaining(&r) or replica >= 0 or parts > MAX_PARTITIONS or forgotten > MAX_PARTITIONS:
         return NULL
     fetch = fetch_new(parts, forgotten)

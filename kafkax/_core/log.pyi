@@ -6,6 +6,7 @@ from typing_extensions import Buffer
 
 from kafkax._core.flush import Flusher
 from kafkax._core.segment import FileSlice
+from kafkax.errors import KafkaError
 
 class AppendResult(NamedTuple):
     """What an append did.
@@ -252,14 +253,21 @@ class Log:
     def first_unstable_offset(self) -> int:
         """Where the earliest transaction begins that is open or whose end is above the high watermark; -1 when there is none."""
 
+class AppendError(KafkaError):
+    """A batch was refused. ``log_start_offset``: what a Produce answer tells with it, -1 where Kafka tells none."""
+
+    log_start_offset: int
+
 class RecordErrors(Exception):
     """Records of a batch were refused.
 
-    ``code``: the wire code; ``errors``: (index of the record in the batch, ``"key"`` or ``"timestamp"``).
+    ``code``: the wire code; ``errors``: (index of the record in the batch, ``"key"`` or ``"timestamp"``);
+    ``log_start_offset``: as that of ``AppendError``.
     """
 
     code: int
     errors: list[tuple[int, str]]
+    log_start_offset: int
 
 class Handoff(Exception):
     """The batch must be validated or rewritten by the caller, who appends it with ``validated=True`` then."""

@@ -88,11 +88,18 @@ class TimestampAndOffset(NamedTuple):
     leader_epoch: int
 
 
+class AppendError(KafkaError):
+    def __init__(self, code, log_start_offset):
+        super().__init__(code)
+        self.log_start_offset = log_start_offset
+
+
 class RecordErrors(Exception):
-    def __init__(self, code, errors):
+    def __init__(self, code, errors, log_start_offset):
         super().__init__(f"{len(errors)} records refused with {ErrorCode(code).name}, the first at index {errors[0][0]}")
         self.code = code
         self.errors = errors
+        self.log_start_offset = log_start_offset
 
 
 class Handoff(Exception):
@@ -205,8 +212,8 @@ cdef object raise_append(log_t *log, int32_t code, const append_result_t *result
     if result.record_error_kind != RECORD_ERROR_NONE:
         errors = record_errors(log, records)
         if errors:
-            raise RecordErrors(code, errors)
-    raise KafkaError(ErrorCode(code))
+            raise RecordErrors(code, errors, result.log_start_offset)
+    raise AppendError(ErrorCode(code), result.log_start_offset)
 
 
 ISOLATION = {"log_end": READ_LOG_END, "high_watermark": READ_UNCOMMITTED, "last_stable": READ_COMMITTED}

@@ -9,8 +9,9 @@ from libc.string cimport memcpy
 from kafkax._core.append cimport append_check, append_commit, append_result_clear, plan_t
 from kafkax._core.atomics cimport kx_add32, kx_load32, kx_load64, kx_store32, kx_store_pointer
 from kafkax._core.codes cimport (
-    CORE_PENDING, ERR_FENCED_LEADER_EPOCH, ERR_INVALID_REQUIRED_ACKS, ERR_KAFKA_STORAGE_ERROR, ERR_NOT_ENOUGH_REPLICAS,
-    ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND, ERR_NOT_LEADER_OR_FOLLOWER, ERR_UNKNOWN_LEADER_EPOCH, OK,
+    CORE_PENDING, ERR_CORRUPT_MESSAGE, ERR_FENCED_LEADER_EPOCH, ERR_INVALID_REQUIRED_ACKS, ERR_KAFKA_STORAGE_ERROR,
+    ERR_MESSAGE_TOO_LARGE, ERR_NOT_ENOUGH_REPLICAS, ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND, ERR_NOT_LEADER_OR_FOLLOWER,
+    ERR_RECORD_LIST_TOO_LARGE, ERR_UNKNOWN_LEADER_EPOCH, OK,
 )
 from kafkax._core.epochs cimport epochs_assign, epochs_store
 from kafkax._core.log cimport Log, aborted_list, append_result, origin_of, raise_append
@@ -80,6 +81,12 @@ cdef int32_t append_to(partition_t *partition, log_t *log, const uint8_t *record
     return code
 
 
+cdef bint tells_log_start(int32_t code) noexcept nogil:
+    """Whether Kafka's answer has the log's start beside an error: where the log itself refused, not before."""
+    return code not in (ERR_CORRUPT_MESSAGE, ERR_MESSAGE_TOO_LARGE, ERR_RECORD_LIST_TOO_LARGE, ERR_NOT_LEADER_OR_FOLLOWER,
+                        ERR_KAFKA_STORAGE_ERROR, ERR_INVALID_REQUIRED_ACKS)
+
+
 cdef int32_t append_as_leader(partition_t *partition, const uint8_t *records, size_t size, int16_t acks, int32_t origin,
                               int16_t api_version, int64_t now_ms, append_result_t *out) noexcept nogil:
     cdef log_t *log
@@ -87,8 +94,13 @@ cdef int32_t append_as_leader(partition_t *partition, const uint8_t *records, si
     while True:
         log = partition_log(partition)
         code = append_to(partition, log, records, size, acks, origin, api_version, now_ms, out)
+        if code == OK:
+            return OK
         if code != ERR_KAFKA_STORAGE_ERROR or partition_log(partition) == log:
-            return code
+            break
+    if not tells_log_start(code):
+        out.log_start_offset = -1
+    return code
 
 
 cdef int32_t partition_append(partition_t *partition, const uint8_t *records, size_t size, int16_t acks,

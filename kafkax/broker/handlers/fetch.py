@@ -12,9 +12,11 @@ Versions: 4 is the oldest that Kafka 4 has; 7 brings fetch sessions (KIP-227); 9
 from __future__ import annotations
 
 import asyncio
-from typing import NamedTuple
+from collections.abc import Iterable
+from itertools import groupby
+from uuid import UUID
 
-from kafkax._core.partition import Partition, ReadResult
+from kafkax._core.partition import Partition
 from kafkax.broker.follower_fetch import follower_fetch
 from kafkax.broker.handlers.spec import RequestContext, Spec
 from kafkax.errors import ErrorCode, KafkaError
@@ -34,17 +36,29 @@ _BY_ID = 13
 _NEW_SESSION = 0
 _NO_SESSION = -1
 _ZSTD_SINCE = 10
-_CODEC_ZSTD = 4
+_STORAGE_ERROR_SINCE = 6
 
 
-class _Read(NamedTuple):
-    """What one pass over the partitions found."""
+class _Asked:
+    """A partition of a request, and what it gets.
 
-    topics: list[FetchableTopicResponse]
-    size: int
-    failed: bool
-    marks: list[tuple[Partition, str, int]]
-    """Where news of each partition would show."""
+    Attributes:
+        topic: name and id, as the request gives them.
+        refused: 0 for a partition that is here; what else is asked for stands behind in the answer, unknown ids first (1, 2).
+        data: its part of the answer.
+    """
+
+    def __init__(self, context: RequestContext, topic: FetchTopic, asked: FetchPartition) -> None:
+        self.topic = topic.topic, topic.topic_id
+        self.asked = asked
+        self.partition: Partition | None = None
+        self.refused = 0
+        self.data = _nothing(asked.partition)
+        try:
+            self.partition = _partition(context, topic, asked.partition)
+        except KafkaError as error:
+            self.refused = 1 if error.code is ErrorCode.UNKNOWN_TOPIC_ID else 2
+            self.data.error_code = error.code
 
 
 async def handle(context: RequestContext, request: FetchRequest) -> FetchResponse:
@@ -56,40 +70,64 @@ async def handle(context: RequestContext, request: FetchRequest) -> FetchRespons
         return FetchResponse(error_code=ErrorCode.FETCH_SESSION_ID_NOT_FOUND)
     loop = asyncio.get_running_loop()
     deadline = loop.time() + max(request.max_wait_ms, 0) / 1000
+    parts = _asked(context, request.topics)
+    most = min(request.max_bytes, context.services.config["fetch.max.bytes"])
     while True:
-        found = _read(context, request)
+        enough = _read(context, request, parts, most)
         left = deadline - loop.time()
-        if found.failed or found.size >= request.min_bytes or left <= 0 or not found.marks:
-            return FetchResponse(responses=found.topics)
-        await context.services.purgatory.any_reaches(found.marks, left)
+        if enough or left <= 0:
+            return FetchResponse(responses=_in_order(parts))
+        await context.services.purgatory.any_reaches(_marks(parts, request.isolation_level), left)
 
 
-def _read(context: RequestContext, request: FetchRequest) -> _Read:
-    """Read every partition once, in the order of the request and within its ``max_bytes``."""
-    left = min(request.max_bytes, context.services.config["fetch.max.bytes"])
-    size, failed = 0, False
-    topics: list[FetchableTopicResponse] = []
-    marks: list[tuple[Partition, str, int]] = []
-    for topic in request.topics:
-        answer = FetchableTopicResponse(topic=topic.topic, topic_id=topic.topic_id)
+def _nothing(index: int) -> PartitionData:
+    """The answer for a partition as long as there is nothing to say but perhaps an error."""
+    return PartitionData(partition_index=index, high_watermark=-1, records=b"")
+
+
+def _asked(context: RequestContext, topics: Iterable[FetchTopic]) -> list[_Asked]:
+    """The partitions of a request; one that is named twice counts once, at its first place with its last wish."""
+    found: dict[tuple[str, UUID, int], tuple[FetchTopic, FetchPartition]] = {}
+    for topic in topics:
         for asked in topic.partitions:
-            data = PartitionData(partition_index=asked.partition, high_watermark=-1, records=b"")
-            answer.partitions.append(data)
-            try:
-                partition = _partition(context, topic, asked.partition)
-                limit = min(max(left, 0), asked.partition_max_bytes)
-                result = _read_partition(partition, asked, request.isolation_level, limit, min_one=size == 0)
-                _fill(data, result, context.version)
-            except KafkaError as error:
-                data.error_code, failed = error.code, True
-                continue
-            got = len(data.records or b"")
-            size, left = size + got, left - got
-            kind = "last_stable" if request.isolation_level else "high_watermark"
-            seen = result.last_stable_offset if request.isolation_level else result.high_watermark
-            marks.append((partition, kind, seen + 1))
-        topics.append(answer)
-    return _Read(topics, size, failed, marks)
+            found[topic.topic, topic.topic_id, asked.partition] = topic, asked
+    return [_Asked(context, topic, asked) for topic, asked in found.values()]
+
+
+def _in_order(parts: list[_Asked]) -> list[FetchableTopicResponse]:
+    """The answer: what is here before what is not; neighbours of one topic share an entry."""
+    ordered = sorted(parts, key=lambda part: part.refused)
+    return [
+        FetchableTopicResponse(topic=name, topic_id=topic_id, partitions=[part.data for part in same])
+        for (name, topic_id), same in groupby(ordered, key=lambda part: part.topic)
+    ]
+
+
+def _read(context: RequestContext, request: FetchRequest, parts: list[_Asked], most: int) -> bool:
+    """Read every partition once, in the order of the request and within its ``max_bytes``; whether that is enough."""
+    left, size, failed, any_here = max(most, 0), 0, False, False
+    for part in parts:
+        if part.partition is None:
+            continue
+        any_here = True
+        limit = max(0, min(left, part.asked.partition_max_bytes))
+        part.data = _nothing(part.asked.partition)
+        try:
+            _read_partition(context, part, request.isolation_level, limit, min_one=size == 0)
+        except KafkaError as error:
+            part.data.error_code, failed = error.code, True
+            if error.code is ErrorCode.KAFKA_STORAGE_ERROR and context.version < _STORAGE_ERROR_SINCE:
+                part.data.error_code = ErrorCode.NOT_LEADER_OR_FOLLOWER
+        got = len(part.data.records or b"")
+        size, left = size + got, max(0, left - got)
+    return failed or not any_here or size >= min(request.min_bytes, most)
+
+
+def _marks(parts: list[_Asked], isolation: int) -> list[tuple[Partition, str, int]]:
+    """Where news of each partition would show."""
+    if isolation:
+        return [(part.partition, "last_stable", part.data.last_stable_offset + 1) for part in parts if part.partition is not None]
+    return [(part.partition, "high_watermark", part.data.high_watermark + 1) for part in parts if part.partition is not None]
 
 
 def _partition(context: RequestContext, topic: FetchTopic, index: int) -> Partition:
@@ -98,30 +136,32 @@ def _partition(context: RequestContext, topic: FetchTopic, index: int) -> Partit
     return context.services.partition(topic.topic, index)
 
 
-def _read_partition(partition: Partition, asked: FetchPartition, isolation: int, limit: int, *, min_one: bool) -> ReadResult:
-    return partition.read(
+def _read_partition(context: RequestContext, part: _Asked, isolation: int, limit: int, *, min_one: bool) -> None:
+    """Write into a partition's answer what it has to give.
+
+    Raises:
+        KafkaError: it gives nothing.
+    """
+    partition, asked, data = part.partition, part.asked, part.data
+    assert partition is not None
+    # What tells of no aborted transactions, an empty list or none at all, follows Kafka.
+    data.aborted_transactions = None
+    result = partition.read(
         asked.fetch_offset,
         limit,
         current_leader_epoch=asked.current_leader_epoch,
         isolation="read_committed" if isolation else "read_uncommitted",
         min_one_batch=min_one,
     )
-
-
-def _fill(data: PartitionData, result: ReadResult, version: int) -> None:
-    """Write what was read into a partition's answer.
-
-    Raises:
-        KafkaError: UNSUPPORTED_COMPRESSION_TYPE when the first batch is compressed in a way that old clients cannot read.
-    """
-    records = b"" if result.records is None else result.records.read()
-    if version < _ZSTD_SINCE and len(records) > 22 and records[22] & 7 == _CODEC_ZSTD:
+    if context.version < _ZSTD_SINCE and context.services.topic_config(partition.topic)["compression.type"] == "zstd":
+        data.aborted_transactions = []
         raise KafkaError(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE)
     data.high_watermark = result.high_watermark
     data.last_stable_offset = result.last_stable_offset
     data.log_start_offset = result.log_start_offset
-    if result.aborted is not None:
+    too_large = result.records is None and limit > 0 and asked.fetch_offset < result.last_stable_offset
+    if result.aborted is not None and not too_large:
         data.aborted_transactions = [
             AbortedTransaction(producer_id=aborted.producer_id, first_offset=aborted.first_offset) for aborted in result.aborted
         ]
-    data.records = records
+    data.records = b"" if result.records is None else result.records.read()

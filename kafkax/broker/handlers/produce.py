@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from kafkax._core.log import Handoff, RecordErrors
+from kafkax._core.log import AppendError, Handoff, RecordErrors
 from kafkax.broker.handlers.spec import RequestContext, Spec
 from kafkax.broker.record_validation import NO_KEY, OUT_OF_BOUNDS, RecordProblem, validated_batch
 from kafkax.errors import ErrorCode, KafkaError
@@ -82,12 +82,14 @@ def _append(
         _refuse(answer, error.code, error.records)
         return answer, None
     except RecordErrors as error:
+        answer.log_start_offset = error.log_start_offset
         _refuse(answer, ErrorCode(error.code), [(index, _REASONS[kind]) for index, kind in error.errors])
+        return answer, None
+    except AppendError as error:
+        answer.error_code, answer.log_start_offset = error.code, error.log_start_offset
         return answer, None
     except KafkaError as error:
         answer.error_code = error.code
-        if error.code is ErrorCode.INVALID_RECORD:
-            answer.error_message = str(error)
         return answer, None
     if request.acks != ALL:
         return answer, None

@@ -509,11 +509,21 @@ def test_replicas_and_odd_requests_are_handed_over(tmp_path: Path) -> None:
         assert [item.frame[2:4] for item in broker.handed(4)] == [struct.pack(">h", version) for version in (14, 17, 12, 12)]
 
 
-def test_cluster_id_and_rack_and_unknown_tags_are_read_over(tmp_path: Path) -> None:
+def test_the_rack_is_read_over(tmp_path: Path) -> None:
     with serving(tmp_path) as (topics, broker):
         topics.add("t").append(batch(b"a"))
-        request = fetch(topics, {("t", 0): 0}, 17, rack_id="r1", cluster_id="c")
+        request = fetch(topics, {("t", 0): 0}, 17, rack_id="r1")
         assert fetched(get(broker.client(), request, 17)) == {(topics.ids["t"], 0): (0, [b"a"])}
+
+
+def test_what_only_replicas_send_and_what_is_not_text_is_the_control_plane_s(tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        topics.add("t")
+        client = broker.client()
+        client.send(encode(fetch(topics, {("t", 0): 0}, 17, cluster_id="c"), 17))
+        client.send(encode(fetch(topics, {("t", 0): 0}, 17, rack_id="é"), 17))
+        client.send(encode(fetch(topics, {("é", 0): 0}, 12), 12))
+        assert len(broker.handed(3)) == 3
 
 
 @pytest.mark.parametrize("seed", range(20))

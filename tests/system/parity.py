@@ -1,0 +1,147 @@
+"""One broker, two ways into it: frames that the core may serve itself, and the same frames served by the Python handlers.
+
+Every topic exists twice, as ``core-...`` and ``twin-...``: a frame for the one, with names and ids exchanged, is the frame for
+the other, so both have the same history, and answers must be the same bytes once names and ids are exchanged back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import struct
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import kafkax.server
+from kafkax._core.reactor import Reactor
+from kafkax.config import BrokerConfig
+from kafkax.protocol.messages.create_topics import CreatableTopic, CreatableTopicConfig, CreateTopicsRequest
+from tests.system.wire import Wire
+
+REFERENCE = "REFERENCE"
+CLOSED = b"closed"
+_MARKER = 0x7E57_7E57
+
+
+class _Reactor(Reactor):
+    """Serves nothing itself on the listener of the reference path."""
+
+    def listen(self, host: str, port: int, listener_name: str, *, fast: bool = True, **options: Any) -> int:
+        return super().listen(host, port, listener_name, fast=fast and listener_name != REFERENCE, **options)
+
+
+class Peer:
+    """Connections to one of the two listeners, one at a time."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._wire = Wire(address, 20)
+
+    def ask(self, frame: bytes, *, silent: bool) -> bytes:
+        """The answer to a frame, ``CLOSED``, or nothing for a request that has none (shown by the answer to a later one)."""
+        try:
+            self._wire.send_frame(frame)
+            if silent:
+                self._wire.send_frame(struct.pack(">hhih", 18, 0, _MARKER, -1))
+            answer = self._wire.receive_frame()
+            if silent and struct.unpack_from(">i", answer) == (_MARKER,):
+                return b""
+            if silent:
+                self._wire.receive_frame()
+            return answer
+        except (EOFError, ConnectionError):
+            self._wire.socket.close()
+            self._wire = Wire(self._address, 20)
+            return CLOSED
+
+    def close(self) -> None:
+        self._wire.socket.close()
+
+
+class Pair:
+    """Both ways into the broker, and its topics."""
+
+    def __init__(self, server: kafkax.server.Server) -> None:
+        addresses = {endpoint.name: f"{endpoint.host}:{endpoint.port}" for endpoint in server.endpoints}
+        self.core, self.reference = Peer(addresses["PLAINTEXT"]), Peer(addresses[REFERENCE])
+        self.admin = Wire(addresses["PLAINTEXT"], 20)
+        self.ids: dict[str, uuid.UUID] = {}
+
+    def create(self, name: str, partitions: int = 1, **configs: str) -> str:
+        """Create ``core-NAME`` and ``twin-NAME``; the name of the first."""
+        settings = [CreatableTopicConfig(name=key.replace("_", "."), value=value) for key, value in configs.items()]
+        settings.append(CreatableTopicConfig(name="kafkax.durability", value="replicated"))
+        for prefix in ("core", "twin"):
+            new = CreatableTopic(name=f"{prefix}-{name}", num_partitions=partitions, replication_factor=1, configs=settings)
+            (result,) = self.admin.ask(CreateTopicsRequest(topics=[new], timeout_ms=10_000), 7).topics
+            assert result.error_code == 0, result.error_message
+            self.ids[f"{prefix}-{name}"] = result.topic_id
+        return f"core-{name}"
+
+    def exchanged(self, data: bytes, *, back: bool = False) -> bytes:
+        """The same bytes about the other topic of each pair."""
+        pairs = {}
+        for name, topic_id in self.ids.items():
+            if name.startswith("core-"):
+                twin = "twin-" + name[5:]
+                pairs[name.encode()] = twin.encode()
+                pairs[topic_id.bytes] = self.ids[twin].bytes
+        if back:
+            pairs = {after: before for before, after in pairs.items()}
+        # The longest first: one name may begin another.
+        pattern = b"|".join(re.escape(name) for name in sorted(pairs, key=len, reverse=True))
+        return re.sub(pattern, lambda found: pairs[found[0]], data, flags=re.DOTALL)
+
+    def ask(self, frame: bytes, *, silent: bool = False) -> tuple[bytes, bytes]:
+        """What the core and the reference path answer, in the core's names."""
+        ours = self.core.ask(frame, silent=silent)
+        theirs = self.reference.ask(self.exchanged(frame), silent=silent)
+        return ours, self.exchanged(theirs, back=True)
+
+    def same(self, frame: bytes, *, silent: bool = False) -> bytes:
+        """The answer, which must be one and the same."""
+        ours, theirs = self.ask(frame, silent=silent)
+        assert ours == theirs, f"frame {frame.hex()}\n     core {ours.hex()}\nreference {theirs.hex()}"
+        return ours
+
+    def close(self) -> None:
+        for peer in (self.core, self.reference):
+            peer.close()
+        self.admin.socket.close()
+
+
+@contextmanager
+def pair(folder: Path) -> Iterator[Pair]:
+    """A broker with both listeners, on a loop of its own thread."""
+    overrides = {
+        "listeners": f"PLAINTEXT://127.0.0.1:0,{REFERENCE}://127.0.0.1:0",
+        "listener.security.protocol.map": f"PLAINTEXT:PLAINTEXT,{REFERENCE}:PLAINTEXT",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "log.dirs": str(folder),
+    }
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+
+    def run(step: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(step, loop).result(60)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kafkax.server, "Reactor", _Reactor)
+        server = kafkax.server.Server(BrokerConfig.load(None, overrides))
+        try:
+            run(server.start())
+            both = Pair(server)
+            yield both
+            both.close()
+        finally:
+            run(server.stop())
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(10)
+            loop.close()
