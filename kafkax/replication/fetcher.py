@@ -72,6 +72,8 @@ class Followed:
         self.ended = False
         self.not_before = 0.0
         """Loop time before which it is not fetched."""
+        self.busy_at = 0.0
+        """Loop time of the last answer that brought records."""
 
     @property
     def key(self) -> TopicPartition:
@@ -104,10 +106,18 @@ class Fetcher:
     Args:
         link: the connection to the leader.
         broker_epoch: gives this broker's present epoch (KIP-903).
+        answered: called after each answer, on the event loop, while nothing is asked for: it may add and release partitions.
     """
 
-    def __init__(self, link: BrokerLink, settings: FetcherSettings, broker_epoch: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        link: BrokerLink,
+        settings: FetcherSettings,
+        broker_epoch: Callable[[], int],
+        answered: Callable[[], None] | None = None,
+    ) -> None:
         self._link = link
+        self._answered = answered
         self._settings = settings
         self._broker_epoch = broker_epoch
         self._followed: dict[TopicPartition, Followed] = {}
@@ -124,6 +134,14 @@ class Fetcher:
         self._changed.set()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def followed(self) -> Iterable[Followed]:
+        """What it looks after."""
+        return self._followed.values()
+
+    def release(self, partitions: Iterable[TopicPartition]) -> list[Followed]:
+        """Hand partitions over to another fetcher; only when ``answered`` is called."""
+        return [self._followed.pop(partition) for partition in partitions]
 
     def remove(self, partitions: Iterable[TopicPartition]) -> None:
         """Look after some no longer; when this returns nothing more is appended to them."""
@@ -159,9 +177,12 @@ class Fetcher:
             if response.error_code != ErrorCode.NONE:
                 self._back_off(ready)
                 continue
-            retry_at = loop.time() + self._settings.backoff_ms / 1000
-            for followed in await asyncio.to_thread(self._apply_all, {f.key: f for f in ready}, response, retry_at):
+            now = loop.time()
+            asked = {followed.key: followed for followed in ready}
+            for followed in await asyncio.to_thread(self._apply_all, asked, response, now):
                 await self._find_range(followed)
+            if self._answered is not None:
+                self._answered()
 
     async def _pause(self, now: float) -> None:
         """Wait until a partition may be fetched, or another one comes."""
@@ -202,8 +223,9 @@ class Fetcher:
 
     # Answers
 
-    def _apply_all(self, asked: dict[TopicPartition, Followed], response: FetchResponse, retry_at: float) -> list[Followed]:
+    def _apply_all(self, asked: dict[TopicPartition, Followed], response: FetchResponse, now: float) -> list[Followed]:
         """On a worker thread: write what came; returns the partitions whose range of offsets has to be looked up."""
+        retry_at = now + self._settings.backoff_ms / 1000
         names = {(followed.partition.topic_id): key.topic for key, followed in asked.items()}
         lost: list[Followed] = []
         for topic in response.responses:
@@ -211,6 +233,8 @@ class Fetcher:
                 followed = asked.get(TopicPartition(names.get(topic.topic_id, topic.topic), data.partition_index))
                 if followed is None:
                     continue
+                if data.records:
+                    followed.busy_at = now
                 with followed.lock:
                     if not followed.ended and self._apply(followed, data, retry_at):
                         lost.append(followed)

@@ -1,10 +1,15 @@
-"""Who fetches for the replicas that follow: partitions spread over fetchers, several to a leader (``num.replica.fetchers``)."""
+"""Who fetches for the replicas that follow: partitions spread over fetchers, several to a leader (``num.replica.fetchers``).
+
+A Fetch names all its partitions and is answered when one of them has something.  Where there are many, those that get data are
+therefore fetched apart from those that do not, so that an append costs what it concerns and not what there is.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
@@ -20,6 +25,65 @@ if TYPE_CHECKING:
 __all__ = ["Followers"]
 
 _log = logging.getLogger(__name__)
+
+
+_MANY = 100
+"""Partitions that one fetcher looks after before those that get data are fetched apart."""
+_IDLE_SECONDS = 5.0
+"""Without records for so long a partition goes back to the many."""
+_BUSY_WAIT_MS = 20
+"""How long a fetch of busy partitions waits: one that becomes busy meanwhile has to wait for its end."""
+
+
+class _Pair:
+    """The fetchers of one leader: ``main`` for all partitions while they are few, and for the idle ones when they are many.
+
+    Args:
+        fetcher: makes a fetcher, given how long its fetches wait and what it calls after each answer.
+    """
+
+    def __init__(self, fetcher: Callable[[int | None, Callable[[], None]], Fetcher]) -> None:
+        self._make = fetcher
+        self.main = fetcher(None, self._part)
+        self.busy: Fetcher | None = None
+
+    def _part(self) -> None:
+        """Hand what just brought records to the fetcher of the busy ones."""
+        if len(self.main) <= _MANY:
+            return
+        now = asyncio.get_running_loop().time()
+        found = [f.key for f in self.main.followed() if f.busy_at and now - f.busy_at < _IDLE_SECONDS]
+        if not found:
+            return
+        if self.busy is None:
+            self.busy = self._make(_BUSY_WAIT_MS, self._rest)
+        for followed in self.main.release(found):
+            self.busy.add(followed)
+
+    def _rest(self) -> None:
+        """Take back what brought nothing for a while."""
+        assert self.busy is not None
+        now = asyncio.get_running_loop().time()
+        idle = [f.key for f in self.busy.followed() if now - f.busy_at > _IDLE_SECONDS]
+        for followed in self.busy.release(idle):
+            self.main.add(followed)
+
+    def fetchers(self) -> list[Fetcher]:
+        """Both."""
+        return [self.main] if self.busy is None else [self.main, self.busy]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.fetchers()))
+
+    def remove(self, partition: TopicPartition) -> None:
+        """Look after a partition no longer; when this returns nothing more is appended to it."""
+        for fetcher in self.fetchers():
+            fetcher.remove([partition])
+
+    async def close(self) -> None:
+        """Stop both."""
+        for fetcher in self.fetchers():
+            await fetcher.close()
 
 
 class _Route(NamedTuple):
@@ -59,7 +123,7 @@ class Followers:
         self._connect = connect
         self._flushed = flushed
         self._count = fetchers
-        self._fetchers: dict[_Route, Fetcher] = {}
+        self._fetchers: dict[_Route, _Pair] = {}
         self._routes: dict[TopicPartition, _Route] = {}
         self._unreached: dict[TopicPartition, Replica] = {}
         self._followed: dict[TopicPartition, Replica] = {}
@@ -85,13 +149,17 @@ class Followers:
             self._unreached[key] = replica
             return
         route = _Route(*address, crc32(f"{key.topic}-{key.partition}".encode()) % self._count)
-        fetcher = self._fetchers.get(route)
-        if fetcher is None:
-            link = self._connect(route.host, route.port)
-            fetcher = self._fetchers[route] = Fetcher(link, self._settings, self._broker_epoch)
+        pair = self._fetchers.get(route)
+        if pair is None:
+            pair = self._fetchers[route] = _Pair(partial(self._fetcher, route))
         self._routes[key] = route
         following = Following(replica.leader, replica.leader_epoch)
-        fetcher.add(Followed(replica.partition, following, flush=self._flushed(key), logs=self._logs))
+        pair.main.add(Followed(replica.partition, following, flush=self._flushed(key), logs=self._logs))
+
+    def _fetcher(self, route: _Route, wait_max_ms: int | None, answered: Callable[[], None]) -> Fetcher:
+        link = self._connect(route.host, route.port)
+        settings = self._settings if wait_max_ms is None else self._settings._replace(wait_max_ms=wait_max_ms)
+        return Fetcher(link, settings, self._broker_epoch, answered)
 
     def forget(self, partitions: Iterable[TopicPartition]) -> None:
         """Follow these no longer; when this returns nothing more is appended to them."""
@@ -101,11 +169,11 @@ class Followers:
             route = self._routes.pop(key, None)
             if route is None:
                 continue
-            fetcher = self._fetchers[route]
-            fetcher.remove([key])
-            if not len(fetcher):
+            pair = self._fetchers[route]
+            pair.remove(key)
+            if not len(pair):
                 del self._fetchers[route]
-                task = asyncio.get_running_loop().create_task(fetcher.close())
+                task = asyncio.get_running_loop().create_task(pair.close())
                 self._closing.add(task)
                 task.add_done_callback(self._closing.discard)
 
