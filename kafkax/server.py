@@ -10,6 +10,7 @@ import asyncio
 import logging
 import resource
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -195,7 +196,7 @@ class Server:
             moves=self._moves(registry),
         )
         self.config.on_change(self._broker_configs_changed)
-        self._serve(self._listen(registry))
+        await self._serve(self._listen(registry))
         self._stack.push_async_callback(member.hand_over)
         await member.join(self.endpoints)
         await self._settle(member)
@@ -294,9 +295,15 @@ class Server:
     def _listen(self, registry: Registry) -> Reactor:
         """Bind every listener, so that the ports are known; nothing is accepted yet."""
         config = self.config
-        names = [name for name in ReactorSettings.__dataclass_fields__ if name.replace("_", ".") in config]
-        reactor = Reactor(registry, ReactorSettings(**{name: config[name.replace("_", ".")] for name in names}))
-        ports = {e.name: _listen(reactor, e) for e in config.listeners}
+        reactor = Reactor(registry, self._reactor_settings())
+        ports = {e.name: _listen(reactor, e) for e in config.listeners if e.protocol == "PLAINTEXT"}
+        between = next(e for e in config.listeners if e.name == config.inter_broker_listener)
+        if between.protocol != "PLAINTEXT" and config["zookeeper.connect"] is not None:
+            raise ConfigError(f"inter.broker.listener.name: {between} is refused; brokers speak to each other without TLS")
+        self._tls_sockets = {e.name: _bind(e) for e in config.listeners if e.protocol == "SSL"}
+        for name, bound in self._tls_sockets.items():
+            self._stack.callback(bound.close)
+            ports[name] = bound.getsockname()[1]
         self.endpoints = [e._replace(port=e.port or ports[e.name]) for e in config.advertised_listeners]
         return reactor
 
@@ -325,13 +332,31 @@ class Server:
                 continue
         member.ready.set()
 
-    def _serve(self, reactor: Reactor) -> None:
+    async def _serve(self, reactor: Reactor) -> None:
         dispatcher = Dispatcher(Router(self.services), clock=self._clock)
         dispatcher.attach(reactor)
         self._stack.push_async_callback(dispatcher.stop, STOP_SECONDS)
         ReadyVersions(self.services, reactor)
         self.services.admin.quotas_in_force.follow(self.services.cache, reactor.meter)
+        await self._serve_tls(dispatcher)
         reactor.start(self.config["num.network.threads"])
+
+    async def _serve_tls(self, dispatcher: Dispatcher) -> None:
+        """Open the TLS listeners, which the control plane serves; what they are made of is loaded only where there are any."""
+        if not self._tls_sockets:
+            return
+        from kafkax.net.tls import TlsListener, TlsSettings, kernel_tls, server_context
+
+        context = server_context(TlsSettings.of(self.config))
+        for name, bound in self._tls_sockets.items():
+            listener = TlsListener(dispatcher, self._reactor_settings(), context, name)
+            self._stack.push_async_callback(listener.stop)
+            await listener.start(bound)
+        _log.info("TLS is done by OpenSSL in this process; the kernel could%s do it", "" if kernel_tls() else " not")
+
+    def _reactor_settings(self) -> ReactorSettings:
+        names = [name for name in ReactorSettings.__dataclass_fields__ if name.replace("_", ".") in self.config]
+        return ReactorSettings(**{name: self.config[name.replace("_", ".")] for name in names})
 
 
 def _tell_coordinators(groups: GroupService, changes: Iterable[LeadershipChange]) -> None:
@@ -353,6 +378,16 @@ def _listen(reactor: Reactor, endpoint: Endpoint) -> int:
     """Open a listener; its port."""
     try:
         return reactor.listen(endpoint.host, endpoint.port, endpoint.name)
+    except OSError as error:
+        raise ConfigError(f"listeners: {endpoint} cannot be opened: {error.strerror or error}") from error
+
+
+def _bind(endpoint: Endpoint) -> socket.socket:
+    """A socket for a TLS listener."""
+    from kafkax.net.tls import bind
+
+    try:
+        return bind(endpoint.host, endpoint.port)
     except OSError as error:
         raise ConfigError(f"listeners: {endpoint} cannot be opened: {error.strerror or error}") from error
 

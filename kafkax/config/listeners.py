@@ -19,7 +19,7 @@ __all__ = ["PROTOCOLS", "Endpoint", "advertised_endpoints", "local_host_name", "
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 """Kafka's security protocols; a listener may carry the name of one without a mapping."""
 
-SERVED_PROTOCOLS = ("PLAINTEXT",)
+SERVED_PROTOCOLS = ("PLAINTEXT", "SSL")
 """Those that a listener of this broker can speak."""
 
 _URI = re.compile(r"([^:/\s]+)://(\[[^\]\s]*\]|[^:/\[\]\s]*):(-?[0-9]+)\Z")

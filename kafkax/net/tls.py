@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import ssl
 import struct
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -24,13 +26,15 @@ from kafkax.net.settings import ReactorSettings
 
 if TYPE_CHECKING:
     from kafkax._core.segment import FileSlice
+    from kafkax.config import BrokerConfig
 
-__all__ = ["TlsListener", "TlsSettings", "kernel_tls", "server_context"]
+__all__ = ["TlsListener", "TlsSettings", "bind", "kernel_tls", "server_context"]
 
 _PREFIX = struct.Struct(">i")
 _SMALLEST_FRAME = 8
 _MOST_WAITING = 64
 """Requests of one connection that may wait for their turn before it is read no further."""
+_ONLY_PEM = "only PEM is read; set it to PEM and name a PEM file"
 _CHUNK = 262144
 """Bytes of a log file that are read at a time."""
 _numbers = count(1)
@@ -41,18 +45,49 @@ class TlsSettings:
     """What Kafka's ``ssl.*`` configs say, for PEM files (``ssl.keystore.type=PEM``, ``ssl.truststore.type=PEM``).
 
     Attributes:
-        keystore_location: file with the private key and the certificate chain (``ssl.keystore.location``).
+        keystore_location: file with the private key and the certificate chain (``ssl.keystore.location``); None where they
+            are given as text.
+        keystore_text: the private key and the certificate chain (``ssl.keystore.key``, ``ssl.keystore.certificate.chain``).
         key_password: password of an encrypted key (``ssl.key.password``).
         truststore_location: certificates that client certificates must lead to (``ssl.truststore.location``).
+        truststore_text: the same as text (``ssl.truststore.certificates``).
         client_auth: ``none``, ``requested`` or ``required`` (``ssl.client.auth``).
         enabled_protocols: e.g. ``("TLSv1.2", "TLSv1.3")`` (``ssl.enabled.protocols``).
     """
 
-    keystore_location: str
+    keystore_location: str | None
     key_password: str | None = None
     truststore_location: str | None = None
     client_auth: str = "none"
     enabled_protocols: tuple[str, ...] = ("TLSv1.2", "TLSv1.3")
+    keystore_text: str | None = None
+    truststore_text: str | None = None
+
+    @classmethod
+    def of(cls, config: BrokerConfig) -> TlsSettings:
+        """What a broker's configs say.
+
+        Raises:
+            KafkaError: INVALID_CONFIG: a store is not PEM, or there is no key.
+        """
+        names = ("ssl.keystore.key", "ssl.keystore.certificate.chain", "ssl.key.password", "ssl.truststore.certificates")
+        key, chain, password, certificates = (secret and secret.value for secret in map(config.__getitem__, names))
+        location, trusted = config["ssl.keystore.location"], config["ssl.truststore.location"]
+        if location is None and (key is None or chain is None):
+            raise _bad("ssl.keystore.location", "null", "a TLS listener needs it, or ssl.keystore.key with its certificate chain")
+        if config["ssl.keystore.type"] != "PEM":
+            raise _bad("ssl.keystore.type", config["ssl.keystore.type"], _ONLY_PEM)
+        if (trusted or certificates) and config["ssl.truststore.type"] != "PEM":
+            raise _bad("ssl.truststore.type", config["ssl.truststore.type"], _ONLY_PEM)
+        return cls(
+            location,
+            password,
+            trusted,
+            config["ssl.client.auth"],
+            tuple(config["ssl.enabled.protocols"]),
+            f"{key}\n{chain}\n" if location is None else None,
+            certificates,
+        )
 
 
 _VERIFY = {"none": ssl.CERT_NONE, "requested": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
@@ -77,9 +112,17 @@ def server_context(settings: TlsSettings) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version, context.maximum_version = min(versions), max(versions)
     try:
-        context.load_cert_chain(settings.keystore_location, password=settings.key_password)
+        with _as_file(settings) as path:
+            context.load_cert_chain(path, password=settings.key_password)
     except (OSError, ssl.SSLError) as error:
-        raise _bad("ssl.keystore.location", settings.keystore_location, f"no usable PEM key and certificate: {error}") from error
+        where = "ssl.keystore.location" if settings.keystore_text is None else "ssl.keystore.key"
+        what = settings.keystore_location or "[hidden]"
+        raise _bad(where, what, f"no usable PEM key and certificate: {error}") from error
+    if settings.truststore_text is not None:
+        try:
+            context.load_verify_locations(cadata=settings.truststore_text)
+        except (ssl.SSLError, ValueError) as error:
+            raise _bad("ssl.truststore.certificates", "[given]", f"no PEM certificates: {error}") from error
     if settings.truststore_location is not None:
         try:
             context.load_verify_locations(settings.truststore_location)
@@ -89,10 +132,38 @@ def server_context(settings: TlsSettings) -> ssl.SSLContext:
     return context
 
 
+@contextmanager
+def _as_file(settings: TlsSettings) -> Iterator[str]:
+    """A path of the key and its certificates; those given as text are in memory only."""
+    if settings.keystore_text is None:
+        assert settings.keystore_location is not None
+        yield settings.keystore_location
+        return
+    descriptor = os.memfd_create("keystore", os.MFD_CLOEXEC)
+    try:
+        os.write(descriptor, settings.keystore_text.encode())
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
+
+
 def kernel_tls() -> bool:
     """Whether kernel and OpenSSL could encrypt in the kernel (the ``tls`` module is loaded, ``SSL_OP_ENABLE_KTLS`` known)."""
     offered = Path("/proc/sys/net/ipv4/tcp_available_ulp")
     return hasattr(ssl, "OP_ENABLE_KTLS") and offered.exists() and "tls" in offered.read_text().split()
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A bound socket; raises OSError when the address cannot be bound."""
+    family, kind, proto, _, address = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    bound = socket.socket(family, kind, proto)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError:
+        bound.close()
+        raise
+    return bound
 
 
 class TlsListener:
@@ -113,13 +184,11 @@ class TlsListener:
         self._server: asyncio.Server | None = None
         self._connections: set[_TlsConnection] = set()
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen; the port. Raises OSError when the address cannot be bound."""
+    async def start(self, bound: socket.socket) -> None:
+        """Serve who connects to a socket that is bound."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            self._accept, host or None, port, ssl=self._context, backlog=self._settings.socket_listen_backlog_size
-        )
-        return cast("int", self._server.sockets[0].getsockname()[1])
+        backlog = self._settings.socket_listen_backlog_size
+        self._server = await loop.create_server(self._accept, sock=bound, ssl=self._context, backlog=backlog)
 
     async def stop(self) -> None:
         """Stop listening and close every connection."""

@@ -16,7 +16,7 @@ from kafkax.errors import KafkaError
 from kafkax.net.connection import Connection, Payload
 from kafkax.net.dispatch import Dispatcher
 from kafkax.net.settings import ReactorSettings
-from kafkax.net.tls import TlsListener, TlsSettings, server_context
+from kafkax.net.tls import TlsListener, TlsSettings, bind, server_context
 from kafkax.protocol.headers import RequestHeader
 from tests.unit._core.wire import request
 from tests.unit.net.certificates import self_signed
@@ -50,7 +50,9 @@ async def serving(
 ) -> AsyncIterator[Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]]:
     dispatcher = Dispatcher(handler, closed=closed)  # type: ignore[arg-type]
     listener = TlsListener(dispatcher, ReactorSettings(**limits), server_context(TlsSettings(str(pem))), "SSL")
-    port = await listener.start("127.0.0.1", 0)
+    bound = bind("127.0.0.1", 0)
+    port = bound.getsockname()[1]
+    await listener.start(bound)
     trust = ssl.create_default_context(cafile=str(pem))
     writers: list[asyncio.StreamWriter] = []
 
