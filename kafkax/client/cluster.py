@@ -89,6 +89,7 @@ class Cluster:
         self._coordinators: dict[tuple[int, str], int] = {}
         self._refreshing: asyncio.Task[None] | None = None
         self._bootstrap: Connection | None = None
+        self._others: list[Connection] = []
         self._origin = ""
 
     # connections
@@ -148,6 +149,20 @@ class Cluster:
             task = self._connecting[node_id] = self.io.spawn(self._connect_node(node_id))
             task.add_done_callback(lambda done: self._connected(node_id, done))
         return await asyncio.shield(task)
+
+    async def another_connection(self, node_id: int) -> Connection:
+        """A connection to a broker beside the one that everybody uses; closed with the others.
+
+        Raises:
+            KafkaError: the broker is not known or can't be reached.
+        """
+        broker = self.metadata.brokers.get(node_id)
+        if broker is None:
+            raise KafkaError(ErrorCode.BROKER_NOT_AVAILABLE, f"broker {node_id} is none of {sorted(self.metadata.brokers)}")
+        connection = await self._open(broker.host, broker.port)
+        connection.node_id = node_id
+        self._others = [each for each in self._others if not each.closed.done()] + [connection]
+        return connection
 
     def live(self, node_id: int) -> Connection | None:
         """The connection to a broker if it stands."""
@@ -370,5 +385,5 @@ class Cluster:
         gone = network_error("the client was closed")
         for task in self._connecting.values():
             task.cancel()
-        for connection in [*self._connections.values(), *([self._bootstrap] if self._bootstrap else [])]:
+        for connection in [*self._connections.values(), *self._others, *([self._bootstrap] if self._bootstrap else [])]:
             connection.abort(gone)

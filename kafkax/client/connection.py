@@ -146,6 +146,17 @@ class Connection(asyncio.BufferedProtocol):
         """Requests that wait for their answer."""
         return len(self._pending)
 
+    def fileno(self) -> int:
+        """Descriptor of the socket.
+
+        Raises:
+            KafkaError: the connection is closed.
+        """
+        if self._transport is None:
+            raise network_error(f"{self.address} is not connected")
+        number: int = self._transport.get_extra_info("socket").fileno()
+        return number
+
     def abort(self, error: KafkaError) -> None:
         """Close at once; everything under way fails with ``error``."""
         if not self.closed.done():

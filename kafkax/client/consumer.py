@@ -616,6 +616,8 @@ class Consumer(BaseClient):
                 self._io.run(self._end(), timeout, "close")
             except KafkaError as error:
                 self._cluster.report(error)
+        if self._group is not None:
+            self._group.stand_in.close()
         super().close(5.0)
         self._inbox.wake()
 

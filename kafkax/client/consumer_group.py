@@ -139,23 +139,34 @@ class ConsumerGroupMember(Membership):
         self._heartbeat_interval = max(answer.heartbeat_interval_ms, 10) / 1000
         if answer.assignment is not None:
             self._resolve(answer.assignment.topic_partitions)
+        # One that says everything is taken even if the epoch has moved on in an answer that nobody read.
+        self.stand_in.beat(node, self._everything(topics, self._owner.owned()), self._interval())
+
+    def _everything(self, topics: list[str], owned: list[Key]) -> ConsumerGroupHeartbeatRequest:
+        return ConsumerGroupHeartbeatRequest(
+            group_id=self.group,
+            member_id=self.member_id,
+            member_epoch=max(self.generation, _JOIN),
+            instance_id=self.instance_id,
+            rack_id=self._config["client.rack"] or None,
+            rebalance_timeout_ms=self._config["max.poll.interval.ms"],
+            server_assignor=self._config["group.remote.assignor"],
+            subscribed_topic_names=topics,
+            topic_partitions=self._named(owned),
+        )
 
     def _request(self, topics: list[str], owned: list[Key]) -> ConsumerGroupHeartbeatRequest:
         """A heartbeat with what the coordinator does not know yet; with everything after a doubt."""
-        request = ConsumerGroupHeartbeatRequest(
-            group_id=self.group, member_id=self.member_id, member_epoch=max(self.generation, _JOIN)
-        )
         told = self._told if self.generation > 0 else None
         if told is None:
-            request.instance_id = self.instance_id
-            request.rack_id = self._config["client.rack"] or None
-            request.rebalance_timeout_ms = self._config["max.poll.interval.ms"]
-            request.server_assignor = self._config["group.remote.assignor"]
-        if told is None or told[0] != topics:
-            request.subscribed_topic_names = topics
-        if told is None or told[1] != owned:
-            request.topic_partitions = self._named(owned)
-        return request
+            return self._everything(topics, owned)
+        return ConsumerGroupHeartbeatRequest(
+            group_id=self.group,
+            member_id=self.member_id,
+            member_epoch=self.generation,
+            subscribed_topic_names=topics if told[0] != topics else None,
+            topic_partitions=self._named(owned) if told[1] != owned else None,
+        )
 
     def _named(self, owned: Iterable[Key]) -> list[TopicPartitions]:
         known = self._cluster.metadata.topics

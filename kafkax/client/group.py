@@ -126,6 +126,7 @@ class GroupMember(Membership):
             self._cluster.lost_coordinator(GROUP, self.group)
             return False
         check(answer.error_code, f"heartbeat in group {self.group}")
+        self.stand_in.beat(await self._cluster.coordinator(GROUP, self.group), request, self._interval())
         return False
 
     # joining

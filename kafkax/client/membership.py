@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from typing import Any, Protocol, TypeVar
 
 from kafkax.client.cluster import GROUP, Cluster
+from kafkax.client.keepalive import StandIn
 from kafkax.client.offsets import commit_offsets, fetch_offsets
 from kafkax.client.types import OFFSET_STORED, TopicPartition
 from kafkax.errors import ErrorCode, KafkaError
@@ -66,6 +67,7 @@ class Membership(ABC):
         self._rejoin = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._joined: Collection[str] = ()
+        self.stand_in = StandIn(cluster)
         cluster.on_metadata.append(self._metadata_came)
 
     # subscription
@@ -136,6 +138,7 @@ class Membership(ABC):
 
     async def _too_slow(self) -> None:
         """Leave the group, since the caller has not polled for max.poll.interval.ms; join again when it does."""
+        self.stand_in.rest()
         await self.leave()
         await self._owner.revoke(self._owner.owned(), True)
         limit = self._config["max.poll.interval.ms"]
@@ -201,6 +204,7 @@ class Membership(ABC):
 
     async def stop(self, *, leave: bool = True) -> None:
         """Stop heartbeats and leave."""
+        self.stand_in.rest()
         task, self._task = self._task, None
         if task is not None:
             task.cancel()

@@ -1,0 +1,137 @@
+"""What a producer's callers fill: the bytes that leave are the records that came, in order, whatever the callers give."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kafkax._core.accumulator import Accumulator
+from kafkax._core.murmur2 import partition_for_key
+from kafkax._core.produced import ProducedBatch
+from kafkax.errors import ErrorCode, KafkaError
+from kafkax.protocol.compression import compress
+from kafkax.protocol.records import iter_batches
+
+few = settings(max_examples=max(settings().max_examples // 4, 25))
+blobs = st.none() | st.binary(max_size=400)
+names = st.text(st.characters(codec="utf-8"), max_size=8)
+headers = st.none() | st.lists(st.tuples(names, blobs), max_size=3)
+records = st.lists(st.tuples(blobs, blobs, headers, st.integers(1, 1 << 50)), min_size=1, max_size=40)
+
+
+def made(*, size: int = 500, count: int = 10, partitioner: str = "murmur2_random", most: int = 1000) -> Accumulator:
+    accumulator = Accumulator(size, count, 1000, most, 1 << 20, partitioner)
+    accumulator.attach(lambda: None, lambda topic: None)
+    accumulator.hurry = lambda: None
+    return accumulator
+
+
+def drain(accumulator: Accumulator) -> dict[int, list[ProducedBatch]]:
+    found: dict[int, list[ProducedBatch]] = {}
+    for queue in accumulator.active:
+        while (batch := accumulator.take(queue, True)) is not None:
+            found.setdefault(queue.partition, []).append(batch)
+    accumulator.settle()
+    return found
+
+
+def decoded(batch: ProducedBatch, codec: str = "none") -> list[Any]:
+    number = ("none", "gzip", "snappy", "lz4", "zstd").index(codec)
+    batch.seal(number, compress(codec, batch.records(), None) if number else None, False)
+    batch.number(7, 1, 5)
+    (one,) = iter_batches(bytes(batch.wire()))
+    one.check()
+    assert (one.producer_id, one.producer_epoch, one.base_sequence, one.count) == (7, 1, 5, batch.count)
+    return [(each.key, each.value, list(each.headers), each.timestamp) for each in one.records()]
+
+
+@few
+@given(records, st.sampled_from(["none", "snappy", "zstd"]), st.booleans())
+def test_what_leaves_is_what_came(given_records: list[Any], codec: str, known: bool) -> None:
+    accumulator = made()
+    if known:
+        accumulator.produce("t", b"first", partition=0)
+        accumulator.topic_known("t", 1)
+        drain(accumulator)
+    for key, value, pairs, timestamp in given_records:
+        accumulator.produce("t", value, key, headers=pairs, timestamp=timestamp)
+    accumulator.topic_known("t", 1)
+    batches = drain(accumulator)[0]
+    assert all(batch.count <= 10 for batch in batches)
+    expected = [(key, value, list(pairs or ()), timestamp) for key, value, pairs, timestamp in given_records]
+    assert [row for batch in batches for row in decoded(batch, codec)] == expected
+    assert accumulator.outstanding == len(given_records) + known
+
+
+def test_keys_choose_partitions_also_when_the_topic_becomes_known_late() -> None:
+    accumulator = made(count=1000, size=100_000)
+    for number in range(50):
+        accumulator.produce("t", b"%d" % number, b"k%d" % number)
+    accumulator.topic_known("t", 3)
+    for number in range(50, 100):
+        accumulator.produce("t", b"%d" % number, b"k%d" % number)
+    found = drain(accumulator)
+    for partition in range(3):
+        values = [row[1] for batch in found[partition] for row in decoded(batch)]
+        assert values == [b"%d" % n for n in range(100) if partition_for_key(b"k%d" % n, 3) == partition]
+
+
+def test_callbacks_follow_their_records() -> None:
+    accumulator = made(count=1000, size=100_000)
+    told: list[Any] = []
+
+    def one(error: Any, message: Any) -> None:
+        told.append((error, message.offset(), message.key(), message.value()))
+
+    for number in range(6):
+        accumulator.produce("t", b"%d" % number, b"k", on_delivery=one if number % 2 else None)
+    accumulator.topic_known("t", 1)
+    (batch,) = drain(accumulator)[0]
+    decoded(batch, "zstd")
+    batch.base_offset = 100
+    assert batch.wanted
+    assert batch.serve() == 6
+    assert told == [(None, 100 + number, b"k", b"%d" % number) for number in (1, 3, 5)]
+    assert not batch.wanted
+
+
+def test_deliveries_find_their_records_after_compression() -> None:
+    accumulator = made(count=1000, size=100_000)
+    before = [accumulator.deliver("t", b"%d" % number) for number in range(3)]
+    accumulator.topic_known("t", 1)
+    after = [accumulator.deliver("t", b"%d" % number) for number in range(3, 6)]
+    (batch,) = drain(accumulator)[0]
+    decoded(batch, "gzip")
+    batch.base_offset = 40
+    assert not before[0].done()
+    batch.settle()
+    assert [(each.result().offset(), each.result().value()) for each in before + after] == [(40 + n, b"%d" % n) for n in range(6)]
+
+
+def test_deliveries_of_a_batch_that_failed_have_its_error() -> None:
+    accumulator = made()
+    delivery = accumulator.deliver("t", b"x")
+    (batch,) = accumulator.topic_failed("t", KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION))
+    batch.settle()
+    with pytest.raises(KafkaError):
+        delivery.result()
+    assert delivery.message().value() == b"x"
+
+
+def test_limits() -> None:
+    accumulator = made(most=2)
+    with pytest.raises(KafkaError) as error:
+        accumulator.produce("t", b"x" * 1000)
+    assert error.value.code is ErrorCode.MESSAGE_TOO_LARGE
+    accumulator.produce("t", b"x")
+    accumulator.produce("t", b"x")
+    with pytest.raises(BufferError):
+        accumulator.produce("t", b"x")
+    accumulator.done(1, 1)
+    accumulator.produce("t", b"x")
+    for wrong in (5, 1.5, object()):
+        with pytest.raises(TypeError):
+            accumulator.produce("t", wrong)  # type: ignore[arg-type]
