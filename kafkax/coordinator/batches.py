@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from kafkax.errors import ErrorCode, KafkaError
 from kafkax.protocol.control import ControlType, end_transaction_batch
 from kafkax.protocol.record import Record
 from kafkax.protocol.records import RecordBatch, build_batch, iter_batches
@@ -12,10 +13,13 @@ from kafkax.protocol.records import RecordBatch, build_batch, iter_batches
 if TYPE_CHECKING:
     from kafkax.coordinator.runtime import Producer
 
-__all__ = ["Entry", "ReadBatch", "encode_batch", "encode_marker", "encoded_size", "read_batches"]
+__all__ = ["Entry", "ReadBatch", "batch_size", "encode_batch", "encode_marker", "encoded_size", "read_batches"]
 
 Entry = tuple[bytes, "bytes | None"]
 """Key and value of a record; a value of None deletes the key."""
+
+_SIZE_AT, _SIZE_END = 8, 12
+"""Where a batch of any magic tells how many bytes follow."""
 
 _RECORD_OVERHEAD = 24
 """Most bytes that a record takes besides its key and value: lengths, deltas, attributes, header count."""
@@ -61,6 +65,16 @@ def encode_marker(producer: Producer, coordinator_epoch: int, timestamp_ms: int,
         coordinator_epoch=coordinator_epoch,
         timestamp=timestamp_ms,
     )
+
+
+def batch_size(piece: bytes, position: int) -> int | None:
+    """Bytes of the whole batch that begins at a position; None when it is cut short there."""
+    if len(piece) - position < _SIZE_END:
+        return None
+    size = _SIZE_END + int.from_bytes(piece[position + _SIZE_AT : position + _SIZE_END], "big", signed=True)
+    if size <= _SIZE_END:
+        raise KafkaError(ErrorCode.CORRUPT_MESSAGE, f"a batch claims to be of {size} bytes")
+    return size if position + size <= len(piece) else None
 
 
 def read_batches(piece: bytes | memoryview) -> Iterator[ReadBatch]:

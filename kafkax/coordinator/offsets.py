@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from uuid import UUID
 
+from kafkax._core.committed import replay_commits
 from kafkax.coordinator.offset_records import NO_EXPIRY, CommittedOffset, OffsetRecord
 from kafkax.coordinator.runtime import Producer
 from kafkax.coordinator.undo import UndoDict, UndoLog
@@ -230,6 +231,31 @@ class OffsetStore:
                 pending_offsets = self._pending[producer.id] = UndoDict(self._undo)
             pending_offsets[group, topic, partition] = committed
 
+    def load(
+        self, piece: bytes, position: int, begin: Callable[[str], None], other: Callable[[bytes, bytes | None], object]
+    ) -> int:
+        """Apply commits of plain batches of the log from ``position`` on, as long as nothing is to be undone.
+
+        Args:
+            piece: of the log.
+            position: where to begin.
+            begin: told each group whose first offset comes.
+            other: gets key and value of every other record, in its place.
+
+        Returns:
+            Where that ended: see :func:`kafkax._core.committed.replay_commits`.
+        """
+
+        def first(group: str) -> dict[Partition, CommittedOffset]:
+            begin(group)
+            offsets: UndoDict[Partition, CommittedOffset] = UndoDict(self._undo)
+            self._committed[group] = offsets
+            return offsets
+
+        return replay_commits(
+            piece, position, self._committed, first, CommittedOffset, _topic_id, ZERO_UUID, other
+        )
+
     def end_transaction(self, producer_id: int, *, commit: bool) -> None:
         """Apply the end of a producer's transaction."""
         pending = self._pending.pop(producer_id, {})
@@ -243,6 +269,10 @@ class OffsetStore:
             del offsets[partition]
             if not offsets:
                 del self._committed[group]
+
+
+def _topic_id(raw: bytes) -> UUID:
+    return UUID(bytes=raw)
 
 
 def _by_topic(offsets: dict[Partition, CommittedOffset]) -> list[tuple[str, UUID, list[int]]]:

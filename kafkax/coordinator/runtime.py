@@ -17,7 +17,7 @@ from enum import Enum
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from kafkax.clock import Clock
-from kafkax.coordinator.batches import Entry, encode_batch, encode_marker, encoded_size, read_batches
+from kafkax.coordinator.batches import Entry, batch_size, encode_batch, encode_marker, encoded_size, read_batches
 from kafkax.coordinator.promise import Promise
 from kafkax.coordinator.timers import KeyedTimers, TimerHandle, Timers
 from kafkax.coordinator.undo import UndoLog
@@ -73,6 +73,15 @@ class Shard(Protocol[R]):
     def load(self, entries: Iterable[Entry], producer: Producer | None) -> None:
         """Apply the records of one batch of the log."""
 
+    def load_plain(self, piece: bytes, position: int) -> int:
+        """Apply plain batches (neither compressed, transactional nor control) of a piece of the log from ``position`` on.
+
+        A quick way for what is read by the million: it may end before any batch.
+
+        Returns:
+            Where it ended: the start of a batch, or of one that is not whole.
+        """
+
     def end_transaction(self, producer_id: int, *, commit: bool) -> None:
         """Make what the producer wrote count, or drop it."""
 
@@ -103,7 +112,7 @@ class Appender(Protocol):
 class Loader(Protocol):
     """Reads the internal topic."""
 
-    def read(self, partition: int) -> Iterator[bytes | memoryview]:
+    def read(self, partition: int) -> Iterator[bytes]:
         """Whole batches from the log's start to its end, in pieces of a few hundred KiB; may raise KafkaError."""
 
     def end_offset(self, partition: int) -> int:
@@ -264,7 +273,7 @@ class CoordinatorRuntime(Generic[S]):
         # What callbacks set anew while they were told must not fire either.
         partition.timers.cancel_all()
 
-    def _load_step(self, partition: _Partition[S], pieces: Iterator[bytes | memoryview], promise: Promise[None]) -> None:
+    def _load_step(self, partition: _Partition[S], pieces: Iterator[bytes], promise: Promise[None]) -> None:
         if self._partitions.get(partition.index) is not partition:
             promise.fail(KafkaError(ErrorCode.NOT_COORDINATOR, f"partition {partition.index} moved while it was loaded"))
             return
@@ -483,10 +492,17 @@ class CoordinatorRuntime(Generic[S]):
             waiter.settle(error)
 
 
-def _replay_piece(shard: Shard[Any], piece: bytes | memoryview) -> None:
-    for batch in read_batches(piece):
-        producer = Producer(batch.producer_id, batch.producer_epoch) if batch.transactional else None
-        if batch.marker is not None:
-            shard.end_transaction(batch.producer_id, commit=batch.marker)
-        else:
-            shard.load(batch.entries, producer)
+def _replay_piece(shard: Shard[Any], piece: bytes) -> None:
+    position = 0
+    while position < len(piece):
+        position = shard.load_plain(piece, position)
+        size = batch_size(piece, position)
+        if size is None:
+            return
+        for batch in read_batches(memoryview(piece)[position : position + size]):
+            producer = Producer(batch.producer_id, batch.producer_epoch) if batch.transactional else None
+            if batch.marker is not None:
+                shard.end_transaction(batch.producer_id, commit=batch.marker)
+            else:
+                shard.load(batch.entries, producer)
+        position += size

@@ -421,12 +421,27 @@ class GroupShard:
                 continue
             self.replay(record, producer)
 
+    def load_plain(self, piece: bytes, position: int) -> int:
+        """Apply plain batches, committed offsets without a Python object of each record; where that ended."""
+
+        def other(key: bytes, value: bytes | None) -> None:
+            self.load([(key, value)], None)
+
+        return self.offsets.load(piece, position, self._loaded_offsets_of, other)
+
+    def _loaded_offsets_of(self, group_id: str) -> None:
+        """A group has offsets: there is one."""
+        if group_id not in self.groups:
+            self.groups[group_id] = ClassicGroup(group_id, self._clock.wall_ms())
+
     def end_transaction(self, producer_id: int, *, commit: bool) -> None:
         """Apply the end of a transaction."""
         self.offsets.end_transaction(producer_id, commit=commit)
 
     def loaded(self) -> None:
         """Await heartbeats, and begin to look for what has expired."""
+        for group_id in self.offsets.groups():
+            self._loaded_offsets_of(group_id)
         for group in list(self.groups.values()):
             self._watch(group)
         self._timers.set(_CLEANUP, self._settings.offsets_retention_check_interval_ms, lambda _: self.clean_up())

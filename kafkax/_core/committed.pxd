@@ -1,0 +1,1 @@
+"""Committed offsets as they stand in ``__consumer_offsets``, read by the million while a coordinator loads."""
