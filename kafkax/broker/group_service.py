@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -95,17 +97,37 @@ class InternalTopic:
         """The log from its start to its end, in pieces."""
         log = self._partition(partition).log
         offset, end = log.log_start_offset, log.log_end_offset
-        while offset < end:
-            piece = log.read(offset, _PIECE_BYTES)
-            if piece is None:
-                return
-            data = piece.read()
-            yield data
-            offset = _end_of(data)
+        with _no_collection():
+            while offset < end:
+                piece = log.read(offset, _PIECE_BYTES)
+                if piece is None:
+                    return
+                data = piece.read()
+                yield data
+                offset = _end_of(data)
 
     def end_offset(self, partition: int) -> int:
         """The log end offset."""
         return self._partition(partition).log.log_end_offset
+
+
+_reading = 0
+"""Partitions that are being read now."""
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the cycle collector from looking, again and again, at all that a load makes and that stays."""
+    global _reading
+    _reading += 1
+    gc.disable()
+    try:
+        yield
+    finally:
+        _reading -= 1
+        if _reading == 0:
+            gc.freeze()
+            gc.enable()
 
 
 def _end_of(data: bytes) -> int:
