@@ -53,10 +53,11 @@ def _entries(context: RequestContext, resource: DescribeConfigsResource) -> Sequ
         if resource.resource_name:
             return services.config.describe(names)
         # the resource without a name holds only what was set for all brokers while they run
-        cluster_wide = services.config.dynamic(ConfigSource.DYNAMIC_DEFAULT_BROKER_CONFIG)
-        chosen = [name for name in cluster_wide if names is None or name in names]
+        source = ConfigSource.DYNAMIC_DEFAULT_BROKER_CONFIG
+        chosen = [name for name in services.config.dynamic(source) if names is None or name in names]
         return [
-            entry._replace(source=ConfigSource.DYNAMIC_DEFAULT_BROKER_CONFIG) for entry in services.config.describe(chosen)
+            entry._replace(source=source, synonyms=tuple(each for each in entry.synonyms if each.source is source))
+            for entry in services.config.describe(chosen)
         ]
     if resource.resource_type == ResourceType.BROKER_LOGGER:
         check_broker_resource(resource.resource_name, services.node_id)
