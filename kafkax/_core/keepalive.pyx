@@ -1,8 +1,8 @@
 """Heartbeats of a process whose interpreter is stuck.
 
 While Python runs it says so by ``pet`` and nothing is sent here. Once it has been silent for longer than its heartbeats take, the
-frame that it left is sent at its interval, until it speaks again or the limit is reached: a process that is stuck for good loses its
-membership. Nothing is read: whoever owns the other end of the descriptor sees the answers when it runs again."""
+frame that it left is sent at its interval, until it speaks again or the limit is reached: a process that is stuck for good loses
+its membership. Nothing is read: whoever owns the other end of the descriptor sees the answers when it runs again."""
 
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport free, malloc
