@@ -9,12 +9,11 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.compat.group_stories import STORIES, Teller, tell
+from tests.compat.group_stories import STORIES, Teller, told_by_both
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
 def test_the_answers_are_those_of_apache_kafka(story: Callable[[Teller], None], apache_kafka: str, bootstrap: str) -> None:
-    expected = tell(story, apache_kafka)
-    answered = tell(story, bootstrap)
+    expected, answered = told_by_both(story, apache_kafka, bootstrap)
     assert answered == expected
