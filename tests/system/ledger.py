@@ -139,3 +139,55 @@ class Workload:
         for thread in self._threads:
             thread.join(150)
         assert not any(thread.is_alive() for thread in self._threads)
+
+
+class Readers:
+    """Consumers of confluent-kafka in one group that read a topic from its start and go on through everything."""
+
+    def __init__(self, bootstrap: str, topic: str, members: int = 2) -> None:
+        self.seen: dict[int, dict[int, int]] = {}
+        """Values by offset, by partition."""
+        self.changed: list[str] = []
+        """Offsets that were read twice with different values."""
+        self._bootstrap = bootstrap
+        self._topic = topic
+        self._lock = threading.Lock()
+        self._ending = threading.Event()
+        self._threads = [threading.Thread(target=self._consume, daemon=True) for _ in range(members)]
+        for thread in self._threads:
+            thread.start()
+
+    def _consume(self) -> None:
+        from confluent_kafka import Consumer
+
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self._bootstrap,
+                "group.id": "readers",
+                "auto.offset.reset": "earliest",
+                "session.timeout.ms": 20_000,
+                "auto.commit.interval.ms": 500,
+                "log_level": 0,
+            }
+        )
+        consumer.subscribe([self._topic])
+        while not self._ending.is_set():
+            for message in consumer.consume(500, 0.2):
+                if message.error() is None:
+                    self._note(message.partition(), message.offset(), int(message.value()))
+        consumer.close()
+
+    def _note(self, partition: int, offset: int, value: int) -> None:
+        with self._lock:
+            known = self.seen.setdefault(partition, {}).setdefault(offset, value)
+            if known != value:
+                self.changed.append(f"partition {partition} offset {offset}: {known}, then {value}")
+
+    def has_all(self, acknowledged: list[Acknowledged]) -> bool:
+        """Whether everything that producers were told was read."""
+        with self._lock:
+            return all(self.seen.get(told.partition, {}).get(told.offset) == told.value for told in acknowledged)
+
+    def end(self) -> None:
+        """Leave the group."""
+        self._ending.set()
