@@ -1,8 +1,8 @@
 """Heartbeats of a process whose interpreter is stuck.
 
-While Python runs it says so by ``pet`` and nothing is sent here. Once it has been silent for longer than its heartbeats take, the
-frame that it left is sent at its interval, until it speaks again or the limit is reached: a process that is stuck for good loses
-its membership. Nothing is read: whoever owns the other end of the descriptor sees the answers when it runs again."""
+While Python runs it says so by ``pet`` and nothing is sent here. Once it has been silent for longer than its heartbeats take,
+the frame that it left is sent at its interval, until it speaks again or the limit is reached: a process that is stuck for good
+loses its membership. Nothing is read: whoever shares the socket sees the answers when it runs again."""
 
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport free, malloc
@@ -11,9 +11,9 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport close
 
 from kafkax._core.pthreads cimport (
-    pthread_cond_broadcast, pthread_cond_destroy, pthread_cond_init, pthread_cond_t, pthread_cond_timedwait, pthread_cond_wait,
+    pthread_cond_broadcast, pthread_cond_destroy, pthread_cond_init, pthread_cond_timedwait, pthread_cond_wait,
     pthread_condattr_destroy, pthread_condattr_init, pthread_condattr_setclock, pthread_condattr_t, pthread_mutex_destroy,
-    pthread_mutex_init, pthread_mutex_lock, pthread_mutex_t, pthread_mutex_unlock,
+    pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock,
 )
 
 import os

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -160,17 +161,18 @@ class Sender:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        loop_now = self._cluster.loop.time()
+        # Batches carry this clock's time; the loop's own lags behind by as much as it has been at work.
+        now = time.monotonic()
         due: dict[int, list[tuple[_State, ProducedBatch]]] = {}
-        wake = loop_now + 1.0 if self._accumulator.outstanding else None
+        wake = now + 1.0 if self._accumulator.outstanding else None
         for state in list(self._retrying):
-            if state.not_before > loop_now:
+            if state.not_before > now:
                 wake = min(wake or state.not_before, state.not_before)
             else:
-                self._consider_retry(state, due, loop_now)
+                self._consider_retry(state, due, now)
         if not self._bumping:
             for queue in self._accumulator.active:
-                later = self._consider(queue, due, loop_now)
+                later = self._consider(queue, due, now)
                 if later is not None:
                     wake = min(wake or later, later)
             self._accumulator.settle()
@@ -181,7 +183,7 @@ class Sender:
         for node, batches in due.items():
             self._send(node, batches)
         if wake is not None:
-            self._timer = self._cluster.loop.call_later(max(wake - loop_now, 0.0005), self.run)
+            self._timer = self._cluster.loop.call_later(max(wake - now, 0.0005), self.run)
 
     def _state(self, queue: PartitionQueue) -> _State:
         state: _State | None = queue.state
@@ -405,7 +407,7 @@ class Sender:
             with contextlib.suppress(ValueError):
                 state.in_flight.remove(batch)
             batch.error = error
-            in_time = self._cluster.loop.time() - batch.created < self._delivery_timeout
+            in_time = time.monotonic() - batch.created < self._delivery_timeout
             passing = error.retriable or (error.code in _GAPS and not first)
             if self.transactions is not None and (self.transactions.failure is not None or error.code in _GAPS):
                 self._fail(state, batch, error, gap=True)
@@ -420,7 +422,7 @@ class Sender:
 
     def _retry_later(self, state: _State, batch: ProducedBatch) -> None:
         self.metrics.retries += 1
-        state.not_before = self._cluster.loop.time() + state.backoff.next()
+        state.not_before = time.monotonic() + state.backoff.next()
         place = 0
         while place < len(state.retry) and _before(state.retry[place], batch):
             place += 1
