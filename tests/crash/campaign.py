@@ -26,7 +26,7 @@ from kafkax.protocol.records import build_batch, iter_batches
 from tests.compat.brokers import RunningBroker, free_port, start_broker
 from tests.system.wire import Wire
 
-__all__ = ["Broker", "Campaign", "Writer", "rounds"]
+__all__ = ["Broker", "Campaign", "Writer", "produce_numbers", "rounds"]
 
 _log = logging.getLogger(__name__)
 
@@ -182,7 +182,7 @@ class Campaign:
         ``fault`` takes the broker down, its process included; it is started again here.
         """
         self.broker.start()
-        self._create_topic()
+        self.create_topic()
         for writer in self.writers:
             writer.start()
         number = 0
@@ -219,14 +219,14 @@ class Campaign:
             assert writer.failure is None, f"{where}: {writer.failure!r}"
             begin = 0 if whole else self._checked[writer.partition]
             seen = self.seen[writer.partition]
-            found = self._numbers(writer.partition, begin, max(least, seen))
+            found = self.numbers(writer.partition, begin, max(least, seen))
             end = begin + len(found)
             assert found == list(range(begin, end)), f"{where}: {_first_gap(found, begin)}"
             assert end >= least, f"{where}: {least} acknowledged, {end} there"
             assert end >= seen, f"{where}: a consumer saw {seen}, {end} are there"
             self._checked[writer.partition] = end
 
-    def _create_topic(self) -> None:
+    def create_topic(self) -> None:
         configs = [CreatableTopicConfig(name=name.replace("_", "."), value=value) for name, value in self._topic.items()]
         topic = CreatableTopic(
             name=TOPIC, num_partitions=len(self.writers), replication_factor=1, assignments=[], configs=configs
@@ -246,7 +246,7 @@ class Campaign:
         except (OSError, EOFError):
             return
 
-    def _numbers(self, partition: int, begin: int, end: int) -> list[int]:
+    def numbers(self, partition: int, begin: int, end: int) -> list[int]:
         """The numbers that a consumer gets from offset ``begin`` on, up to ``end`` if they come in time."""
         found: list[int] = []
         deadline = time.monotonic() + LIMIT
@@ -280,6 +280,16 @@ def _fetch(wire: Wire, partition: int, offset: int) -> list[int]:
 def _first_gap(found: list[int], begin: int) -> str:
     at = next(place for place, number in enumerate(found, begin) if place != number) - begin
     return f"number {found[at]} at offset {begin + at}"
+
+
+def produce_numbers(wire: Wire, begin: int, end: int, *, acks: int, size: int = 10) -> None:
+    """Write numbers to partition 0, in batches of ``size``, each acknowledged as ``acks`` asks."""
+    for first in range(begin, end, size):
+        now = int(time.time() * 1000)
+        records = [Record(b"k", b"%d" % number, (), now) for number in range(first, min(first + size, end))]
+        topic = TopicProduceData(name=TOPIC, partition_data=[PartitionProduceData(index=0, records=build_batch(records))])
+        answer = wire.ask(ProduceRequest(transactional_id=None, acks=acks, timeout_ms=10_000, topic_data=[topic]), 9)
+        assert answer.responses[0].partition_responses[0].error_code == ErrorCode.NONE
 
 
 def rounds(variable: str, usual: int) -> int:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from kafkax.storage.verify import verify
-from tests.crash.campaign import Broker, Campaign, rounds
+from tests.crash.campaign import Broker, Campaign, produce_numbers, rounds
+from tests.system.wire import Wire
 
 ROUNDS = rounds("KAFKAX_CRASH_ROUNDS", 4)
 
@@ -28,3 +29,19 @@ def test_killed_under_load(tmp_path: Path, durability: str) -> None:
     broker.start()
     broker.stop()
     assert verify(tmp_path / "data", deep=True).problems == []
+
+
+@pytest.mark.parametrize("durability", ["flushed", "replicated"])
+def test_what_acks_1_answered_is_there_after_a_kill(tmp_path: Path, durability: str) -> None:
+    broker = Broker(tmp_path / "data")
+    campaign = Campaign(broker, 1, kafkax_durability=durability)
+    try:
+        broker.start()
+        campaign.create_topic()
+        with Wire(broker.address, timeout=60) as wire:
+            produce_numbers(wire, 0, 500, acks=1)
+            broker.kill()
+        broker.start()
+        assert campaign.numbers(0, 0, 500) == list(range(500))
+    finally:
+        broker.kill()

@@ -19,7 +19,8 @@ import pytest
 from kafkax._core.flush import Flusher
 from kafkax._core.log import Log, LogSettings
 from kafkax.protocol.records import Record, build_batch, iter_batches
-from tests.crash.campaign import Broker, Campaign, rounds
+from tests.crash.campaign import Broker, Campaign, produce_numbers, rounds
+from tests.system.wire import Wire
 
 ROUNDS = rounds("KAFKAX_POWER_CUT_ROUNDS", 3)
 
@@ -143,3 +144,28 @@ def test_flushed_data_survives_a_cut(disk: Disk) -> None:
     finally:
         broker.kill()
     assert all(writer.acknowledged > 0 for writer in campaign.writers)
+
+
+def test_of_replicated_data_a_cut_leaves_a_prefix(disk: Disk) -> None:
+    """Of what was not written back nothing is promised, but that no batch is torn and none stands behind a missing one."""
+    broker = Broker(disk.root / "broker" / "data")
+    campaign = Campaign(broker, 1, segment_bytes="50000", kafkax_durability="replicated")
+    try:
+        broker.start()
+        campaign.create_topic()
+        with Wire(broker.address, timeout=60) as wire:
+            produce_numbers(wire, 0, 300, acks=-1)
+            _run("sync", "--file-system", str(disk.root))
+            produce_numbers(wire, 300, 3000, acks=-1)
+            broker.freeze()
+            disk.cut()
+            broker.kill()
+        disk.unmount()
+        disk.mount()
+        broker.start()
+        found = campaign.numbers(0, 0, 300)
+        assert found == list(range(len(found)))
+        assert 300 <= len(found) <= 3000
+        assert len(found) % 10 == 0
+    finally:
+        broker.kill()

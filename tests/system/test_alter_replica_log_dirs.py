@@ -42,7 +42,7 @@ def test_a_partition_moves_while_it_is_written(tmp_path: Path) -> None:
         broker = Broker(folders[0])
         broker.address = running.address
         campaign = Campaign(broker, 1, segment_bytes="100000")
-        campaign._create_topic()
+        campaign.create_topic()
         (writer,) = campaign.writers
         with Wire(running.address, timeout=LIMIT) as wire:
             writer.start()
