@@ -34,6 +34,7 @@ RUNS = int(os.environ.get("KAFKAX_FUZZ_RUNS", "0"))
 SEED = int(os.environ.get("KAFKAX_FUZZ_SEED", "1")) or random.SystemRandom().randrange(1 << 32)
 """0: another one every time."""
 TARGETS = 4
+pytestmark = pytest.mark.timeout(120 + RUNS // 1000)
 FRAMES = 100
 """Frames under way at once."""
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
