@@ -1,8 +1,7 @@
 """Broken bytes for the parsers of frames, batches and compressed records: they say what is wrong, and nothing else happens.
 
 No coverage guides the mutations (the core is not built with a fuzzer's instrumentation); they start from whole, valid input of
-every kind.  ci/test runs this twice for ``KAFKAX_FUZZ_SECONDS`` each, once under AddressSanitizer and UndefinedBehaviorSanitizer.
-ci/nightly sets ``KAFKAX_FUZZ_RUNS`` instead.
+every kind.  ci/test gives each target ``KAFKAX_FUZZ_SECONDS``, ci/nightly sets ``KAFKAX_FUZZ_RUNS`` instead.
 """
 
 from __future__ import annotations
