@@ -86,10 +86,15 @@ def commit_for(address: Address, topic: str, connections: int, in_flight: int, s
     await_coordinator(lines[0], [f"load-{at}" for at in range(connections)])
     frames, sizes = [], []
     for at, line in enumerate(lines):
-        answer = line.ask(commit_request(f"load-{at}", topic, range(1), 0), COMMIT_VERSION)
-        code = answer.topics[0].partitions[0].error_code
-        if code:
-            raise RuntimeError(f"a commit was refused with error {code}")
+        deadline = time.monotonic() + 60
+        while True:
+            answer = line.ask(commit_request(f"load-{at}", topic, range(1), 0), COMMIT_VERSION)
+            code = answer.topics[0].partitions[0].error_code
+            if code == 0:
+                break
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"a commit was refused with error {code}")
+            time.sleep(0.1)
         sizes.append(4 + 5 + len(answer.encode(COMMIT_VERSION)))
         request = commit_request(f"load-{at}", topic, range(1), 1)
         frame = request_header(request.api_key, COMMIT_VERSION, 7, "bench") + request.encode(COMMIT_VERSION)

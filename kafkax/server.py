@@ -146,7 +146,7 @@ class Server:
         self.node_id = await self._choose_node_id(store if clustered else None)
         self.config.settle("node.id", str(self.node_id))
         if not clustered:
-            await adopt_topics(store, self.config.log_dirs, self.node_id)
+            await adopt_topics(store, self.config.log_dirs, self.node_id, _internal_topics(self.config))
         cache = MetadataCache(cluster_id)
         dynamic = DynamicConfigs(store, cache, self._clock)
         cache.add_listener(self._configs_changed)
@@ -365,6 +365,11 @@ def _tell_coordinators(groups: GroupService, changes: Iterable[LeadershipChange]
         if change.partition.topic == GROUP_TOPIC:
             became = groups.became_leader if change.leads else groups.became_follower
             became(change.partition.partition, change.leader_epoch)
+
+
+def _internal_topics(config: BrokerConfig) -> dict[str, int]:
+    """Partitions of the topics that coordinators keep their state in."""
+    return {GROUP_TOPIC: config["offsets.topic.num.partitions"]}
 
 
 def _raise_file_limit() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,8 +49,14 @@ async def adopt_cluster_id(store: CoordinationStore, directories: Iterable[str])
             return
 
 
-async def adopt_topics(store: CoordinationStore, directories: Sequence[str], node_id: int) -> int:
+async def adopt_topics(
+    store: CoordinationStore, directories: Sequence[str], node_id: int, at_least: Mapping[str, int] | None = None
+) -> int:
     """Enter the topics of the log directories into a store that has none yet.
+
+    Args:
+        at_least: partitions that a topic has at least, whether they have folders or not: keys of an internal topic are
+            spread over as many as the configs say.
 
     Returns:
         How many topics were entered; 0 when the store had topics already, which then are the truth.
@@ -60,7 +66,8 @@ async def adopt_topics(store: CoordinationStore, directories: Sequence[str], nod
     found = _topics(directories)
     if not found:
         return 0
-    await store.multi_all([_creation(name, topic, node_id) for name, topic in found.items()])
+    least = at_least or {}
+    await store.multi_all([_creation(name, topic, node_id, least.get(name, 0)) for name, topic in found.items()])
     _log.info("took over %d topics that the log directories hold", len(found))
     return len(found)
 
@@ -83,9 +90,9 @@ def _topics(directories: Iterable[str]) -> dict[str, _Found]:
     return found
 
 
-def _creation(name: str, topic: _Found, node_id: int) -> list[Create]:
+def _creation(name: str, topic: _Found, node_id: int, at_least: int) -> list[Create]:
     """What enters one topic: numbers that no folder has are partitions, too, so that keys keep their partition."""
-    count = max(topic.epochs) + 1
+    count = max(max(topic.epochs) + 1, at_least)
     partitions = {index: znodes.ReplicaAssignment((node_id,)) for index in range(count)}
     assignment = znodes.TopicAssignment(topic.topic_id or uuid.uuid4(), partitions)
     ops = [Create(znodes.topic_path(name), assignment.encode()), Create(znodes.partitions_path(name))]

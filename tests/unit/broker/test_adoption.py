@@ -35,13 +35,16 @@ async def test_folders_tell_topics_ids_and_epochs(tmp_path: Path) -> None:
     store = await EmbeddedStore.open(tmp_path / "store.sqlite")
     try:
         await prepare_cluster(store)
-        assert await adopt_topics(store, [str(data)], 7) == 2
+        assert await adopt_topics(store, [str(data)], 7, {"__consumer_offsets": 50}) == 2
         assert sorted(await store.children(znodes.TOPICS)) == ["__consumer_offsets", "orders"]
         found = znodes.TopicAssignment.decode("orders", (await store.get(znodes.topic_path("orders")))[0])
         assert found.topic_id == topic_id
         assert {index: replicas.replicas for index, replicas in found.partitions.items()} == {0: (7,), 1: (7,), 2: (7,)}
         path = znodes.state_path("orders", 0)
         assert znodes.PartitionState.decode(path, (await store.get(path))[0]).leader_epoch == 5
+        path = znodes.topic_path("__consumer_offsets")
+        internal = znodes.TopicAssignment.decode("__consumer_offsets", (await store.get(path))[0])
+        assert len(internal.partitions) == 50, "groups hash over as many as the configs say"
         path = znodes.config_path("topics", "__consumer_offsets")
         assert znodes.decode_config(path, (await store.get(path))[0]) == {"cleanup.policy": "compact"}
         assert await adopt_topics(store, [str(data)], 7) == 0, "the store is the truth once it has topics"
