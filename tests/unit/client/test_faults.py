@@ -162,7 +162,7 @@ def test_an_advertised_name_that_does_not_resolve_is_told_apart(broker: FakeBrok
     monkeypatch.setattr(Cluster, "_connect", fail)
     broker.advertised = ("inner.invalid", 9092)
     told: list[KafkaError] = []
-    config = {"bootstrap.servers": broker.address, **QUICK, "delivery.timeout.ms": 300, "error_cb": told.append}
+    config = {"bootstrap.servers": broker.address, **QUICK, "delivery.timeout.ms": 2000, "error_cb": told.append}
     errors: list[Any] = []
     with kafkax.Producer(config) as producer:
         producer.produce("t", b"x", partition=0, on_delivery=lambda error, _: errors.append(error))
