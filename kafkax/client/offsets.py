@@ -29,7 +29,7 @@ from kafkax.protocol.messages.offset_fetch import (
     OffsetFetchResponse,
 )
 
-__all__ = ["MOST_NAMED_COMMIT", "commit_offsets", "fetch_offsets", "list_offsets", "on_leaders"]
+__all__ = ["MOST_NAMED_COMMIT", "commit_offsets", "fetch_offsets", "list_offsets", "on_leaders", "to_commit"]
 
 T = TypeVar("T")
 Key = tuple[str, int]
@@ -123,6 +123,26 @@ def _failure(number: int, topic: str, partition: int) -> KafkaError | None:
     return KafkaError(code, f"{topic}-{partition}: {code.message}")
 
 
+def to_commit(topic: Callable[..., T], partition: Callable[..., object], offsets: Sequence[TopicPartition]) -> list[T]:
+    """Offsets by topic, in the structures ``topic`` and ``partition`` of a request that commits."""
+    by_key = {each.key: each for each in offsets}
+    return [
+        topic(
+            name=name,
+            partitions=[
+                partition(
+                    partition_index=number,
+                    committed_offset=by_key[name, number].offset,
+                    committed_leader_epoch=by_key[name, number].leader_epoch,
+                    committed_metadata=by_key[name, number].metadata or "",
+                )
+                for number in numbers
+            ],
+        )
+        for name, numbers in by_topic(by_key).items()
+    ]
+
+
 async def commit_offsets(
     cluster: Cluster,
     node: int,
@@ -133,28 +153,12 @@ async def commit_offsets(
     instance_id: str | None = None,
 ) -> dict[Key, KafkaError | None]:
     """Commit offsets with the coordinator ``node``; gives None or an error by partition."""
-    by_key = {each.key: each for each in offsets}
-    topics = [
-        OffsetCommitRequestTopic(
-            name=topic,
-            partitions=[
-                OffsetCommitRequestPartition(
-                    partition_index=number,
-                    committed_offset=by_key[topic, number].offset,
-                    committed_leader_epoch=by_key[topic, number].leader_epoch,
-                    committed_metadata=by_key[topic, number].metadata or "",
-                )
-                for number in numbers
-            ],
-        )
-        for topic, numbers in by_topic(by_key).items()
-    ]
     request = OffsetCommitRequest(
         group_id=group,
         generation_id_or_member_epoch=generation,
         member_id=member_id,
         group_instance_id=instance_id,
-        topics=topics,
+        topics=to_commit(OffsetCommitRequestTopic, OffsetCommitRequestPartition, offsets),
     )
     connection = await cluster.connection(node)
     version = connection.version(OffsetCommitRequest, MOST_NAMED_COMMIT)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from kafkax.client.cluster import GROUP, TRANSACTION, Cluster, error_code
+from kafkax.client.offsets import to_commit
 from kafkax.client.types import TopicPartition, by_topic
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.protocol.message import Request, Response
@@ -275,7 +276,7 @@ class Transactions:
                 generation_id=group.generation,
                 member_id=group.member_id,
                 group_instance_id=group.instance_id,
-                topics=_topics(offsets),
+                topics=to_commit(TxnOffsetCommitRequestTopic, TxnOffsetCommitRequestPartition, offsets),
             )
             await self._ask(
                 commit, TxnOffsetCommitResponse, _offset_codes, what, most=_CLIENTS_COMMIT_OFFSETS, group=group.group_id
@@ -325,25 +326,6 @@ class Transactions:
 
 def _wrong(text: str) -> KafkaError:
     return KafkaError(ErrorCode.INVALID_TXN_STATE, text)
-
-
-def _topics(offsets: Sequence[TopicPartition]) -> list[TxnOffsetCommitRequestTopic]:
-    by_key = {each.key: each for each in offsets}
-    return [
-        TxnOffsetCommitRequestTopic(
-            name=topic,
-            partitions=[
-                TxnOffsetCommitRequestPartition(
-                    partition_index=number,
-                    committed_offset=by_key[topic, number].offset,
-                    committed_leader_epoch=by_key[topic, number].leader_epoch,
-                    committed_metadata=by_key[topic, number].metadata or "",
-                )
-                for number in numbers
-            ],
-        )
-        for topic, numbers in by_topic(by_key).items()
-    ]
 
 
 def _offset_codes(answer: TxnOffsetCommitResponse) -> list[int]:

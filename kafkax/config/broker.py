@@ -206,17 +206,7 @@ class BrokerConfig:
         return [self._describe(self._definitions[name]) for name in sorted(chosen)]
 
     def _describe(self, definition: Definition) -> ConfigEntry:
-        synonyms = self.synonyms(definition.name)
-        return ConfigEntry(
-            definition.name,
-            format_value(self[definition.name]),
-            synonyms[0].source if synonyms else ConfigSource.DEFAULT_CONFIG,
-            definition.type,
-            not definition.alterable,
-            definition.sensitive,
-            synonyms,
-            definition.documentation,
-        )
+        return ConfigEntry.of(definition, self[definition.name], self.synonyms(definition.name))
 
     def warnings(self) -> list[str]:
         """One line for each config that was set to something else than its default and has no effect yet."""

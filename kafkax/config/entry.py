@@ -5,7 +5,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NamedTuple
 
-from kafkax.config.definition import ConfigType
+from kafkax.config.definition import ConfigType, Definition
+from kafkax.config.values import Value, format_value
 
 __all__ = ["ConfigEntry", "ConfigSource", "ConfigSynonym"]
 
@@ -45,3 +46,17 @@ class ConfigEntry(NamedTuple):
     synonyms: tuple[ConfigSynonym, ...]
     """All places that have a value, the one in force first."""
     documentation: str
+
+    @classmethod
+    def of(cls, definition: Definition, value: Value, synonyms: tuple[ConfigSynonym, ...]) -> ConfigEntry:
+        """The entry of a definition whose value in force is ``value``, from the first of ``synonyms`` or by default."""
+        return cls(
+            definition.name,
+            format_value(value),
+            synonyms[0].source if synonyms else ConfigSource.DEFAULT_CONFIG,
+            definition.type,
+            not definition.alterable,
+            definition.sensitive,
+            synonyms,
+            definition.documentation,
+        )

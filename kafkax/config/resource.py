@@ -98,17 +98,7 @@ class ResourceConfig:
         return [self._describe(self._definitions[name]) for name in sorted(chosen)]
 
     def _describe(self, definition: Definition) -> ConfigEntry:
-        synonyms = self._synonyms(definition)
-        return ConfigEntry(
-            definition.name,
-            format_value(self[definition.name]),
-            synonyms[0].source if synonyms else ConfigSource.DEFAULT_CONFIG,
-            definition.type,
-            not definition.alterable,
-            definition.sensitive,
-            synonyms,
-            definition.documentation,
-        )
+        return ConfigEntry.of(definition, self[definition.name], self._synonyms(definition))
 
     def _synonyms(self, definition: Definition) -> tuple[ConfigSynonym, ...]:
         own: tuple[ConfigSynonym, ...] = ()
