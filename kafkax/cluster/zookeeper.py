@@ -56,6 +56,7 @@ from kafkax.cluster.store import (
     WatchCallback,
     Watches,
 )
+from kafkax.cluster.zookeeper_patience import PatienceHandler, patience_seconds
 from kafkax.cluster.zookeeper_reads import READS_PER_REQUEST, MultiRead
 from kafkax.config import BrokerConfig
 
@@ -144,6 +145,7 @@ class ZooKeeperStore(CoordinationStore):
             timeout=settings.session_timeout_ms / 1000,
             auth_data=list(settings.auth) or None,
             connection_retry=_RECONNECT,
+            handler=PatienceHandler(patience_seconds(settings.session_timeout_ms, hosts.count(",") + 1)),
             **settings.tls,
         )
         loop = asyncio.get_running_loop()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from uuid import uuid4
 
 import pytest
@@ -134,9 +133,6 @@ async def test_an_expired_session_is_lost_and_followed_by_another(watched):
     await store.create("/mine", ephemeral=True)
 
 
-@pytest.mark.skipif(
-    "KAFKAX_CLUSTER_ROUNDS" not in os.environ, reason="reconnecting may take a minute; KAFKAX_CLUSTER_ROUNDS=1 asks for it"
-)
 async def test_requests_under_way_when_the_server_dies_fail(server, watched):
     store = watched.store
     await store.create("/a")
