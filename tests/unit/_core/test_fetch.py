@@ -250,7 +250,7 @@ def test_a_poll_waits_for_data_and_no_longer(tmp_path: Path) -> None:
         began = time.monotonic()
         partition.append(batch(b"a"))
         assert fetched(answer(client, request, 12, FetchResponse))["t", 0] == (0, [b"a"])
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 5
 
 
 def test_a_poll_that_nothing_comes_for_ends_in_time(tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_a_poll_that_nothing_comes_for_ends_in_time(tmp_path: Path) -> None:
         topics.add("t")
         began = time.monotonic()
         response = get(broker.client(), fetch(topics, {("t", 0): 0}, max_wait_ms=150))
-        assert 0.14 < time.monotonic() - began < 1
+        assert 0.14 < time.monotonic() - began < 5
         assert fetched(response)["t", 0] == (0, [])
 
 
@@ -287,7 +287,7 @@ def test_a_poll_for_known_and_unknown_partitions_waits_for_the_known(tmp_path: P
         assert fetched(answer(client, request, 12, FetchResponse)) == {("t", 0): (0, [b"a"]), ("nope", 0): (3, [])}
         began = time.monotonic()
         get(client, fetch(topics, {("nope", 0): 0}, max_wait_ms=10_000))
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 5
 
 
 def test_lost_leadership_and_deletion_end_a_poll(tmp_path: Path) -> None:
@@ -324,7 +324,7 @@ def test_stopping_ends_polls_at_once(tmp_path: Path) -> None:
         assert client.quiet(0.05)
         began = time.monotonic()
         broker.reactor.stop(10)
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 5
         assert fetched(answer(client, request, 12, FetchResponse))["t", 0] == (0, [])
 
 

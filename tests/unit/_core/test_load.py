@@ -230,8 +230,8 @@ def test_a_run_ends_by_time() -> None:
         load = Load([(sock, [Target(request(PRODUCE, 3, b""))])], duration=0.2)
         started = time.monotonic()
         load.run()
-    assert 0.15 <= load.elapsed <= 0.5
-    assert time.monotonic() - started < 2
+    assert 0.15 <= load.elapsed <= 2
+    assert time.monotonic() - started < 5
     assert load.requests > 10
 
 

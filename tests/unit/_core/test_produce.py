@@ -257,7 +257,7 @@ def test_acks_all_that_is_not_reached_in_time_is_told_so(tmp_path: Path) -> None
         assert broker.until(lambda: one.log.log_end_offset == 1)
         one.high_watermark = 1
         response = answer(client, produce(topics, {}), 9, ProduceResponse)
-        assert 0.14 < time.monotonic() - began < 1
+        assert 0.14 < time.monotonic() - began < 5
         assert produced(response) == {("t", 0): (0, 0), ("t", 1): (ErrorCode.REQUEST_TIMED_OUT, 0)}
 
 

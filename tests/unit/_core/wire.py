@@ -49,7 +49,7 @@ class Client:
         """The next response without its length prefix."""
         return self.exactly(struct.unpack(">i", self.exactly(4))[0])
 
-    def ended(self, timeout: float = 5.0) -> bool:
+    def ended(self, timeout: float = 30.0) -> bool:
         """Whether the broker closes the connection within ``timeout`` seconds, sending nothing before."""
         self.socket.settimeout(timeout)
         try:
@@ -87,7 +87,7 @@ class Broker:
         self._clients.append(client)
         return client
 
-    def handed(self, count: int, timeout: float = 5.0) -> list[HandedRequest]:
+    def handed(self, count: int, timeout: float = 30.0) -> list[HandedRequest]:
         """The next ``count`` requests that are handed over."""
         end = time.monotonic() + timeout
         while len(self._taken) < count:
@@ -102,7 +102,7 @@ class Broker:
         for item in self.reactor.take():
             (self.closed if isinstance(item, ClosedConnection) else self._taken).append(item)
 
-    def until(self, true: Callable[[], bool], timeout: float = 5.0) -> bool:
+    def until(self, true: Callable[[], bool], timeout: float = 30.0) -> bool:
         """Wait for a condition, taking what is handed over meanwhile."""
         end = time.monotonic() + timeout
         while not true():

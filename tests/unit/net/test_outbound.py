@@ -81,6 +81,8 @@ async def test_no_more_requests_than_allowed_are_in_flight() -> None:
     async with peer(serve) as port:
         to = link(port, max_in_flight=2)
         asked = asyncio.gather(*(ask(to) for _ in range(4)))
+        while arrived < 2:
+            await asyncio.sleep(0.01)
         await asyncio.sleep(0.05)
         assert arrived == 2
         gate.set()
