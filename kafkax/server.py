@@ -333,7 +333,8 @@ class Server:
         member.ready.set()
 
     async def _serve(self, reactor: Reactor) -> None:
-        dispatcher = Dispatcher(Router(self.services), clock=self._clock)
+        router = Router(self.services)
+        dispatcher = Dispatcher(router, clock=self._clock, overlap=router.overlapping)
         dispatcher.attach(reactor)
         self._stack.push_async_callback(dispatcher.stop, STOP_SECONDS)
         ReadyVersions(self.services, reactor)

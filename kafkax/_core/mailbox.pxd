@@ -8,6 +8,11 @@ cdef void wake_thread(network_thread_t *thread) noexcept nogil
 cdef int32_t post(network_thread_t *thread, int32_t kind, uint64_t connection, uint64_t token, int32_t value,
                   void *body) noexcept nogil
 """Leave a letter; 0, or CORE_NO_MEMORY (``body`` stays the caller's then)."""
+cdef int32_t leave(network_thread_t *thread, int32_t kind, uint64_t connection, uint64_t token, int32_t value, void *body,
+                   bint now) noexcept nogil
+"""The same; unless ``now``, without waking the thread, which ``announce`` does."""
+cdef void announce(network_thread_t *thread) noexcept nogil
+"""Wake the thread if letters wait for it."""
 cdef letter_t *take_letters(network_thread_t *thread) noexcept nogil
 """All letters, oldest first; the caller frees them."""
 cdef void wake_parked(parked_t *parked) noexcept nogil

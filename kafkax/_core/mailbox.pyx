@@ -34,6 +34,11 @@ cdef void wake_thread(network_thread_t *thread) noexcept nogil:
 
 cdef int32_t post(network_thread_t *thread, int32_t kind, uint64_t connection, uint64_t token, int32_t value,
                   void *body) noexcept nogil:
+    return leave(thread, kind, connection, token, value, body, True)
+
+
+cdef int32_t leave(network_thread_t *thread, int32_t kind, uint64_t connection, uint64_t token, int32_t value, void *body,
+                   bint now) noexcept nogil:
     cdef letter_t *letter = <letter_t *>malloc(sizeof(letter_t))
     cdef bint signal
     if letter == NULL:
@@ -50,11 +55,20 @@ cdef int32_t post(network_thread_t *thread, int32_t kind, uint64_t connection, u
     else:
         thread.letters_last.next = letter
     thread.letters_last = letter
-    signal = claim_signal(thread)
+    signal = now and claim_signal(thread)
     pthread_mutex_unlock(&thread.lock)
     if signal:
         ring(thread)
     return 0
+
+
+cdef void announce(network_thread_t *thread) noexcept nogil:
+    cdef bint signal
+    pthread_mutex_lock(&thread.lock)
+    signal = thread.letters != NULL and claim_signal(thread)
+    pthread_mutex_unlock(&thread.lock)
+    if signal:
+        ring(thread)
 
 
 cdef letter_t *take_letters(network_thread_t *thread) noexcept nogil:

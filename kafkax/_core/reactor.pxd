@@ -8,6 +8,8 @@ cdef class Reactor:
     cdef list _listeners
     cdef object _registry
     cdef bint _started
+    cdef object _soon
+    cdef bint _left
     cdef int check_token(self, unsigned long long connection) except -1
 
 

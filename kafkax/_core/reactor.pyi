@@ -1,6 +1,6 @@
 """The network threads, as Python starts, feeds and stops them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from kafkax._core.registry import Registry
@@ -83,6 +83,17 @@ class Reactor:
 
         Unknown connections and tokens that were answered are ignored, since a connection may end at any time.
         """
+
+    def gather(self, soon: Callable[[], object]) -> None:
+        """From now on ``respond`` leaves the network threads asleep, so that many answers wake them once.
+
+        Args:
+            soon: called by the first ``respond``; it has ``announce`` called a little later.  ``respond`` is for one Python
+                thread then.
+        """
+
+    def announce(self) -> None:
+        """Wake the network threads that answers wait for."""
 
     def skip(self, connection: int, token: int) -> None:
         """Answer a request with nothing (Produce with acks=0)."""

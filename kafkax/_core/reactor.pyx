@@ -16,7 +16,7 @@ from kafkax._core.cursor cimport kx_put32
 from kafkax._core.fetch_session cimport sessions_close, sessions_count, sessions_open
 from kafkax._core.handoff cimport take_handed, taken_bytes
 from kafkax._core.linux cimport AF_INET6, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, monotonic_ms, sockaddr_in, sockaddr_in6
-from kafkax._core.mailbox cimport post, wake_thread
+from kafkax._core.mailbox cimport announce, leave, post, wake_thread
 from kafkax._core.network cimport (
     API_COUNTED,
     CLOSE_REASONS,
@@ -133,12 +133,28 @@ cdef void add_slice(answer_t *answer, size_t at, FileSlice part):
     answer.total += cut.piece.length
 
 
+cdef answer_t *whole_answer(bytes payload) except NULL:
+    """Answer with its length prefix, from a response in one piece."""
+    cdef size_t size = len(payload)
+    cdef answer_t *answer
+    if size > <size_t>(MAX_INT32 - 4):
+        raise ValueError(f"response of {size} bytes: at most {MAX_INT32 - 4} fit into a frame")
+    answer = answer_new(4 + size)
+    if answer == NULL:
+        raise MemoryError("response")
+    memcpy(answer.data + 4, <const char *>payload, size)
+    kx_put32(answer.data, <uint32_t>size)
+    return answer
+
+
 cdef answer_t *make_answer(object payload) except NULL:
     """Answer with its length prefix, from a response given as bytes or as parts."""
     cdef answer_t *answer
     cdef bytes data
     cdef size_t at = 4
-    parts = (payload,) if isinstance(payload, bytes) else tuple(payload)
+    if isinstance(payload, bytes):
+        return whole_answer(payload)
+    parts = tuple(payload)
     for part in parts:
         if not isinstance(part, (bytes, FileSlice)):
             raise TypeError(f"part of a response: bytes or FileSlice, not {type(part).__name__}")
@@ -321,9 +337,21 @@ cdef class Reactor:
         if not self._started:
             return
         answer = make_answer(payload)
-        if post(&self.reactor.threads[number], LETTER_ANSWER, connection, token, 0, answer) != 0:
+        if leave(&self.reactor.threads[number], LETTER_ANSWER, connection, token, 0, answer, self._soon is None) != 0:
             answer_free(answer)
             raise MemoryError("letter to a network thread")
+        if self._soon is not None and not self._left:
+            self._left = True
+            self._soon()
+
+    def gather(self, soon):
+        self._soon = soon
+
+    def announce(self):
+        cdef int32_t at
+        self._left = False
+        for at in range(self.reactor.thread_count if self._started else 0):
+            announce(&self.reactor.threads[at])
 
     def skip(self, unsigned long long connection, unsigned long long token):
         self.send_letter(connection, token, LETTER_ANSWER, 0)

@@ -10,6 +10,7 @@ from kafkax.broker.handlers import handlers
 from kafkax.broker.handlers.api_versions import unsupported
 from kafkax.broker.handlers.spec import RequestContext
 from kafkax.broker.metering import Meter
+from kafkax.coordinator.promise import Promise
 from kafkax.net.dispatch import CloseConnection
 from kafkax.protocol.api import API_KEYS
 
@@ -38,6 +39,11 @@ class Router:
         self._handlers = handlers()
         self._meter = Meter(services.admin.quotas_in_force)
 
+    @property
+    def overlapping(self) -> list[int]:
+        """Keys of the APIs whose requests need not wait for each other on a connection."""
+        return [key for key, handler in self._handlers.items() if handler.spec.overlaps]
+
     def __call__(self, connection: Connection, header: RequestHeader, body: memoryview) -> bytes | Awaitable[bytes | None] | None:
         """Answer one request with the body of its response.
 
@@ -56,6 +62,11 @@ class Router:
                 f"{API_KEYS[key].name} version {version} is not served; "
                 f"versions {handler.spec.min_version} to {handler.spec.max_version} are"
             )
+        quick = handler.quick
+        if quick is not None and member.ready.is_set() and not self._meter.active:
+            quick_answer = quick(RequestContext(self._services, version, header.client_id, connection), body)
+            if quick_answer is not None:
+                return quick_answer
         # librdkafka's Metadata v13 has bytes behind the message; Kafka does not mind, so real clients rely on that
         request = API_KEYS[key].request_type().decode(body, version, exact=False)
         context = RequestContext(self._services, version, header.client_id, connection)
@@ -64,6 +75,8 @@ class Router:
         if self._meter.active:
             return self._meter.handle(handler, context, header, request, len(body))
         answer = handler.handle(context, request)
+        if isinstance(answer, Promise):
+            return answer.map(lambda message: message.encode(version))
         if isawaitable(answer):
             return _encoded(answer, version)
         return answer if answer is None or isinstance(answer, bytes) else answer.encode(version)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from kafkax._core.batch_writer import BatchWriter
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.protocol.control import ControlType, end_transaction_batch
-from kafkax.protocol.record import Record
-from kafkax.protocol.records import RecordBatch, build_batch, iter_batches
+from kafkax.protocol.records import RecordBatch, iter_batches
 
 if TYPE_CHECKING:
     from kafkax.coordinator.runtime import Producer
 
-__all__ = ["Entry", "ReadBatch", "batch_size", "encode_batch", "encode_marker", "encoded_size", "read_batches"]
+__all__ = ["Block", "Entries", "Entry", "ReadBatch", "batch_size", "encode_marker", "finish_batch", "read_batches"]
 
 Entry = tuple[bytes, "bytes | None"]
 """Key and value of a record; a value of None deletes the key."""
@@ -43,17 +43,37 @@ class ReadBatch(NamedTuple):
     entries: list[Entry]
 
 
-def encoded_size(entries: list[Entry]) -> int:
-    """Bytes that entries take in a batch at most, without the batch's header."""
-    return sum(len(key) + len(value or b"") + _RECORD_OVERHEAD for key, value in entries)
+class Block(Protocol):
+    """Records that write themselves into a batch."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that they take in a batch at most."""
+
+    def write(self, batch: BatchWriter) -> None:
+        """Add them."""
 
 
-def encode_batch(entries: list[Entry], timestamp_ms: int, producer: Producer | None = None) -> bytes:
-    """One batch that holds the entries; transactional when a producer is given."""
-    records = [Record(key, value, (), timestamp_ms) for key, value in entries]
+class Entries:
+    """A block of keys and values."""
+
+    __slots__ = ("_entries", "size")
+
+    def __init__(self, entries: list[Entry]) -> None:
+        self._entries = entries
+        self.size = sum(len(key) + len(value or b"") + _RECORD_OVERHEAD for key, value in entries)
+
+    def write(self, batch: BatchWriter) -> None:
+        """Add them."""
+        for key, value in self._entries:
+            batch.add(key, value)
+
+
+def finish_batch(batch: BatchWriter, timestamp_ms: int, producer: Producer | None = None) -> bytes:
+    """What was written as one batch; transactional when a producer is given."""
     if producer is None:
-        return build_batch(records)
-    return build_batch(records, producer_id=producer.id, producer_epoch=producer.epoch, transactional=True)
+        return batch.finish(timestamp_ms)
+    return batch.finish(timestamp_ms, producer.id, producer.epoch, transactional=True)
 
 
 def encode_marker(producer: Producer, coordinator_epoch: int, timestamp_ms: int, *, commit: bool) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from uuid import UUID
 
+from kafkax._core.commit_request import CommitRequest
 from kafkax._core.committed import replay_commits
 from kafkax.coordinator.offset_records import NO_EXPIRY, CommittedOffset, OffsetRecord
 from kafkax.coordinator.runtime import Producer
@@ -34,7 +35,7 @@ from kafkax.protocol.messages.offset_fetch import (
 )
 from kafkax.protocol.schema import ZERO_UUID
 
-__all__ = ["OffsetStore", "Partition"]
+__all__ = ["OffsetStore", "Partition", "topic_id_of"]
 
 Partition = tuple[str, int]
 """Topic and index."""
@@ -253,8 +254,15 @@ class OffsetStore:
             return offsets
 
         return replay_commits(
-            piece, position, self._committed, first, CommittedOffset, _topic_id, ZERO_UUID, other
+            piece, position, self._committed, first, CommittedOffset, topic_id_of, ZERO_UUID, other
         )
+
+    def keep(self, commit: CommitRequest, now_ms: int) -> None:
+        """Apply a commit in its ordinary form, which is its own record."""
+        offsets = self._committed.get(commit.group_id)
+        if offsets is None:
+            offsets = self._committed[commit.group_id] = UndoDict(self._undo)
+        commit.apply(offsets, CommittedOffset, now_ms)
 
     def end_transaction(self, producer_id: int, *, commit: bool) -> None:
         """Apply the end of a producer's transaction."""
@@ -271,7 +279,8 @@ class OffsetStore:
                 del self._committed[group]
 
 
-def _topic_id(raw: bytes) -> UUID:
+def topic_id_of(raw: bytes) -> UUID:
+    """The id that 16 bytes are."""
     return UUID(bytes=raw)
 
 

@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
+from kafkax._core.batch_writer import BatchWriter
 from kafkax.clock import Clock
-from kafkax.coordinator.batches import Entry, batch_size, encode_batch, encode_marker, encoded_size, read_batches
+from kafkax.coordinator.batches import Block, Entries, Entry, batch_size, encode_marker, finish_batch, read_batches
 from kafkax.coordinator.promise import Promise
 from kafkax.coordinator.timers import KeyedTimers, TimerHandle, Timers
 from kafkax.coordinator.undo import UndoLog
@@ -39,7 +40,7 @@ class Producer(NamedTuple):
     epoch: int
 
 
-@dataclass
+@dataclass(slots=True)
 class Result(Generic[T]):
     """What an operation returns.
 
@@ -52,6 +53,7 @@ class Result(Generic[T]):
             the response is given out.
         on_undo: called when what the operation did was taken back, for what the undo log does not know.  An answer that
             only waits too long for its commit takes nothing back: the records stay, and may yet be committed.
+        block: records to append instead of ``records``, which the shard has applied itself.
     """
 
     records: list[Any]
@@ -59,6 +61,7 @@ class Result(Generic[T]):
     replay: bool = True
     on_commit: Callable[[KafkaError | None], None] | None = None
     on_undo: Callable[[], None] | None = None
+    block: Block | None = None
 
 
 class Shard(Protocol[R]):
@@ -138,7 +141,7 @@ class _State(Enum):
     FAILED = "failed"
 
 
-@dataclass
+@dataclass(slots=True)
 class _Waiter:
     """An operation that waits for its commit."""
 
@@ -162,7 +165,7 @@ class _Waiter:
             self.promise.fail(error)
 
 
-@dataclass
+@dataclass(slots=True)
 class _Batch:
     """An appended batch that is not committed yet."""
 
@@ -181,8 +184,7 @@ class _Partition(Generic[S]):
     timers: KeyedTimers
     undo: UndoLog
     state: _State = _State.LOADING
-    entries: list[Entry] = field(default_factory=list)
-    size: int = 0
+    batch: BatchWriter = field(default_factory=BatchWriter)
     waiters: list[_Waiter] = field(default_factory=list)
     flush_scheduled: bool = False
     uncommitted: deque[_Batch] = field(default_factory=deque)
@@ -300,6 +302,11 @@ class CoordinatorRuntime(Generic[S]):
         """The partitions that serve, sorted."""
         return sorted(index for index, partition in self._partitions.items() if partition.state is _State.ACTIVE)
 
+    def serving(self, index: int) -> S | None:
+        """The shard of a partition that is loaded; None of others."""
+        partition = self._partitions.get(index)
+        return partition.shard if partition is not None and partition.state is _State.ACTIVE else None
+
     def loading(self) -> list[int]:
         """The partitions that are being loaded, sorted."""
         return sorted(index for index, partition in self._partitions.items() if partition.state is _State.LOADING)
@@ -376,31 +383,31 @@ class CoordinatorRuntime(Generic[S]):
         try:
             result = operation(partition.shard)
             waiter = _Waiter(promise, result.response, result.on_commit, result.on_undo)
-            if not result.records:
-                self._join_last_write(partition, waiter)
-                return
-            entries = [partition.shard.encode(record) for record in result.records]
-            if result.replay:
-                for record in result.records:
-                    partition.shard.replay(record, producer)
+            block = result.block
+            if block is None:
+                if not result.records:
+                    self._join_last_write(partition, waiter)
+                    return
+                block = Entries([partition.shard.encode(record) for record in result.records])
+                if result.replay:
+                    for record in result.records:
+                        partition.shard.replay(record, producer)
         except Exception:
             partition.undo.rollback(mark)
             raise
-        size = encoded_size(entries)
-        if size > self._settings.max_batch_bytes:
+        limit = self._settings.max_batch_bytes
+        if block.size > limit:
             partition.undo.rollback(mark)
-            limit = self._settings.max_batch_bytes
-            why = f"the records take {size} bytes, the internal topic takes {limit}"
+            why = f"the records take {block.size} bytes, the internal topic takes {limit}"
             waiter.undone(KafkaError(ErrorCode.RECORD_LIST_TOO_LARGE, why))
             return
-        if producer is not None or partition.size + size > self._settings.max_batch_bytes:
+        if producer is not None or partition.batch.size + block.size > limit:
             # What was gathered before goes first; when it goes wrong, this operation saw what is no more.
             error = self._flush(partition, upto=mark)
             if error is not None:
                 waiter.undone(error)
                 return
-        partition.entries += entries
-        partition.size += size
+        block.write(partition.batch)
         partition.waiters.append(waiter)
         if producer is not None:
             self._flush(partition, producer)
@@ -410,7 +417,7 @@ class CoordinatorRuntime(Generic[S]):
 
     def _join_last_write(self, partition: _Partition[S], waiter: _Waiter) -> None:
         """Answer an operation without records once what was written before it is committed."""
-        if partition.entries:
+        if partition.batch.count:
             partition.waiters.append(waiter)
         elif partition.uncommitted:
             partition.uncommitted[-1].waiters.append(waiter)
@@ -439,13 +446,11 @@ class CoordinatorRuntime(Generic[S]):
             producer: in whose transaction.
             upto: mark in the undo log up to which changes belong to the batch; by default all do.
         """
-        if not partition.entries:
+        if not partition.batch.count:
             return None
-        entries, partition.entries = partition.entries, []
         waiters, partition.waiters = partition.waiters, []
-        partition.size = 0
         try:
-            batch = encode_batch(entries, self._clock.wall_ms(), producer)
+            batch = finish_batch(partition.batch, self._clock.wall_ms(), producer)
             end_offset = self._appender.append(partition.index, batch)
         except Exception as failure:
             partition.undo.rollback()

@@ -49,6 +49,10 @@ class Connection:
         throttle_ms: set by a handler to have the next request wait so long after this one's answer.
         free_in: the generation of the quotas that do not limit the client, see :meth:`free`.
         state: what the broker keeps about the connection (its principal, a SASL exchange); None at first.
+        ordered: whether the link itself keeps answers in the order of their requests.
+        busy: a request is being answered, and those that wait have to.
+        overlapping: requests that are being answered and that others of their kind need not wait for.
+        waiting: token and frame of the requests that have not begun.
     """
 
     __slots__ = (
@@ -58,6 +62,8 @@ class Connection:
         "free_in",
         "id",
         "listener",
+        "ordered",
+        "overlapping",
         "peer",
         "software",
         "state",
@@ -65,7 +71,7 @@ class Connection:
         "waiting",
     )
 
-    def __init__(self, link: Link, number: int, listener: str, peer: str) -> None:
+    def __init__(self, link: Link, number: int, listener: str, peer: str, *, ordered: bool = False) -> None:
         self._link = link
         self.id = number
         self.listener = listener
@@ -75,7 +81,9 @@ class Connection:
         self.throttle_ms = 0
         self.free_in = 0
         self.state: Any = None
+        self.ordered = ordered
         self.busy = False
+        self.overlapping = 0
         self.waiting: deque[tuple[int, bytes]] = deque()
 
     def respond(self, token: int, payload: Payload) -> Awaitable[None] | None:

@@ -1,16 +1,17 @@
 """From frames that were handed over to the broker's handlers, and back.
 
 Requests of one connection are handled one after the other, as in Kafka: the next one begins when the one before has its
-answer.  Different connections do not wait for each other.
+answer.  Different connections do not wait for each other.  Requests of some APIs need not wait for each other on one connection
+either, where it is enough that they begin in order: their answers leave in order all the same.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from inspect import isawaitable
-from typing import TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 from kafkax._core.reactor import ClosedConnection, HandedRequest, Reactor
 from kafkax.clock import Clock, SystemClock
@@ -21,10 +22,22 @@ from kafkax.protocol.headers import RequestHeader, response_header
 
 __all__ = ["CloseConnection", "Dispatcher", "Handler"]
 
-Handler: TypeAlias = "Callable[[Connection, RequestHeader, memoryview], Payload | Awaitable[Payload | None] | None]"
+
+
+class Later(Protocol):
+    """An answer to come that calls back, which costs no task: a coordinator's promise."""
+
+    def on_done(self, callback: Callable[[Any], None]) -> None:
+        """Call back with this once the answer is there, at once if it is."""
+
+    def result(self) -> Payload:
+        """The answer; raises what went wrong."""
+
+
+Handler: TypeAlias = "Callable[[Connection, RequestHeader, memoryview], Payload | Later | Awaitable[Payload | None] | None]"
 """Takes a request's header and body, returns the response's body (its header is put before it) or None for no answer.
 
-Plain functions answer at once; awaitables are awaited in a task of their own."""
+Plain functions answer at once or later; other awaitables are awaited in a task of their own."""
 
 _QUIET = frozenset({"closed by peer", "closed by the broker", "broker stops", "idle for longer than connections.max.idle.ms"})
 _log = logging.getLogger("kafkax.net")
@@ -44,12 +57,19 @@ class Dispatcher:
         handler: see ``Handler``.
         closed: called with every connection that had sent requests here and is gone.
         clock: for the rate of log lines.
+        overlap: keys of the APIs whose requests, one after the other on a connection, need not wait for each other's answer.
     """
 
     def __init__(
-        self, handler: Handler, *, closed: Callable[[Connection], object] | None = None, clock: Clock | None = None
+        self,
+        handler: Handler,
+        *,
+        closed: Callable[[Connection], object] | None = None,
+        clock: Clock | None = None,
+        overlap: Collection[int] = (),
     ) -> None:
         self._handler = handler
+        self._overlap = frozenset(key.to_bytes(2, "big") for key in overlap)
         self._on_closed = closed
         self._faults = FaultLog(clock or SystemClock())
         self._reactor: Reactor | None = None
@@ -59,7 +79,9 @@ class Dispatcher:
     def attach(self, reactor: Reactor) -> None:
         """Serve what the reactor hands over, on the running loop."""
         self._reactor = reactor
-        asyncio.get_running_loop().add_reader(reactor.fileno(), self._drain)
+        loop = asyncio.get_running_loop()
+        reactor.gather(lambda: loop.call_soon(reactor.announce))
+        loop.add_reader(reactor.fileno(), self._drain)
 
     async def stop(self, timeout: float) -> None:
         """Stop the reactor within ``timeout`` seconds, answering what is still handed over, then cancel what did not end."""
@@ -74,10 +96,15 @@ class Dispatcher:
 
     def submit(self, connection: Connection, token: int, frame: bytes) -> None:
         """Handle a request of a connection after those that came before it."""
-        if connection.busy or connection.waiting:
+        if connection.waiting or not self._may_begin(connection, frame):
             connection.waiting.append((token, frame))
         else:
             self._begin(connection, token, frame)
+
+    def _may_begin(self, connection: Connection, frame: bytes) -> bool:
+        if connection.overlapping:
+            return frame[:2] in self._overlap
+        return not connection.busy
 
     def fault(self, connection: Connection, reason: str, detail: str) -> None:
         """Close a connection that broke a rule, and log who and why."""
@@ -97,7 +124,7 @@ class Dispatcher:
             if isinstance(item, HandedRequest):
                 connection = self._connections.get(item.connection)
                 if connection is None:
-                    connection = Connection(reactor, item.connection, item.listener, item.peer)
+                    connection = Connection(reactor, item.connection, item.listener, item.peer, ordered=True)
                     self._connections[item.connection] = connection
                 self.submit(connection, item.token, item.frame)
             else:
@@ -117,6 +144,10 @@ class Dispatcher:
         except Exception as error:
             self._fail(connection, error)
             return
+        if hasattr(answer, "on_done"):
+            overlap = connection.ordered and frame[:2] in self._overlap
+            self._await(connection, token, header, cast("Later", answer), overlap=overlap)
+            return
         if isawaitable(answer):
             step: Awaitable[None] = self._answer_later(connection, token, header, answer)
         else:
@@ -128,6 +159,32 @@ class Dispatcher:
         task = asyncio.ensure_future(self._finish(connection, step))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _await(self, connection: Connection, token: int, header: RequestHeader, later: Later, *, overlap: bool) -> None:
+        """Answer once the answer is there, then begin what waits for that."""
+        if overlap:
+            connection.overlapping += 1
+        else:
+            connection.busy = True
+
+        def done(_: Later) -> None:
+            if overlap:
+                connection.overlapping -= 1
+            else:
+                connection.busy = False
+            try:
+                self._answer(connection, token, header, later.result())
+            except Exception as error:
+                self._fail(connection, error)
+            if connection.waiting:
+                # not from within whatever it is that answers
+                asyncio.get_running_loop().call_soon(self._begin_waiting, connection)
+
+        later.on_done(done)
+
+    def _begin_waiting(self, connection: Connection) -> None:
+        while connection.waiting and self._may_begin(connection, connection.waiting[0][1]):
+            self._begin(connection, *connection.waiting.popleft())
 
     async def _answer_later(
         self, connection: Connection, token: int, header: RequestHeader, answer: Awaitable[Payload | None]
@@ -145,8 +202,7 @@ class Dispatcher:
         if connection.throttle_ms:
             await self._throttle(connection)
         connection.busy = False
-        while connection.waiting and not connection.busy:
-            self._begin(connection, *connection.waiting.popleft())
+        self._begin_waiting(connection)
 
     async def _throttle(self, connection: Connection) -> None:
         """Leave a client alone that is beyond its quota, as long as its answer told it."""

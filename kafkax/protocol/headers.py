@@ -17,6 +17,7 @@ from kafkax.protocol.varint import read_uvarint
 __all__ = ["RequestHeader", "parse_response_header", "request_header", "response_header"]
 
 _START = struct.Struct(">hhi")
+_WITH_CLIENT = struct.Struct(">hhih")
 _INT16 = struct.Struct(">h")
 _INT32 = struct.Struct(">i")
 _API_VERSIONS = 18
@@ -46,19 +47,18 @@ class RequestHeader(NamedTuple):
             ProtocolError: the API is not known, or the header doesn't parse.
         """
         try:
-            api_key, version, correlation_id = _START.unpack_from(frame)
+            api_key, version, correlation_id, size = _WITH_CLIENT.unpack_from(frame)
             api = API_KEYS.get(api_key)
             if api is None:
                 raise ProtocolError(f"API key {api_key} is not known")
             if api_key == _CONTROLLED_SHUTDOWN and version == 0:
                 return cls(api_key, version, correlation_id, None), memoryview(frame)[8:]
-            size = _INT16.unpack_from(frame, 8)[0]
-            end = 10 + max(size, 0)
+            end = 10 if size < 0 else 10 + size
             client_id = None if size < 0 else str(frame[10:end], "utf-8", "replace")
             if end > len(frame):
                 raise ProtocolError(f"client id of {size} bytes in a frame of {len(frame)}")
             if api.flexible(version):
-                end = _skip_tags(frame, end)
+                end = end + 1 if frame[end] == 0 else _skip_tags(frame, end)
         except (struct.error, IndexError):
             raise ProtocolError(f"a frame of {len(frame)} bytes is too short for its header") from None
         return cls(api_key, version, correlation_id, client_id), memoryview(frame)[end:]

@@ -13,16 +13,21 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
+from uuid import UUID
 
 import pytest
 
 from kafkax._core.batch import read_header, validate_records
+from kafkax._core.batch_writer import BatchWriter
+from kafkax._core.commit_request import CommitRequest
 from kafkax._core.fetched import FetchedBatch
 from kafkax._core.inflate import available, decompress
 from kafkax._core.load_answers import parse_answer
 from kafkax._core.reactor import HandedRequest
 from kafkax.errors import KafkaError, ProtocolError
 from kafkax.protocol.compression import compress
+from kafkax.protocol.messages.offset_commit import OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic
 from tests.unit._core.batches import Rec
 from tests.unit._core.batches import batch as raw_batch
 from tests.unit._core.topics import batch, encode, fetch, produce, serving
@@ -32,7 +37,7 @@ SECONDS = float(os.environ.get("KAFKAX_FUZZ_SECONDS", "1"))
 RUNS = int(os.environ.get("KAFKAX_FUZZ_RUNS", "0"))
 SEED = int(os.environ.get("KAFKAX_FUZZ_SEED", "1")) or random.SystemRandom().randrange(1 << 32)
 """0: another one every time."""
-TARGETS = 4
+TARGETS = 5
 pytestmark = pytest.mark.timeout(120 + RUNS // 1000)
 FRAMES = 100
 """Frames under way at once."""
@@ -110,6 +115,26 @@ def test_answers() -> None:
         api, version, data = chance.choice(samples)
         with suppress(ProtocolError):
             parse_answer(api, version, mutated(data, chance))
+
+
+def test_commits() -> None:
+    def request(version: int) -> bytes:
+        texts = {n: "m" * n for n in range(5)}
+        parts = [OffsetCommitRequestPartition(partition_index=n, committed_metadata=text) for n, text in texts.items()]
+        topics = [OffsetCommitRequestTopic(name=name, topic_id=UUID(int=9), partitions=parts) for name in ("a", "bc")]
+        return OffsetCommitRequest(group_id="group", member_id="member", topics=topics).encode(version)
+
+    samples = [(version, request(version)) for version in range(5, 11)]
+    found = {name: SimpleNamespace(name=name, topic_id=UUID(int=9), partitions=range(5)) for name in ("a", "bc")}
+    for chance in chances():
+        version, data = chance.choice(samples)
+        commit = CommitRequest.read(memoryview(mutated(data, chance)), version, 4096)
+        if commit is not None and commit.find(found, {UUID(int=9): "a"}, lambda raw: UUID(bytes=raw)):
+            batch = BatchWriter()
+            commit.apply({}, tuple, 5)
+            commit.write(batch)
+            assert validate_records(batch.finish(5)) == []
+            assert commit.answer()
 
 
 def settle(broker: Broker, client: Client, wanted: int) -> None:

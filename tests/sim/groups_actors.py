@@ -27,7 +27,7 @@ from kafkax.protocol.messages.leave_group import LeaveGroupRequest, MemberIdenti
 from kafkax.protocol.messages.offset_commit import OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic
 from kafkax.protocol.messages.offset_fetch import OffsetFetchRequestGroup, OffsetFetchRequestTopics
 from kafkax.protocol.messages.sync_group import SyncGroupRequest, SyncGroupRequestAssignment
-from tests.sim.groups_world import GROUP, Topics
+from tests.sim.groups_world import GROUP, Topics, commit_quickly
 from tests.sim.virtual import Handle, MemoryTopic, VirtualTime
 
 HEARTBEAT_MS = 3_000
@@ -412,7 +412,9 @@ class Member:
                     self.sim.acknowledged(each.partition_index, positions[each.partition_index])
 
         def send(coordinator: GroupCoordinator) -> Promise[Any]:
-            promise = coordinator.commit_offsets(Caller(self.name, "/h", 9), request)
+            caller = Caller(self.name, "/h", 9)
+            quick = self.sim.random.random() < 0.5
+            promise = commit_quickly(coordinator, caller, request) if quick else coordinator.commit_offsets(caller, request)
             promise.on_done(done)
             return promise
 

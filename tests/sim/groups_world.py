@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 from uuid import NAMESPACE_DNS, UUID, uuid5
 
+from kafkax._core.commit_request import CommitRequest
 from kafkax.coordinator.groups.coordinator import GroupCoordinator
 from kafkax.coordinator.groups.settings import Caller, GroupSettings
 from kafkax.coordinator.groups.topics import TopicInfo
+from kafkax.coordinator.offsets import topic_id_of
 from kafkax.coordinator.promise import Promise
 from kafkax.coordinator.runtime import RuntimeSettings
 from kafkax.protocol.coordinator_records.consumer_protocol import ConsumerProtocolSubscription
@@ -24,7 +27,12 @@ from kafkax.protocol.messages.heartbeat import HeartbeatRequest
 from kafkax.protocol.messages.join_group import JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse
 from kafkax.protocol.messages.leave_group import LeaveGroupRequest, LeaveGroupResponse, MemberIdentity
 from kafkax.protocol.messages.list_groups import ListGroupsRequest
-from kafkax.protocol.messages.offset_commit import OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic
+from kafkax.protocol.messages.offset_commit import (
+    OffsetCommitRequest,
+    OffsetCommitRequestPartition,
+    OffsetCommitRequestTopic,
+    OffsetCommitResponse,
+)
 from kafkax.protocol.messages.offset_delete import OffsetDeleteRequest, OffsetDeleteRequestPartition, OffsetDeleteRequestTopic
 from kafkax.protocol.messages.offset_fetch import OffsetFetchRequestGroup, OffsetFetchRequestTopics
 from kafkax.protocol.messages.sync_group import SyncGroupRequest, SyncGroupRequestAssignment, SyncGroupResponse
@@ -58,6 +66,29 @@ class Topics:
         return self.infos[name].topic_id
 
 
+class _Everything(dict[str, Any]):
+    """Every topic there could be, as the broker's metadata image has it, with the ids that a request names."""
+
+    def __init__(self, request: OffsetCommitRequest) -> None:
+        super().__init__()
+        self._ids = {topic.name: topic.topic_id for topic in request.topics}
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return SimpleNamespace(name=name, topic_id=self._ids[name], partitions=range(1_000_000))
+
+
+def commit_quickly(coordinator: GroupCoordinator, caller: Caller, request: OffsetCommitRequest) -> Promise[Any]:
+    """Have offsets committed as the broker does: from the request's bytes where it is ordinary."""
+    body = memoryview(request.encode(caller.version))
+    commit = CommitRequest.read(body, caller.version, coordinator.settings.offset_metadata_max_bytes)
+    if commit is not None:
+        assert commit.find(_Everything(request), {}, topic_id_of)
+        kept = coordinator.keep_offsets(commit)
+        if kept is not None:
+            return kept.map(lambda answer: OffsetCommitResponse.decode(answer, caller.version))
+    return coordinator.commit_offsets(caller, request)
+
+
 Held = dict[str, list[int]]
 """Partitions by topic name."""
 
@@ -71,6 +102,7 @@ class GroupsWorld:
         self.settings = settings or GroupSettings(initial_rebalance_delay_ms=0)
         self.partitions = partitions
         self.topics = Topics()
+        self.quick = True
         self.start()
 
     def make(self) -> GroupCoordinator:
@@ -229,7 +261,9 @@ class GroupsWorld:
             retention_time_ms=retention_ms,
             topics=[OffsetCommitRequestTopic(name=topic, topic_id=topic_id, partitions=[asked])],
         )
-        return self.coordinator.commit_offsets(Caller("c", "/127.0.0.1", version), request)
+        if not self.quick or retention_ms != -1:
+            return self.coordinator.commit_offsets(Caller("c", "/127.0.0.1", version), request)
+        return commit_quickly(self.coordinator, Caller("c", "/127.0.0.1", version), request)
 
     def fetch(self, topic: str = "t", partition: int = 0, *, group: str = GROUP, stable: bool = False) -> Any:
         """Send OffsetFetch for one partition; the answer for it."""

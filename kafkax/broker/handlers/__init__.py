@@ -77,5 +77,5 @@ def handlers() -> dict[int, Handler]:
         module = import_module(f"{__name__}.{name}")
         if module.SPEC.key in found:
             raise ValueError(f"handler module {name}: API key {module.SPEC.key} is registered twice")
-        found[module.SPEC.key] = Handler(module.SPEC, module.handle)
+        found[module.SPEC.key] = Handler(module.SPEC, module.handle, getattr(module, "quick", None))
     return dict(sorted(found.items()))

@@ -83,6 +83,6 @@ def served(clustered: bool = False) -> list[ApiVersion]:
             min_version=spec.min_version if spec.advertise_from is None else spec.advertise_from,
             max_version=spec.max_version,
         )
-        for key, (spec, _) in handlers().items()
+        for key, (spec, *_) in handlers().items()
         if clustered or not spec.between_brokers
     ]

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from kafkax.broker.handlers.spec import RequestContext, Spec
 from kafkax.cluster.features import GROUP_VERSION
+from kafkax.coordinator.promise import Promise
 from kafkax.errors import ErrorCode
 from kafkax.protocol.messages.consumer_group_heartbeat import ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse
 
 SPEC = Spec(key=68, min_version=0, max_version=1)
 
 
-async def handle(context: RequestContext, request: ConsumerGroupHeartbeatRequest) -> ConsumerGroupHeartbeatResponse:
+def handle(context: RequestContext, request: ConsumerGroupHeartbeatRequest) -> Promise[ConsumerGroupHeartbeatResponse]:
     """Answered once what it changed is committed, at once when it changed nothing."""
     if not context.services.admin.features.finalized()[GROUP_VERSION]:
-        return ConsumerGroupHeartbeatResponse(error_code=ErrorCode.UNSUPPORTED_VERSION)
+        return Promise.of(ConsumerGroupHeartbeatResponse(error_code=ErrorCode.UNSUPPORTED_VERSION))
     groups = context.services.groups
-    return await groups.coordinator.consumer_heartbeat(groups.caller(context), request)
+    return groups.coordinator.consumer_heartbeat(groups.caller(context), request)

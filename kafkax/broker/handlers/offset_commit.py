@@ -6,7 +6,10 @@ flexible; 9 may come from members of consumer groups (KIP-848); 10 names topics 
 
 from __future__ import annotations
 
+from kafkax._core.commit_request import CommitRequest
 from kafkax.broker.handlers.spec import RequestContext, Spec
+from kafkax.coordinator.offsets import topic_id_of
+from kafkax.coordinator.promise import Promise
 from kafkax.errors import ErrorCode
 from kafkax.protocol.messages.offset_commit import (
     OffsetCommitRequest,
@@ -17,21 +20,29 @@ from kafkax.protocol.messages.offset_commit import (
     OffsetCommitResponseTopic,
 )
 
-SPEC = Spec(key=8, min_version=2, max_version=10)
+SPEC = Spec(key=8, min_version=2, max_version=10, overlaps=True)
 
 _TOPIC_IDS_SINCE = 10
 
 
-async def handle(context: RequestContext, request: OffsetCommitRequest) -> OffsetCommitResponse:
+def quick(context: RequestContext, body: memoryview) -> Promise[bytes] | None:
+    """Commit what exists and may be committed as a whole, as nearly all requests ask."""
+    coordinator, image = context.services.groups.coordinator, context.services.image
+    commit = CommitRequest.read(body, context.version, coordinator.settings.offset_metadata_max_bytes)
+    if commit is None or not commit.find(image.topics, image.names, topic_id_of):
+        return None
+    return coordinator.keep_offsets(commit)
+
+
+def handle(context: RequestContext, request: OffsetCommitRequest) -> Promise[OffsetCommitResponse]:
     """Commit for the partitions that exist; the others fail by themselves."""
     refused = _take_out_unknown(context, request)
     if not request.topics:
-        return OffsetCommitResponse(topics=refused)
+        return Promise.of(OffsetCommitResponse(topics=refused))
     groups = context.services.groups
-    response = await groups.coordinator.commit_offsets(groups.caller(context), request)
-    if refused:
-        response.topics = _merged(refused, response.topics)
-    return response
+    return groups.coordinator.commit_offsets(groups.caller(context), request).map(
+        lambda response: OffsetCommitResponse(topics=_merged(refused, response.topics)) if refused else response
+    )
 
 
 def _take_out_unknown(context: RequestContext, request: OffsetCommitRequest) -> list[OffsetCommitResponseTopic]:

@@ -29,6 +29,7 @@ class Spec:
         key: the API key (int16).
         min_version, max_version: the served range; ApiVersions advertises it.
         before_authentication: whether a connection may send it before SASL has finished.
+        overlaps: whether requests of one connection need not wait for each other's answer, only begin in order.
         between_brokers: whether it is served in a cluster only, and only by the listener that brokers use among themselves.
     """
 
@@ -37,6 +38,7 @@ class Spec:
     max_version: int
     before_authentication: bool = False
     between_brokers: bool = False
+    overlaps: bool = False
     advertise_from: int | None = None
     """Lowest version in ApiVersions where that is not ``min_version``: clients that look for it would not come otherwise."""
 
@@ -56,7 +58,13 @@ class RequestContext(NamedTuple):
 
 
 class Handler(NamedTuple):
-    """A registered handler module."""
+    """A registered handler module.
+
+    Attributes:
+        quick: answers the ordinary case of a request that comes very often from its undecoded body; None when the request is
+            out of the ordinary, and nothing was done.
+    """
 
     spec: Spec
     handle: Callable[[RequestContext, Any], Answer | Awaitable[Answer]]
+    quick: Callable[[RequestContext, memoryview], bytes | Awaitable[bytes] | None] | None = None

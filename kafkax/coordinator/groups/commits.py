@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from kafkax.coordinator.groups.classic import ClassicGroup, ClassicState
 from kafkax.coordinator.groups.consumer_group import ConsumerGroup, ConsumerMember
 from kafkax.coordinator.groups.settings import Caller
@@ -9,13 +11,34 @@ from kafkax.errors import ErrorCode, KafkaError
 from kafkax.protocol.messages.offset_commit import OffsetCommitRequest
 from kafkax.protocol.messages.offset_fetch import OffsetFetchRequestGroup
 
-__all__ = ["check_classic_commit", "check_consumer_commit", "check_consumer_fetch"]
+if TYPE_CHECKING:
+    from kafkax._core.commit_request import CommitRequest
+
+__all__ = ["check_classic_commit", "check_consumer_commit", "check_consumer_fetch", "may_commit"]
 
 _CONSUMERS_COMMIT_SINCE = 9
 """First version of OffsetCommit that a member of the consumer protocol may use."""
 
 
-def check_classic_commit(group: ClassicGroup, request: OffsetCommitRequest) -> None:
+def may_commit(group: ClassicGroup | ConsumerGroup, commit: CommitRequest) -> bool:
+    """Whether a commit in its ordinary form may be made as it is: by a member of the present, or while there are none."""
+    if isinstance(group, ClassicGroup):
+        try:
+            check_classic_commit(group, commit)
+        except KafkaError:
+            return False
+        return True
+    if commit.generation_id_or_member_epoch < 0:
+        return not group.members
+    member = group.members.get(commit.member_id)
+    return (
+        member is not None
+        and member.epoch == commit.generation_id_or_member_epoch
+        and (member.classic is not None or commit.version >= _CONSUMERS_COMMIT_SINCE)
+    )
+
+
+def check_classic_commit(group: ClassicGroup, request: OffsetCommitRequest | CommitRequest) -> None:
     """Let members of the present generation commit, and anybody while there are no members.
 
     Raises:

@@ -7,10 +7,12 @@ the fields of the newest version, from which the encoder leaves out what older o
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import lru_cache
 from struct import iter_unpack
 from typing import Any, TypeVar
 from uuid import uuid4
 
+from kafkax._core.commit_request import CommitRequest
 from kafkax.clock import Clock
 from kafkax.coordinator.groups.consumer_protocol import validate_heartbeat
 from kafkax.coordinator.groups.describe import DescribedConsumerGroup
@@ -65,6 +67,7 @@ _LEAVE_LISTS_MEMBERS_SINCE = 3
 _PROTOCOL_MAY_BE_NULL_SINCE = 7
 
 
+@lru_cache(maxsize=65536)
 def group_partition(group_id: str, partitions: int = 50) -> int:
     """The partition of ``__consumer_offsets`` that a group belongs to: Java's string hash, made positive, modulo.
 
@@ -229,6 +232,20 @@ class GroupCoordinator:
             return _commit_refused(request, _code(error))
 
         return self._write(request.group_id, lambda shard: shard.commit_offsets(caller, request)).map(_same, refused)
+
+    def keep_offsets(self, commit: CommitRequest) -> Promise[bytes] | None:
+        """OffsetCommit for a request in its ordinary form, whose topics were found: its response's body.
+
+        Returns:
+            None when it is for :meth:`commit_offsets` to refuse, in part or as a whole; nothing was done then.
+        """
+        index = self.partition_of(commit.group_id)
+        shard = self.runtime.serving(index)
+        if shard is None or not shard.may_keep(commit):
+            return None
+        return self.runtime.write(index, lambda shard: shard.keep_offsets(commit)).map(
+            CommitRequest.answer, lambda error: commit.answer(_code(error))
+        )
 
     def fetch_offsets(self, request: OffsetFetchRequestGroup, *, require_stable: bool) -> Promise[OffsetFetchResponseGroup]:
         """OffsetFetch (key 9) for one group."""

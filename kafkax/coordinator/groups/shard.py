@@ -6,12 +6,13 @@ import logging
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeAlias
 
+from kafkax._core.commit_request import CommitRequest
 from kafkax.clock import Clock
 from kafkax.coordinator.batches import Entry
 from kafkax.coordinator.groups.classic import CONSUMER_PROTOCOL_TYPE, ClassicGroup, ClassicState
 from kafkax.coordinator.groups.classic_bridge import ClassicBridge
 from kafkax.coordinator.groups.classic_protocol import ClassicProtocol
-from kafkax.coordinator.groups.commits import check_classic_commit, check_consumer_commit, check_consumer_fetch
+from kafkax.coordinator.groups.commits import check_classic_commit, check_consumer_commit, check_consumer_fetch, may_commit
 from kafkax.coordinator.groups.consumer_group import ConsumerGroup, ConsumerState
 from kafkax.coordinator.groups.consumer_protocol import ConsumerProtocol, Writer
 from kafkax.coordinator.groups.consumer_records import group_tombstones, replay_record
@@ -57,6 +58,8 @@ _DEAD_WITH_ERROR_SINCE = 6
 """First version of DescribeGroups that answers GROUP_ID_NOT_FOUND where older ones say Dead."""
 _CLEANUP = ("cleanup",)
 _EMPTY_STATES = (ClassicState.EMPTY, ConsumerState.EMPTY)
+_TOUCHED_STATES = (ClassicState.STABLE, ClassicState.PREPARING_REBALANCE)
+"""In which a commit counts as a heartbeat."""
 
 
 Group: TypeAlias = "ClassicGroup | ConsumerGroup"
@@ -313,10 +316,25 @@ class GroupShard:
         else:
             refused = {}
             check_classic_commit(group, request)
-            if group.state in (ClassicState.STABLE, ClassicState.PREPARING_REBALANCE):
+            if group.state in _TOUCHED_STATES:
                 self._classic.touch(group, request.member_id)
         records, response = self.offsets.commit(request, self._clock.wall_ms(), refused)
         return Result(records, response)
+
+    def keep_offsets(self, commit: CommitRequest) -> Result[CommitRequest]:
+        """:meth:`commit_offsets` for a request in its ordinary form that :meth:`may_keep` lets through."""
+        group = self.groups.get(commit.group_id)
+        if group is None:
+            self._new_classic_group(commit.group_id)
+        elif group.state in _TOUCHED_STATES and isinstance(group, ClassicGroup):
+            self._classic.touch(group, commit.member_id)
+        self.offsets.keep(commit, self._clock.wall_ms())
+        return Result([], commit, block=commit)
+
+    def may_keep(self, commit: CommitRequest) -> bool:
+        """Whether everything that a request in its ordinary form asks for may be committed."""
+        group = self.groups.get(commit.group_id)
+        return commit.generation_id_or_member_epoch < 0 if group is None else may_commit(group, commit)
 
     def fetch_offsets(self, request: OffsetFetchRequestGroup, *, require_stable: bool) -> OffsetFetchResponseGroup:
         """OffsetFetch for one group."""

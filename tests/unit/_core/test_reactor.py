@@ -44,6 +44,24 @@ def test_answers_leave_in_request_order_whatever_the_order_they_are_given_in() -
         assert [correlation(client.receive()) for _ in range(100)] == list(range(100))
 
 
+def test_answers_that_are_gathered_leave_when_they_are_announced() -> None:
+    with running() as broker:
+        client = broker.client()
+        wanted: list[str] = []
+        broker.reactor.gather(lambda: wanted.append("soon"))
+        client.send(b"".join(request(API_VERSIONS, 0, n) for n in range(10)))
+        for item in broker.handed(10):
+            broker.echo(item, b"x")
+        assert wanted == ["soon"]
+        broker.reactor.announce()
+        assert [correlation(client.receive()) for _ in range(10)] == list(range(10))
+        client.send(request(API_VERSIONS, 0, 10))
+        broker.echo(broker.handed(1)[0], b"x")
+        assert wanted == ["soon", "soon"]
+        broker.reactor.announce()
+        assert correlation(client.receive()) == 10
+
+
 def test_a_request_that_came_in_single_bytes_is_whole() -> None:
     with running() as broker:
         client = broker.client()

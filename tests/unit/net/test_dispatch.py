@@ -23,11 +23,13 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @asynccontextmanager
-async def serving(handler: Callable[..., object], closed: Callable[[Connection], object] | None = None) -> AsyncIterator[int]:
+async def serving(
+    handler: Callable[..., object], closed: Callable[[Connection], object] | None = None, overlap: tuple[int, ...] = ()
+) -> AsyncIterator[int]:
     reactor = Reactor(None, ReactorSettings())
     port = reactor.listen("127.0.0.1", 0, "PLAINTEXT")
     reactor.start(1)
-    dispatcher = Dispatcher(handler, closed=closed)
+    dispatcher = Dispatcher(handler, closed=closed, overlap=overlap)
     dispatcher.attach(reactor)
     try:
         yield port
@@ -82,6 +84,101 @@ async def test_a_connection_s_requests_are_handled_one_after_the_other_and_other
         assert [(await receive(reader))[4:] for _ in range(3)] == [b"slow", b"next", b"last"]
         writer.close()
         other_writer.close()
+
+
+COMMIT = 8
+
+
+class Answer:
+    """An answer that is given by hand."""
+
+    def __init__(self, body: bytes, given: bool = False) -> None:
+        self.body = body
+        self.given = given
+        self.waits: list[Callable[[object], None]] = []
+
+    def on_done(self, callback: Callable[[object], None]) -> None:
+        if self.given:
+            callback(self)
+        else:
+            self.waits.append(callback)
+
+    def result(self) -> bytes:
+        if self.body == b"bad":
+            raise RuntimeError("no answer")
+        return self.body
+
+    def give(self) -> None:
+        self.given = True
+        for callback in self.waits:
+            callback(self)
+
+
+async def began(answers: list[Answer], count: int) -> list[bytes]:
+    while len(answers) < count:
+        await asyncio.sleep(0.01)
+    return [answer.body for answer in answers]
+
+
+async def test_requests_of_apis_that_overlap_begin_in_order_and_do_not_wait_for_each_other() -> None:
+    answers: list[Answer] = []
+
+    def handler(connection: Connection, header: RequestHeader, body: memoryview) -> Answer:
+        answers.append(Answer(bytes(body)))
+        return answers[-1]
+
+    async with serving(handler, overlap=(COMMIT,)) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        commits = [request(COMMIT, 2, n, b"%d" % n) for n in range(3)]
+        writer.write(b"".join(commits) + request(METADATA, 1, 3, b"other") + request(COMMIT, 2, 4, b"later"))
+        assert await began(answers, 3) == [b"0", b"1", b"2"]
+        for answer in reversed(answers):
+            await asyncio.sleep(0.02)
+            assert len(answers) == 3, "what does not overlap began before its time"
+            answer.give()
+        assert [(await receive(reader))[4:] for _ in range(3)] == [b"0", b"1", b"2"]
+        assert await began(answers, 4) == [b"0", b"1", b"2", b"other"]
+        await asyncio.sleep(0.02)
+        assert len(answers) == 4, "what overlaps only with its like began before its time"
+        answers[3].give()
+        assert (await began(answers, 5))[4] == b"later"
+        answers[4].give()
+        assert [(await receive(reader))[4:] for _ in range(2)] == [b"other", b"later"]
+        writer.close()
+
+
+async def test_very_many_answers_that_are_there_at_once() -> None:
+    gate = Answer(b"first")
+
+    def handler(connection: Connection, header: RequestHeader, body: memoryview) -> Answer:
+        return gate if body == b"first" else Answer(bytes(body), given=True)
+
+    async with serving(handler) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        bodies = [b"first", *(b"%d" % n for n in range(2000))]
+        writer.write(b"".join(request(METADATA, 1, n, body) for n, body in enumerate(bodies)))
+        await asyncio.sleep(0.05)
+        gate.give()
+        assert [(await receive(reader))[4:] for _ in bodies] == bodies
+        writer.close()
+
+
+async def test_an_answer_that_fails_later_closes_its_connection() -> None:
+    answers: list[Answer] = []
+
+    def handler(connection: Connection, header: RequestHeader, body: memoryview) -> Answer:
+        answers.append(Answer(bytes(body)))
+        return answers[-1]
+
+    async with serving(handler, overlap=(COMMIT,)) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request(COMMIT, 2, 1, b"bad") + request(COMMIT, 2, 2, b"good") + request(METADATA, 1, 3, b"other"))
+        await began(answers, 2)
+        for answer in answers[:2]:
+            answer.give()
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert len(answers) == 2
+        writer.close()
 
 
 async def test_no_answer_is_no_bytes() -> None:

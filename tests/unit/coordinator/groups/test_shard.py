@@ -16,9 +16,12 @@ from tests.sim.groups_world import GroupsWorld, subscription
 DAY_MS = 86_400_000
 
 
-@pytest.fixture
-def world() -> GroupsWorld:
-    return GroupsWorld()
+@pytest.fixture(params=[True, False], ids=["quick", "plain"])
+def world(request: pytest.FixtureRequest) -> GroupsWorld:
+    """Commits take the broker's quick way where it is open, or never."""
+    world = GroupsWorld()
+    world.quick = request.param
+    return world
 
 
 # -- which partition ----------------------------------------------------------------------------------------------------
