@@ -228,9 +228,7 @@ class Server:
         cleaner.start()
         self.services.moves.resume()
 
-    async def _administration(
-        self, store: CoordinationStore, cache: MetadataCache, dynamic: DynamicConfigs
-    ) -> Administration:
+    async def _administration(self, store: CoordinationStore, cache: MetadataCache, dynamic: DynamicConfigs) -> Administration:
         admin = Administration(store, cache, dynamic, self.config, self._clock)
         await admin.features.start()
         self._stack.callback(admin.features.close)
@@ -296,9 +294,13 @@ class Server:
         """Bind every listener, so that the ports are known; nothing is accepted yet."""
         config = self.config
         reactor = Reactor(registry, self._reactor_settings())
-        ports = {e.name: _listen(reactor, e) for e in config.listeners if e.protocol == "PLAINTEXT"}
+        clustered = config["zookeeper.connect"] is not None
+        inner = config.inter_broker_listener if clustered else None
+        ports = {
+            e.name: _listen(reactor, e, between_brokers=e.name == inner) for e in config.listeners if e.protocol == "PLAINTEXT"
+        }
         between = next(e for e in config.listeners if e.name == config.inter_broker_listener)
-        if between.protocol != "PLAINTEXT" and config["zookeeper.connect"] is not None:
+        if between.protocol != "PLAINTEXT" and clustered:
             raise ConfigError(f"inter.broker.listener.name: {between} is refused; brokers speak to each other without TLS")
         self._tls_sockets = {e.name: _bind(e) for e in config.listeners if e.protocol == "SSL"}
         for name, bound in self._tls_sockets.items():
@@ -380,10 +382,10 @@ def _raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _listen(reactor: Reactor, endpoint: Endpoint) -> int:
+def _listen(reactor: Reactor, endpoint: Endpoint, *, between_brokers: bool) -> int:
     """Open a listener; its port."""
     try:
-        return reactor.listen(endpoint.host, endpoint.port, endpoint.name)
+        return reactor.listen(endpoint.host, endpoint.port, endpoint.name, between_brokers=between_brokers)
     except OSError as error:
         raise ConfigError(f"listeners: {endpoint} cannot be opened: {error.strerror or error}") from error
 

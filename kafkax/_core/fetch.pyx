@@ -8,7 +8,9 @@ from libc.stdlib cimport malloc
 from libc.string cimport memcpy
 from kafkax._core.atomics cimport kx_load_pointer
 from kafkax._core.answers cimport answer_fill, answer_slot
+from kafkax._core.atomics cimport kx_load64
 from kafkax._core.codes cimport (
+    CORE_END,
     ERR_KAFKA_STORAGE_ERROR,
     ERR_NOT_LEADER_OR_FOLLOWER,
     ERR_UNKNOWN_TOPIC_ID,
@@ -20,11 +22,13 @@ from kafkax._core.connection cimport connection_close, connection_work
 from kafkax._core.fetch_answer cimport fetch_answer
 from kafkax._core.fetch_request cimport fetch_free, fetch_parse
 from kafkax._core.fetch_session cimport session_answer, session_enter, session_leave
-from kafkax._core.fetch_state cimport fetch_part_t, fetch_t
+from kafkax._core.fetch_state cimport FETCH_SESSIONLESS, asked_t, fetch_part_t, fetch_t
 from kafkax._core.logstate cimport (
     READ_COMMITTED,
+    READ_LOG_END,
     WAIT_HIGH_WATERMARK,
     WAIT_LAST_STABLE,
+    WAIT_LOG_END,
     read_result_release,
     waiter_t,
 )
@@ -43,7 +47,8 @@ from kafkax._core.network cimport (
 )
 from kafkax._core.park cimport park, unpark
 from kafkax._core.partition cimport (
-    partition_log, partition_read, partition_release, partition_t, partition_unwait, partition_wait,
+    partition_check_epoch, partition_divergence, partition_follower_fetched, partition_log, partition_read, partition_release,
+    partition_t, partition_unwait, partition_wait,
 )
 from kafkax._core.registry cimport registry_get, registry_get_by_id, registry_t
 
@@ -88,6 +93,7 @@ cdef bint find(reactor_t *reactor, fetch_t *request) noexcept nogil:
         part.result.high_watermark = -1
         part.result.last_stable_offset = -1
         part.result.log_start_offset = -1
+        part.diverging_epoch = -1
         if part.topic.name == NULL:
             part.partition = registry_get_by_id(<registry_t *>reactor.registry, part.topic.id, part.asked.index)
         else:
@@ -113,9 +119,40 @@ cdef void make_empty(fetch_part_t *part) noexcept nogil:
     part.result.log_start_offset = -1
 
 
+cdef bint read_as_leader(fetch_t *request, fetch_part_t *part, int64_t limit, bint first) noexcept nogil:
+    """The same for a follower: up to the log's end, once it is known that the logs agree; False when it should hear at once.
+
+    Where they agree, what it asks from says what it has, and that counts for the high watermark."""
+    cdef asked_t *asked = &part.asked
+    cdef int32_t code = partition_check_epoch(part.partition, asked.leader_epoch, False)
+    part.diverging_epoch = -1
+    if code == OK:
+        code = partition_divergence(part.partition, asked.offset, asked.last_fetched_epoch, &part.diverging_epoch,
+                                    &part.diverging_end)
+    if code == CORE_END:
+        # Nothing is read, only the marks are told.
+        code = partition_read(part.partition, asked.offset, asked.leader_epoch, 0, False, READ_LOG_END, &part.result)
+        read_result_release(&part.result)
+        part.code = OK
+        return False
+    part.diverging_epoch = -1
+    if code == OK:
+        code = partition_read(part.partition, asked.offset, asked.leader_epoch, limit, first, READ_LOG_END, &part.result)
+    if code == OK and not request.noted:
+        code = partition_follower_fetched(part.partition, asked.leader_epoch, request.replica, request.replica_epoch,
+                                          asked.offset)
+        part.result.high_watermark = kx_load64(&partition_log(part.partition).high_watermark)
+    part.code = code if code >= -1 else ERR_KAFKA_STORAGE_ERROR
+    if code != OK:
+        make_empty(part)
+    return code == OK
+
+
 cdef bint read_part(fetch_t *request, fetch_part_t *part, int64_t limit, bint first) noexcept nogil:
     """Read one partition anew; False on an error, which is then all that its answer holds."""
     read_result_release(&part.result)
+    if request.replica >= 0:
+        return read_as_leader(request, part, limit, first)
     part.code = partition_read(part.partition, part.asked.offset, part.asked.leader_epoch, limit, first,
                                <signed char>request.isolation, &part.result)
     if part.code == OK:
@@ -143,6 +180,7 @@ cdef bint read_all(fetch_t *request) noexcept nogil:
             failed = True
         got += part.result.piece.length
         left = max(<int64_t>0, left - part.result.piece.length)
+    request.noted = True
     return failed or not any_interesting or got >= request.min_bytes
 
 
@@ -161,7 +199,10 @@ cdef bint watch(fetch_t *request) noexcept nogil:
         if part.waiter.owner == NULL:  # a waker may be reading them
             part.waiter.wake = wake
             part.waiter.owner = request
-        if request.isolation == READ_COMMITTED:
+        if request.replica >= 0:
+            part.waiter.kind = WAIT_LOG_END
+            part.waiter.offset = part.result.log_end_offset + 1
+        elif request.isolation == READ_COMMITTED:
             part.waiter.kind = WAIT_LAST_STABLE
             part.waiter.offset = part.result.last_stable_offset + 1
         else:
@@ -263,6 +304,12 @@ cdef int32_t fetch(connection_t *connection, const uint8_t *frame, size_t size) 
     cdef fetch_t *served
     if request == NULL:
         return REQUEST_HANDOFF
+    if request.replica >= 0 and not reactor.listeners[connection.listener].between_brokers:
+        fetch_free(request)
+        return REQUEST_HANDOFF
+    if request.replica >= 0:
+        request.kind = FETCH_SESSIONLESS
+        request.session_id = 0
     served = session_enter(reactor, request, connection.thread.now_ms)
     if served != request:
         fetch_free(request)

@@ -31,6 +31,8 @@ cdef enum:
     COPIED_BYTES = 65536
     # And in all.
     INT32_MAX = 2147483647
+    TAG_DIVERGING_EPOCH = 0
+    DIVERGING_EPOCH_SIZE = 13
 
 
 cdef int32_t order(fetch_t *fetch, int32_t *places) noexcept nogil:
@@ -115,6 +117,16 @@ cdef void write_records(writer_t *w, answer_t *answer, bint flexible, fetch_part
     answer.total += size
 
 
+cdef void write_diverging(writer_t *w, const fetch_part_t *part) noexcept nogil:
+    """The tagged field with the epoch where the follower's log parts from this one."""
+    write_uvarint(w, 1)
+    write_uvarint(w, TAG_DIVERGING_EPOCH)
+    write_uvarint(w, DIVERGING_EPOCH_SIZE)
+    write_i32(w, part.diverging_epoch)
+    write_i64(w, part.diverging_end)
+    write_uvarint(w, 0)
+
+
 cdef void write_part(writer_t *w, answer_t *answer, fetch_t *fetch, fetch_part_t *part, int64_t *copied) noexcept nogil:
     cdef int16_t version = fetch.header.version
     write_i32(w, part.asked.index)
@@ -127,7 +139,10 @@ cdef void write_part(writer_t *w, answer_t *answer, fetch_t *fetch, fetch_part_t
     if version >= 11:
         write_i32(w, -1)
     write_records(w, answer, fetch.header.flexible, part, copied)
-    write_no_tags(w, fetch.header.flexible)
+    if part.diverging_epoch >= 0 and fetch.header.flexible:
+        write_diverging(w, part)
+    else:
+        write_no_tags(w, fetch.header.flexible)
 
 
 cdef void write_start(writer_t *w, fetch_t *fetch, int32_t topics) noexcept nogil:

@@ -29,6 +29,8 @@ cdef enum:
     FIRST_VERSION = 4
     LAST_VERSION = 18
     MAX_PARTITIONS = 100000
+    REPLICA_STATE_SINCE = 15
+    TAG_REPLICA_STATE = 1
 
 
 cdef fetch_t *fetch_new(int32_t parts, int32_t forgotten) noexcept nogil:
@@ -36,6 +38,7 @@ cdef fetch_t *fetch_new(int32_t parts, int32_t forgotten) noexcept nogil:
     cdef fetch_t *fetch = <fetch_t *>calloc(1, size)
     if fetch == NULL:
         return NULL
+    fetch.replica = -1
     fetch.count = parts
     fetch.forgotten_count = forgotten
     fetch.parts = <fetch_part_t *>(<uint8_t *>fetch + sizeof(fetch_t))
@@ -186,6 +189,20 @@ cdef void read_start(reader_t *r, fetch_t *fetch) noexcept nogil:
         fetch.kind = FETCH_INCREMENTAL
 
 
+cdef void read_tags(reader_t *r, fetch_t *fetch) noexcept nogil:
+    """The request's tagged fields: none but the state of the replica that fetches."""
+    cdef uint32_t count = read_uvarint(r)
+    if count == 0:
+        return
+    if count != 1 or fetch.header.version < REPLICA_STATE_SINCE or read_uvarint(r) != TAG_REPLICA_STATE:
+        r.bad = 1
+        return
+    read_uvarint(r)
+    fetch.replica = read_i32(r)
+    fetch.replica_epoch = read_i64(r)
+    expect_no_tags(r)
+
+
 cdef void copy_start(fetch_t *fetch, const fetch_t *plain) noexcept nogil:
     """Take over the fields before the topics."""
     fetch.header = plain.header
@@ -196,6 +213,8 @@ cdef void copy_start(fetch_t *fetch, const fetch_t *plain) noexcept nogil:
     fetch.session_id = plain.session_id
     fetch.session_epoch = plain.session_epoch
     fetch.kind = plain.kind
+    fetch.replica = plain.replica
+    fetch.replica_epoch = plain.replica_epoch
 
 
 cdef bint merge_repeats(fetch_t *fetch) noexcept nogil:
@@ -230,8 +249,10 @@ cdef bint merge_repeats(fetch_t *fetch) noexcept nogil:
 
 
 cdef bint ordinary(fetch_t *fetch) noexcept nogil:
-    """Whether it is a consumer's fetch that the core understands in full."""
+    """Whether it is a fetch that the core understands in full: any of a follower outside sessions, a consumer's otherwise."""
     cdef int32_t at
+    if fetch.replica >= 0:
+        return fetch.kind != FETCH_INCREMENTAL
     if not 0 <= fetch.isolation <= 1:
         return False
     for at in range(fetch.count):
@@ -245,12 +266,13 @@ cdef fetch_t *fetch_parse(const uint8_t *frame, size_t size) noexcept nogil:
     cdef reader_t body
     cdef fetch_t plain
     cdef fetch_t *fetch
-    cdef int32_t parts, forgotten, replica, rack_size
+    cdef int32_t parts, forgotten, rack_size
     cdef const uint8_t *rack
     plain.header = read_header(&r, FLEXIBLE_SINCE)
     if not FIRST_VERSION <= plain.header.version <= LAST_VERSION:
         return NULL
-    replica = read_i32(&r) if plain.header.version < 15 else -1
+    plain.replica = read_i32(&r) if plain.header.version < REPLICA_STATE_SINCE else -1
+    plain.replica_epoch = -1
     read_start(&r, &plain)
     body = r
     parts = walk_asked(&r, &plain, NULL)
@@ -260,8 +282,8 @@ cdef fetch_t *fetch_parse(const uint8_t *frame, size_t size) noexcept nogil:
         if rack_size < 0 or not is_ascii(rack, rack_size):
             r.bad = 1
     if plain.header.flexible:
-        expect_no_tags(&r)
-    if r.bad or remaining(&r) or replica >= 0 or parts > MAX_PARTITIONS or forgotten > MAX_PARTITIONS:
+        read_tags(&r, &plain)
+    if r.bad or remaining(&r) or parts > MAX_PARTITIONS or forgotten > MAX_PARTITIONS:
         return NULL
     fetch = fetch_new(parts, forgotten)
     if fetch == NULL:

@@ -50,6 +50,9 @@ cdef struct fetch_part_t:
     bint no_aborted
     # An incremental answer leaves out what has no news.
     bint told
+    # To a follower: the epoch from which on its log is not the leader's, and where that ends; -1 while they agree.
+    int32_t diverging_epoch
+    int64_t diverging_end
     read_result_t result
     waiter_t waiter
 
@@ -70,6 +73,11 @@ cdef struct fetch_t:
     int32_t session_epoch
     int32_t kind
     int32_t error
+    # The broker that fetches as a follower, -1 for a consumer; its epoch, where it tells it.
+    int32_t replica
+    int64_t replica_epoch
+    # What the follower has was noted; it says nothing new while it waits.
+    bint noted
     session_t *session
     int32_t count
     int32_t forgotten_count

@@ -13,6 +13,7 @@ from kafkax._core.notify cimport notify_t
 from kafkax._core.producer_state cimport producers_t
 from kafkax._core.epochs cimport epochs_t
 from kafkax._core.pthreads cimport pthread_mutex_t
+from kafkax._core.replicas cimport replicas_t
 from kafkax._core.segment cimport segment_t, slice_t
 
 cdef enum:
@@ -30,7 +31,7 @@ cdef enum:
     MARK_AUTO_FLUSHED = 0
     # One replica, durability ``replicated``: the high watermark is the log end.
     MARK_AUTO_LOG_END = 1
-    # The replica manager sets the high watermark.
+    # It follows what the replicas have as long as there are ``replicas`` (on a leader), and is set by whoever follows otherwise.
     MARK_EXTERNAL = 2
 
     # ``closed``: by its owner; because another log took its place in its partition, with all it had.
@@ -159,8 +160,11 @@ cdef struct log_t:
     directory_t *directory
     disk_t *disk
     flusher_t *flusher
+    # Followers of the partition's leader; NULL where it has none, or is none. Guarded by ``lock``.
+    replicas_t *replicas
+    # Told the id of a replica that may join those in sync.
     notify_t *notify
-    int64_t flush_token
+    int64_t notify_token
     waiter_t *waiters[3]
     log_settings_t settings
     # The log whose place it took in its partition, for whoever still waits there; owned.
@@ -198,6 +202,12 @@ cdef void log_publish_end(log_t *log, int64_t offset) noexcept nogil
 cdef void log_appended(log_t *log, bint awaited) noexcept nogil
 # Never above the log end; wakes who waited.
 cdef void log_set_high_watermark(log_t *log, int64_t offset) noexcept nogil
+# A follower fetches from ``offset``, its log being the leader's that far, in the leader's epoch (-1: not told).
+# 0, or ERR_NOT_LEADER_OR_FOLLOWER: the log has no such replica, or knows a later life of it.
+cdef int32_t log_follower_fetched(log_t *log, int32_t leader_epoch, int32_t replica, int64_t broker_epoch,
+                                  int64_t offset) noexcept nogil
+# Have ``replicas`` (owned from now on; NULL: none) in place of those known; what is known of their progress is kept.
+cdef void log_set_replicas(log_t *log, replicas_t *replicas) noexcept nogil
 # Who moves the high watermark from now on: one of ``MARK_*``.
 cdef void log_set_mark_mode(log_t *log, bint external) noexcept nogil
 # Compute high watermark and last stable offset anew from what they follow; ``lock`` held.

@@ -9,10 +9,11 @@ from posix.types cimport off_t
 from posix.unistd cimport close, fdatasync
 from kafkax._core.aborted cimport aborted_sync
 from kafkax._core.atomics cimport kx_add32, kx_fence, kx_load32, kx_load64, kx_store32, kx_store64, kx_store_pointer, kx_swap32
-from kafkax._core.codes cimport CORE_NO_MEMORY, ERR_KAFKA_STORAGE_ERROR, OK
+from kafkax._core.codes cimport CORE_NO_MEMORY, ERR_KAFKA_STORAGE_ERROR, ERR_NOT_LEADER_OR_FOLLOWER, OK
 from kafkax._core.epochs cimport epochs_free, epochs_new
 from kafkax._core.files cimport (
-    directory_device, directory_new, directory_release, disk_fail, disk_new, disk_release, disk_retain, open_in, sync_directory,
+    directory_device, directory_new, directory_release, disk_fail, disk_new, disk_release, disk_retain, monotonic_ms, open_in,
+    sync_directory,
 )
 from kafkax._core.flush cimport FLUSH_LATER, flusher_disk, flusher_expects, flusher_release, flusher_retain, flusher_submit
 from kafkax._core.notify cimport notify_push, notify_release
@@ -21,6 +22,7 @@ from kafkax._core.pthreads cimport (
     PTHREAD_MUTEX_RECURSIVE, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock,
     pthread_mutexattr_destroy, pthread_mutexattr_init, pthread_mutexattr_settype, pthread_mutexattr_t,
 )
+from kafkax._core.replicas cimport replica_fetched, replica_may_join, replica_t, replicas_committed, replicas_find, replicas_t
 from kafkax._core.segment cimport segment_fd, segment_name, segment_release, segment_retain, segment_sync, slice_release
 
 cdef extern from "<fcntl.h>" nogil:
@@ -91,6 +93,7 @@ cdef void log_release(log_t *log) noexcept nogil:
     disk_release(log.disk)
     flusher_release(log.flusher)
     notify_release(log.notify)
+    free(log.replicas)
     pthread_mutex_destroy(&log.append_lock)
     pthread_mutex_destroy(&log.lock)
     pthread_mutex_destroy(&log.wait_lock)
@@ -174,6 +177,28 @@ cdef void set_high(log_t *log, const mark_t *mark) noexcept nogil:
     kx_store64(&log.high_watermark, mark.offset)
 
 
+cdef mark_t mark_at(log_t *log, int64_t offset) noexcept nogil:
+    """The mark at an offset below or at the log end, with its place where that is known."""
+    cdef mark_t mark
+    if offset == log.end.offset:
+        return log.end
+    if offset == log.flushed.offset:
+        return log.flushed
+    mark.offset = offset
+    mark.segment_base = -1
+    mark.position = -1
+    return mark
+
+
+cdef void follow_replicas(log_t *log) noexcept nogil:
+    cdef int64_t own = log.flushed.offset if log.settings.flushed else log.end.offset
+    cdef int64_t committed = replicas_committed(log.replicas, own, log.high.offset, monotonic_ms())
+    cdef mark_t mark
+    if committed > log.high.offset:
+        mark = mark_at(log, committed)
+        set_high(log, &mark)
+
+
 cdef void log_settle(log_t *log) noexcept nogil:
     cdef int64_t stable
     cdef int64_t unstable
@@ -181,6 +206,8 @@ cdef void log_settle(log_t *log) noexcept nogil:
         set_high(log, &log.end)
     elif log.mark_mode == MARK_AUTO_FLUSHED and log.flushed.offset > log.high.offset:
         set_high(log, &log.flushed)
+    elif log.replicas != NULL:
+        follow_replicas(log)
     if log.high.offset > log.end.offset:
         set_high(log, &log.end)
     stable = log.high.offset
@@ -212,15 +239,52 @@ cdef void log_set_mark_mode(log_t *log, bint external) noexcept nogil:
     log_wake(log)
 
 
+cdef int32_t log_follower_fetched(log_t *log, int32_t leader_epoch, int32_t replica, int64_t broker_epoch,
+                                  int64_t offset) noexcept nogil:
+    cdef replica_t *known = NULL
+    cdef int64_t before
+    cdef bint moved = False
+    pthread_mutex_lock(&log.lock)
+    if log.replicas != NULL and leader_epoch in (-1, log.replicas.leader_epoch):
+        known = replicas_find(log.replicas, replica)
+    if known != NULL and not replica_fetched(known, broker_epoch, offset, log.end.offset, monotonic_ms()):
+        known = NULL
+    if known != NULL:
+        before = log.high.offset
+        log_settle(log)
+        moved = log.high.offset != before
+        if log.notify != NULL and replica_may_join(log.replicas, known, log.high.offset):
+            notify_push(log.notify, log.notify_token, replica)
+    pthread_mutex_unlock(&log.lock)
+    if moved:
+        log_wake(log)
+    return OK if known != NULL else ERR_NOT_LEADER_OR_FOLLOWER
+
+
+cdef void log_set_replicas(log_t *log, replicas_t *replicas) noexcept nogil:
+    cdef replicas_t *former
+    cdef replica_t *known
+    cdef int32_t at, counts
+    pthread_mutex_lock(&log.lock)
+    former = log.replicas
+    if former != NULL and replicas != NULL and former.leader_epoch == replicas.leader_epoch:
+        for at in range(replicas.count):
+            known = replicas_find(former, replicas.entries[at].id)
+            if known != NULL:
+                counts = replicas.entries[at].counts
+                replicas.entries[at] = known[0]
+                replicas.entries[at].counts = counts
+    log.replicas = replicas
+    log_settle(log)
+    pthread_mutex_unlock(&log.lock)
+    free(former)
+    log_wake(log)
+
+
 cdef void log_set_high_watermark(log_t *log, int64_t offset) noexcept nogil:
     cdef mark_t mark
     pthread_mutex_lock(&log.lock)
-    if offset >= log.end.offset:
-        mark = log.end
-    else:
-        mark.offset = offset if offset > log.log_start_offset else log.log_start_offset
-        mark.segment_base = -1
-        mark.position = -1
+    mark = mark_at(log, min(max(offset, log.log_start_offset), log.end.offset))
     if mark.offset != log.high.offset:
         set_high(log, &mark)
     log_settle(log)
@@ -413,16 +477,12 @@ cdef int32_t sync_segment(segment_t *segment) noexcept nogil:
 
 cdef void set_flushed(log_t *log, const mark_t *upto, int64_t generation) noexcept nogil:
     cdef bint moved = False
-    cdef bint tell
     pthread_mutex_lock(&log.lock)
     if generation == log.generation and upto.offset > log.flushed.offset:
         log.flushed = upto[0]
         kx_store64(&log.flushed_offset, upto.offset)
         log_settle(log)
         moved = True
-    tell = moved and log.notify != NULL
-    if tell:
-        notify_push(log.notify, log.flush_token, upto.offset)
     pthread_mutex_unlock(&log.lock)
     if moved:
         log_wake(log)

@@ -219,6 +219,8 @@ cdef struct listener_t:
     int32_t fast
     int32_t trusted
     # Connections need no authentication.
+    int32_t between_brokers
+    # Brokers of one cluster meet here: followers are served by the core.
     int32_t paused
 
 cdef struct network_thread_t:

@@ -53,6 +53,15 @@ cdef int32_t partition_check_epoch(partition_t *partition, int32_t current_leade
 cdef int32_t partition_read(partition_t *partition, int64_t offset, int32_t current_leader_epoch, int64_t max_bytes,
                             bint min_one_batch, int8_t isolation, read_result_t *out) noexcept nogil
 
+# Whether a follower's log, which ends at ``offset`` with records of ``last_epoch`` (-1: none), is the leader's that far.
+# 0; CORE_END with the epoch and its end from which on it is not; ERR_OFFSET_OUT_OF_RANGE where nothing can be compared.
+cdef int32_t partition_divergence(partition_t *partition, int64_t offset, int32_t last_epoch, int32_t *epoch,
+                                  int64_t *end_offset) noexcept nogil
+
+# As ``log_follower_fetched``, for the partition's log.
+cdef int32_t partition_follower_fetched(partition_t *partition, int32_t leader_epoch, int32_t replica, int64_t broker_epoch,
+                                        int64_t offset) noexcept nogil
+
 # Register until the mark named by ``waiter.kind`` reaches ``waiter.offset``; 1 when it already has (not registered then).
 #
 # Woken once, and early when leadership, log or disk go away: look again and register anew. The caller holds a reference to
@@ -66,6 +75,7 @@ cdef bint partition_unwait(partition_t *partition, waiter_t *waiter) noexcept no
 cdef class Partition:
     cdef partition_t *partition
     cdef object check(self, int32_t code, str what)
+    cdef void notify(self, NotifyQueue queue, int64_t token)
     cdef int32_t change(self, int32_t epoch, bint leader, bint external) noexcept nogil
     cdef readonly Log log
     cdef readonly str topic

@@ -10,6 +10,15 @@ from kafkax._core.log import AbortedTransaction, AppendResult, Log
 from kafkax._core.notify import NotifyQueue
 from kafkax._core.segment import FileSlice
 
+class ReplicaProgress(NamedTuple):
+    """A follower as its fetches show it; offset and broker epoch are -1 until the first one of this leadership."""
+
+    replica: int
+    offset: int
+    broker_epoch: int
+    caught_up_ms: int
+    """When it last had everything that the leader had, on the monotonic clock."""
+
 class ReadResult(NamedTuple):
     """What Fetch answers for a partition; ``records`` is ``None`` when there is nothing yet."""
 
@@ -64,7 +73,7 @@ class Partition:
         """Lead from ``epoch`` on; the epoch's start is on disk when this returns.
 
         ``mark``: who moves the high watermark: ``auto`` (one replica: it follows what is flushed, or the log end with durability
-        ``replicated``) or ``external`` (the replica manager sets it). Raises KafkaError FENCED_LEADER_EPOCH for an older epoch.
+        ``replicated``) or ``external`` (see ``set_replicas``). Raises KafkaError FENCED_LEADER_EPOCH for an older epoch.
         """
 
     def become_follower(self, epoch: int) -> None:
@@ -117,5 +126,34 @@ class Partition:
         log or disk go away.
         """
 
-    def on_flushed(self, queue: NotifyQueue, callback: Callable[[int], object] | None) -> None:
-        """Have ``queue.dispatch()`` call ``callback(flushed_offset)`` after each flush (``external`` mark); ``None`` ends it."""
+    def set_replicas(
+        self,
+        queue: NotifyQueue,
+        callback: Callable[[int], object],
+        replicas: list[tuple[int, bool]],
+        *,
+        leader_epoch: int,
+        epoch_start: int,
+        lag_max_ms: int,
+    ) -> None:
+        """As leader with the mark ``external``: have the high watermark follow what these replicas (id, counts) have.
+
+        Those that count are waited for; another one as well while it is about to join, having been caught up within
+        ``lag_max_ms`` and being past ``epoch_start``. What is known of a replica's progress in the same leader epoch is kept.
+        ``queue.dispatch()`` calls ``callback(id)`` when one that does not count may join. Does nothing in another epoch.
+        """
+
+    def forget_replicas(self, queue: NotifyQueue) -> None:
+        """Know no followers any more; the high watermark stays where it is."""
+
+    def follower_fetched(self, replica: int, broker_epoch: int, offset: int, *, leader_epoch: int = -1) -> None:
+        """A follower has everything before ``offset``, the log being the leader's that far.
+
+        Raises KafkaError NOT_LEADER_OR_FOLLOWER when there is no such replica, or only a later life of it is known.
+        """
+
+    def replicas(self) -> list[ReplicaProgress]:
+        """How far the followers are, as far as this leadership knows."""
+
+    def settle(self) -> None:
+        """Compute the high watermark anew: time alone may have ended the wait for a replica that was about to join."""

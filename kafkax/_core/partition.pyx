@@ -9,21 +9,23 @@ from libc.string cimport memcpy
 from kafkax._core.append cimport append_check, append_commit, append_result_clear, plan_t
 from kafkax._core.atomics cimport kx_add32, kx_load32, kx_load64, kx_store32, kx_store_pointer
 from kafkax._core.codes cimport (
-    CORE_PENDING, ERR_CORRUPT_MESSAGE, ERR_FENCED_LEADER_EPOCH, ERR_INVALID_REQUIRED_ACKS, ERR_KAFKA_STORAGE_ERROR,
+    CORE_END, CORE_PENDING, ERR_CORRUPT_MESSAGE, ERR_FENCED_LEADER_EPOCH, ERR_INVALID_REQUIRED_ACKS, ERR_KAFKA_STORAGE_ERROR,
     ERR_MESSAGE_TOO_LARGE, ERR_NOT_ENOUGH_REPLICAS, ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND, ERR_NOT_LEADER_OR_FOLLOWER,
-    ERR_RECORD_LIST_TOO_LARGE, ERR_UNKNOWN_LEADER_EPOCH, OK,
+    ERR_OFFSET_OUT_OF_RANGE, ERR_RECORD_LIST_TOO_LARGE, ERR_UNKNOWN_LEADER_EPOCH, OK,
 )
-from kafkax._core.epochs cimport epochs_assign, epochs_store
+from kafkax._core.epochs cimport epochs_assign, epochs_end, epochs_store
+from kafkax._core.files cimport monotonic_ms
 from kafkax._core.log cimport Log, aborted_list, append_result, origin_of, raise_append
 from kafkax._core.logstate cimport (
     LOG_REPLACED, MARK_EXTERNAL,
     ORIGIN_CLIENT, ORIGIN_COORDINATOR, READ_COMMITTED, READ_LOG_END, READ_UNCOMMITTED, WAIT_HIGH_WATERMARK, WAIT_LAST_STABLE,
-    WAIT_LOG_END, log_appended, log_fail, log_failed, log_release, log_retain, log_set_high_watermark, log_set_mark_mode,
-    log_unwait, log_wait, log_wake_all, read_result_release,
+    WAIT_LOG_END, log_appended, log_fail, log_failed, log_follower_fetched, log_release, log_retain, log_set_high_watermark,
+    log_set_mark_mode, log_set_replicas, log_settle, log_unwait, log_wait, log_wake, log_wake_all, read_result_release,
 )
 from kafkax._core.lookup cimport log_marks, log_read
 from kafkax._core.notify cimport NotifyQueue, notify_push, notify_release, notify_retain
 from kafkax._core.pthreads cimport pthread_mutex_lock, pthread_mutex_unlock
+from kafkax._core.replicas cimport replica_t, replicas_new, replicas_t
 from kafkax._core.segment cimport FileSlice
 
 from kafkax.errors import ErrorCode, KafkaError
@@ -31,6 +33,13 @@ from kafkax.model import valid_topic_name
 
 ISOLATION = {"read_uncommitted": READ_UNCOMMITTED, "read_committed": READ_COMMITTED, "log_end": READ_LOG_END}
 KINDS = {"high_watermark": WAIT_HIGH_WATERMARK, "last_stable": WAIT_LAST_STABLE, "log_end": WAIT_LOG_END}
+
+
+class ReplicaProgress(NamedTuple):
+    replica: int
+    offset: int
+    broker_epoch: int
+    caught_up_ms: int
 
 
 class ReadResult(NamedTuple):
@@ -51,6 +60,17 @@ cdef void partition_release(partition_t *partition) noexcept nogil:
         return
     log_release(partition.log)
     free(partition)
+
+
+cdef log_t *lock_state(partition_t *partition) noexcept nogil:
+    """The partition's log with its state lock held, so that it stays the partition's."""
+    cdef log_t *log = partition_log(partition)
+    pthread_mutex_lock(&log.lock)
+    while partition_log(partition) != log:
+        pthread_mutex_unlock(&log.lock)
+        log = partition_log(partition)
+        pthread_mutex_lock(&log.lock)
+    return log
 
 
 cdef int32_t append_to(partition_t *partition, log_t *log, const uint8_t *records, size_t size, int16_t acks, int32_t origin,
@@ -159,6 +179,29 @@ cdef int32_t partition_read(partition_t *partition, int64_t offset, int32_t curr
     return read_checked(partition, offset, current_leader_epoch, max_bytes, min_one_batch, isolation, False, out)
 
 
+cdef int32_t partition_divergence(partition_t *partition, int64_t offset, int32_t last_epoch, int32_t *epoch,
+                                  int64_t *end_offset) noexcept nogil:
+    cdef log_t *log
+    if last_epoch < 0:
+        return OK
+    log = lock_state(partition)
+    epochs_end(log.epochs, last_epoch, log.end.offset, epoch, end_offset)
+    pthread_mutex_unlock(&log.lock)
+    if epoch[0] < 0:
+        return ERR_OFFSET_OUT_OF_RANGE
+    return CORE_END if epoch[0] < last_epoch or end_offset[0] < offset else OK
+
+
+cdef int32_t partition_follower_fetched(partition_t *partition, int32_t leader_epoch, int32_t replica, int64_t broker_epoch,
+                                        int64_t offset) noexcept nogil:
+    cdef log_t *log = partition_log(partition)
+    cdef int32_t code = log_follower_fetched(log, leader_epoch, replica, broker_epoch, offset)
+    while code != OK and partition_log(partition) != log:
+        log = partition_log(partition)
+        code = log_follower_fetched(log, leader_epoch, replica, broker_epoch, offset)
+    return code
+
+
 cdef bint partition_wait(partition_t *partition, waiter_t *waiter) noexcept nogil:
     cdef log_t *log = partition_log(partition)
     if log_wait(log, waiter):
@@ -195,15 +238,11 @@ cdef log_t *lock_appends(partition_t *partition) noexcept nogil:
     return log
 
 
-cdef log_t *lock_state(partition_t *partition) noexcept nogil:
-    """The partition's log with its state lock held, so that it stays the partition's."""
-    cdef log_t *log = partition_log(partition)
-    pthread_mutex_lock(&log.lock)
-    while partition_log(partition) != log:
-        pthread_mutex_unlock(&log.lock)
-        log = partition_log(partition)
-        pthread_mutex_lock(&log.lock)
-    return log
+cdef void settle_locked(log_t *log) noexcept nogil:
+    """Compute the marks anew, give the state lock back, wake who waited."""
+    log_settle(log)
+    pthread_mutex_unlock(&log.lock)
+    log_wake(log)
 
 
 cdef void put_in_place(partition_t *partition, log_t *new) noexcept nogil:
@@ -216,10 +255,11 @@ cdef void put_in_place(partition_t *partition, log_t *new) noexcept nogil:
     # The partition's reference to the old log goes over to the new one.
     new.former = old
     new.notify = old.notify
-    new.flush_token = old.flush_token
+    new.notify_token = old.notify_token
     old.notify = NULL
-    if new.notify != NULL:
-        notify_push(new.notify, new.flush_token, new.flushed_offset)
+    new.replicas = old.replicas
+    old.replicas = NULL
+    log_settle(new)
     kx_store32(&old.closed, LOG_REPLACED)
     kx_store_pointer(<void **>&partition.log, new)
     pthread_mutex_unlock(&new.lock)
@@ -310,6 +350,8 @@ cdef class Partition:
         if epoch < partition.leader_epoch:
             pthread_mutex_unlock(&log.append_lock)
             return ERR_FENCED_LEADER_EPOCH
+        # What followers of an earlier leadership had says nothing about this one.
+        log_set_replicas(log, NULL)
         if leader:
             pthread_mutex_lock(&log.lock)
             changed = epochs_assign(log.epochs, epoch, log.log_end_offset)
@@ -357,8 +399,14 @@ cdef class Partition:
         self.check(code, f"leader epoch {epoch}, behind {self.leader_epoch},")
 
     def set_in_sync(self, int32_t in_sync, int32_t min_in_sync):
+        cdef log_t *log
         kx_store32(&self.partition.in_sync, in_sync)
         kx_store32(&self.partition.min_in_sync, min_in_sync)
+        with nogil:
+            log = lock_state(self.partition)
+            if log.replicas != NULL:
+                log.replicas.enough = in_sync >= min_in_sync
+            settle_locked(log)
 
     def append(self, const uint8_t[::1] records not None, *, int16_t acks=-1, int16_t api_version=13, str origin="client",
                bint validated=False, int64_t now_ms=-1):
@@ -429,19 +477,75 @@ cdef class Partition:
             return None
         return wait
 
-    def on_flushed(self, NotifyQueue queue not None, callback):
+    def set_replicas(self, NotifyQueue queue not None, callback not None, list replicas not None, *, int32_t leader_epoch,
+                     int64_t epoch_start, int64_t lag_max_ms):
+        cdef replicas_t *known = replicas_new(<int32_t>len(replicas))
+        cdef int64_t now = monotonic_ms()
+        cdef replica_t *replica
         cdef log_t *log
-        cdef int64_t token = queue.add(callback, False) if callback is not None else 0
+        if known == NULL:
+            raise MemoryError
+        known.leader_epoch = leader_epoch
+        known.epoch_start = epoch_start
+        known.lag_max_ms = lag_max_ms
+        known.enough = kx_load32(&self.partition.in_sync) >= kx_load32(&self.partition.min_in_sync)
+        for at, (replica_id, counts) in enumerate(replicas):
+            replica = &known.entries[<int32_t>at]
+            replica.id = replica_id
+            replica.counts = counts
+            replica.offset = -1
+            replica.broker_epoch = -1
+            replica.caught_up_ms = now
+        self.notify(queue, queue.add(callback, False))
+        with nogil:
+            # Roles change under this lock only.
+            log = lock_appends(self.partition)
+            if leader_epoch == self.partition.leader_epoch and self.partition.is_leader:
+                log_set_replicas(log, known)
+            else:
+                free(known)
+            pthread_mutex_unlock(&log.append_lock)
+
+    def forget_replicas(self, NotifyQueue queue not None):
+        with nogil:
+            log_set_replicas(partition_log(self.partition), NULL)
+        self.notify(queue, 0)
+
+    cdef void notify(self, NotifyQueue queue, int64_t token):
+        """Who is told of replicas that may join; ``token`` 0: nobody."""
+        cdef log_t *log
         cdef int64_t former
         notify_retain(queue.queue)
         with nogil:
             log = lock_state(self.partition)
-            former = log.flush_token
+            former = log.notify_token
             notify_release(log.notify)
             log.notify = queue.queue if token else NULL
-            log.flush_token = token
+            log.notify_token = token
             pthread_mutex_unlock(&log.lock)
         if not token:
             notify_release(queue.queue)
         if former:
             queue.drop(former)
+
+    def follower_fetched(self, int32_t replica, int64_t broker_epoch, int64_t offset, *, int32_t leader_epoch=-1):
+        self.check(partition_follower_fetched(self.partition, leader_epoch, replica, broker_epoch, offset),
+                   f"fetch of replica {replica} at {offset}")
+
+    def replicas(self):
+        cdef log_t *log
+        cdef int32_t at
+        with nogil:
+            log = lock_state(self.partition)
+        try:
+            return [] if log.replicas == NULL else [
+                ReplicaProgress(log.replicas.entries[at].id, log.replicas.entries[at].offset,
+                                log.replicas.entries[at].broker_epoch, log.replicas.entries[at].caught_up_ms)
+                for at in range(log.replicas.count)
+            ]
+        finally:
+            pthread_mutex_unlock(&log.lock)
+
+    def settle(self):
+        with nogil:
+            settle_locked(lock_state(self.partition))

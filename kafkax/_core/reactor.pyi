@@ -55,11 +55,21 @@ class Reactor:
     """
 
     def __init__(self, registry: Registry | None, settings: _Settings) -> None: ...
-    def listen(self, host: str, port: int, listener_name: str, *, fast: bool = True, authenticated: bool = True) -> int:
+    def listen(
+        self,
+        host: str,
+        port: int,
+        listener_name: str,
+        *,
+        fast: bool = True,
+        authenticated: bool = True,
+        between_brokers: bool = False,
+    ) -> int:
         """Open a listener and return its port (``port`` 0 lets the kernel choose).
 
         ``fast=False``: everything is handed over, Produce and Fetch too.  ``authenticated=False``: so it is, and frames are
         limited to ``sasl.server.max.receive.size``, until ``authenticated`` is called for the connection.
+        ``between_brokers``: followers may fetch here (``inter.broker.listener.name`` in a cluster).
         Raises OSError when the address cannot be bound.
         """
 

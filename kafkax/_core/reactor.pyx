@@ -221,7 +221,8 @@ cdef class Reactor:
         pthread_mutex_destroy(&self.reactor.lock)
         free(self.reactor)
 
-    def listen(self, str host, int port, str listener_name, *, bint fast=True, bint authenticated=True):
+    def listen(self, str host, int port, str listener_name, *, bint fast=True, bint authenticated=True,
+               bint between_brokers=False):
         cdef listener_t *listener
         if self._started:
             raise RuntimeError(f"listen on {host}:{port}: the reactor runs already, open listeners before start()")
@@ -238,6 +239,7 @@ cdef class Reactor:
             listener.fd = opened.detach()
         listener.fast = fast and self.reactor.registry != NULL
         listener.trusted = authenticated
+        listener.between_brokers = between_brokers
         listener.paused = 0
         self.reactor.listener_count += 1
         self._listeners.append(listener_name)

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from kafkax.cluster.peers import ControllerLink, Peers
     from kafkax.cluster.store import CoordinationStore
     from kafkax.config import BrokerConfig, Endpoint
-    from kafkax.replication.leaders import Rules
     from kafkax.replication.manager import Replication
     from kafkax.storage.manager import LogManager
 
@@ -100,7 +99,7 @@ class ClusterMember:
         peers = self._peers = Peers(self._cache, config.inter_broker_listener, link)
         self._link = ControllerLink(self.node_id, self._cache, self.controller, peers)
         lag = config["replica.lag.time.max.ms"]
-        leaders = Leaders(self.node_id, self._epoch, self._rules, lag, queue, self._clock)
+        leaders = Leaders(self.node_id, self._epoch, lag, queue, self._clock)
         fetching = FetcherSettings(
             self.node_id,
             config["replica.fetch.wait.max.ms"],
@@ -114,7 +113,7 @@ class ClusterMember:
             self._epoch,
             peers.address,
             peers.connect,
-            lambda partition: self._rules(partition).flushed,
+            self._flushed,
             config["num.replica.fetchers"],
             self._logs,
         )
@@ -123,13 +122,10 @@ class ClusterMember:
     def _epoch(self) -> int:
         return self.replicas.broker_epoch
 
-    def _rules(self, partition: TopicPartition) -> Rules:
-        from kafkax.replication.leaders import Rules
-
+    def _flushed(self, partition: TopicPartition) -> bool:
+        """Whether the partition's ``kafkax.durability`` is ``flushed``: it has only what is on its disk."""
         hosted = self._logs.get(partition)
-        if hosted is None:
-            return Rules(1, True)
-        return Rules(hosted.config["min.insync.replicas"], hosted.config["kafkax.durability"] == "flushed")
+        return hosted is None or hosted.config["kafkax.durability"] == "flushed"
 
     def _channel(self, registration: znodes.BrokerRegistration) -> BrokerChannel:
         if registration.broker_id == self.node_id or self._peers is None:

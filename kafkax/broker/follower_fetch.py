@@ -2,6 +2,8 @@
 
 A follower's fetch says what it has: where its log is the leader's up to the offset it asks for, that offset counts for the high
 watermark.  Where it is not, the answer says from which epoch on, and nothing counts.
+
+By the listener between brokers the core does all of this; here is the reference path, for what the core hands over.
 """
 
 from __future__ import annotations
@@ -11,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kafkax.broker.between_brokers import require_broker
 from kafkax.errors import ErrorCode, KafkaError
-from kafkax.model import TopicPartition
 from kafkax.protocol.messages.fetch import (
     EpochEndOffset,
     FetchableTopicResponse,
@@ -125,10 +126,11 @@ class _Reading:
             isolation="log_end",
             min_one_batch=self.size == 0,
         )
-        replication = self._context.services.member.replication
-        if self._note and replication is not None:
-            key = TopicPartition(partition.topic, partition.index)
-            replication.leaders.fetched(key, self._asker.replica, self._asker.broker_epoch, asked.fetch_offset)
+        if self._note:
+            asker = self._asker
+            partition.follower_fetched(
+                asker.replica, asker.broker_epoch, asked.fetch_offset, leader_epoch=asked.current_leader_epoch
+            )
         records = b"" if found.records is None else found.records.read()
         data.high_watermark = partition.high_watermark
         data.last_stable_offset = found.last_stable_offset

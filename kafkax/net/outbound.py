@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 
 from kafkax.clock import Clock, SystemClock
 from kafkax.errors import ErrorCode, KafkaError, ProtocolError
+from kafkax.net.frames import FrameProtocol
 from kafkax.protocol.headers import parse_response_header, request_header
 from kafkax.protocol.message import Request, Response
 
@@ -66,8 +67,8 @@ class BrokerLink:
         self._settings = settings
         self._clock = clock or SystemClock()
         self._jitter = jitter or random.Random()
-        self._writer: asyncio.StreamWriter | None = None
-        self._reading: asyncio.Task[None] | None = None
+        self._transport: asyncio.Transport | None = None
+        self._protocol: FrameProtocol | None = None
         self._waiting: deque[_Waiting] = deque()
         self._turn = asyncio.Semaphore(settings.max_in_flight)
         self._connecting = asyncio.Lock()
@@ -85,7 +86,7 @@ class BrokerLink:
             KafkaError: NETWORK_EXCEPTION; its cause is the OSError.
         """
         async with self._connecting:
-            if self._writer is None:
+            if self._transport is None:
                 await self._connect()
 
     async def send(self, request: Request, version: int, response: type[AnyResponse]) -> AnyResponse:
@@ -111,29 +112,26 @@ class BrokerLink:
     async def close(self) -> None:
         """Close the connection; requests that wait for answers fail with NETWORK_EXCEPTION."""
         self._closed = True
-        reading = self._reading
         self._disconnect(self._error(ErrorCode.NETWORK_EXCEPTION, "closed by this side"))
-        if reading is not None:
-            await asyncio.gather(reading, return_exceptions=True)
+
+    def renew(self) -> None:
+        """Drop the connection for a new one, without a pause; requests that wait for answers fail with NETWORK_EXCEPTION."""
+        self._disconnect(self._error(ErrorCode.NETWORK_EXCEPTION, "renewed by this side"))
+        self._failures, self._not_before = 0, 0.0
 
     def _error(self, code: ErrorCode, what: str) -> KafkaError:
         return KafkaError(code, f"broker at {self._host}:{self._port}: {what}")
 
     async def _write(self, api_key: int, version: int, payload: bytes) -> _Waiting:
         async with self._connecting:
-            if self._writer is None:
+            if self._transport is None:
                 await self._connect()
-            writer = self._writer
-            assert writer is not None
+            assert self._transport is not None
             self._correlation_id = (self._correlation_id + 1) & 0x7FFFFFFF
             header = request_header(api_key, version, self._correlation_id, self._settings.client_id)
             waiting = _Waiting(self._correlation_id, api_key, version, asyncio.get_running_loop().create_future())
             self._waiting.append(waiting)
-            writer.write(_PREFIX.pack(len(header) + len(payload)) + header + payload)
-            try:
-                await writer.drain()
-            except OSError as error:
-                self._disconnect(self._error(ErrorCode.NETWORK_EXCEPTION, str(error)))
+            self._transport.write(_PREFIX.pack(len(header) + len(payload)) + header + payload)
         return waiting
 
     async def _connect(self) -> None:
@@ -142,15 +140,20 @@ class BrokerLink:
         pause = self._not_before - self._clock.monotonic()
         if pause > 0:
             await asyncio.sleep(pause)
-        opening = asyncio.open_connection(self._host, self._port, limit=1 << 20)
+        protocol: FrameProtocol
+        protocol = FrameProtocol(self._take, lambda error: self._lost(protocol, error), self._settings.response_max_bytes)
+        opening = asyncio.get_running_loop().create_connection(lambda: protocol, self._host, self._port)
         try:
-            reader, self._writer = await asyncio.wait_for(opening, self._settings.connection_setup_timeout_ms / 1000)
+            transport, _ = await asyncio.wait_for(opening, self._settings.connection_setup_timeout_ms / 1000)
         except (OSError, asyncio.TimeoutError) as error:
             self._back_off()
             what = str(error) or f"no connection within {self._settings.connection_setup_timeout_ms} ms"
             raise self._error(ErrorCode.NETWORK_EXCEPTION, what) from error
+        if self._closed:
+            transport.abort()
+            raise self._error(ErrorCode.NETWORK_EXCEPTION, "the link is closed")
         self._failures = 0
-        self._reading = asyncio.get_running_loop().create_task(self._read(reader))
+        self._transport, self._protocol = transport, protocol
 
     def _back_off(self) -> None:
         """Put the next attempt off, further with each failure in a row, by 80 to 120 %."""
@@ -158,20 +161,13 @@ class BrokerLink:
         self._failures += 1
         self._not_before = self._clock.monotonic() + pause / 1000 * (0.8 + 0.4 * self._jitter.random())
 
-    async def _read(self, reader: asyncio.StreamReader) -> None:
-        """Match answers to the requests that wait, until the connection ends."""
-        try:
-            while True:
-                (size,) = _PREFIX.unpack(await reader.readexactly(4))
-                if not 4 <= size <= self._settings.response_max_bytes:
-                    raise ProtocolError(f"an answer of {size} bytes")
-                self._take(await reader.readexactly(size))
-        except asyncio.IncompleteReadError:
-            self._disconnect(self._error(ErrorCode.NETWORK_EXCEPTION, "closed the connection"))
-        except (OSError, ProtocolError) as error:
-            self._disconnect(self._error(ErrorCode.NETWORK_EXCEPTION, str(error)))
+    def _lost(self, protocol: FrameProtocol, error: Exception | None) -> None:
+        """A connection ended; one that was dropped before is of no interest."""
+        if protocol is self._protocol:
+            what = "closed the connection" if error is None else str(error)
+            self._disconnect(self._error(ErrorCode.NETWORK_EXCEPTION, what))
 
-    def _take(self, frame: bytes) -> None:
+    def _take(self, frame: memoryview) -> None:
         if not self._waiting:
             raise ProtocolError("an answer without a request")
         waiting = self._waiting.popleft()
@@ -184,14 +180,11 @@ class BrokerLink:
 
     def _disconnect(self, error: KafkaError) -> None:
         """Drop the connection; everything that waits fails with ``error``."""
-        if self._writer is None:
+        if self._transport is None:
             return
-        self._writer.transport.abort()
-        self._writer = None
+        self._transport.abort()
+        self._transport = self._protocol = None
         self._back_off()
-        if self._reading is not None and self._reading is not asyncio.current_task():
-            self._reading.cancel()
-        self._reading = None
         waiting, self._waiting = self._waiting, deque()
         for one in waiting:
             if not one.answer.done():

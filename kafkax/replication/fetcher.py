@@ -1,7 +1,7 @@
 """Follower fetchers: one connection to one leader, many partitions, the bytes straight into the core's logs.
 
-A fetcher asks for all its partitions at once and applies an answer on a worker thread.  With durability ``flushed`` it asks on
-only after what it appended is on the disk: its next fetch is what tells the leader so.
+A fetcher asks for all its partitions at once and applies a large answer on a worker thread.  With durability ``flushed``
+it asks on only after what it appended is on the disk: its next fetch is what tells the leader so.
 """
 
 from __future__ import annotations
@@ -37,6 +37,15 @@ _LIST_OFFSETS_VERSION = 7
 _LATEST, _EARLIEST = -1, -2
 _NO_OFFSET = -1
 _NEVER = float("inf")
+_FIRST_RETRY_SECONDS = 0.01
+"""First pause after an error; doubles up to ``replica.fetch.backoff.ms``, since most are over in a moment (a leader that has
+not heard yet that it is one)."""
+_RENEW_SECONDS = 0.002
+"""Partitions that come within so long are asked for together."""
+_SHORT_WAIT_MS = 50
+"""A fetch that waits no longer than this is not broken off for a partition that comes."""
+_INLINE_BYTES = 65_536
+"""An answer with fewer bytes of records is applied on the event loop when nothing is flushed: quicker than waking a thread."""
 
 
 class FetcherSettings(NamedTuple):
@@ -52,7 +61,7 @@ class FetcherSettings(NamedTuple):
     max_bytes: int = 1_048_576
     """``replica.fetch.max.bytes``: for one partition."""
     backoff_ms: int = 1_000
-    """``replica.fetch.backoff.ms``: pause after an error."""
+    """``replica.fetch.backoff.ms``: longest pause after an error."""
 
 
 class Followed:
@@ -74,6 +83,8 @@ class Followed:
         """Loop time before which it is not fetched."""
         self.busy_at = 0.0
         """Loop time of the last answer that brought records."""
+        self.failures = 0
+        """Errors in a row."""
 
     @property
     def key(self) -> TopicPartition:
@@ -93,6 +104,11 @@ class Followed:
             self.partition.log.truncate_fully(offset)
         else:
             self._logs.truncate_fully(self.key, offset)
+
+    def retry_at(self, now: float, backoff_ms: int) -> float:
+        """When to try again after one more error."""
+        self.failures += 1
+        return now + min(_FIRST_RETRY_SECONDS * float(2 ** min(self.failures - 1, 20)), backoff_ms / 1000)
 
     def end(self) -> None:
         """Let no answer be applied from here on; waits for one that is being applied."""
@@ -123,17 +139,30 @@ class Fetcher:
         self._followed: dict[TopicPartition, Followed] = {}
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._sending: asyncio.Task[FetchResponse] | None = None
+        self._renewing: asyncio.TimerHandle | None = None
         self._closed = False
 
     def __len__(self) -> int:
         return len(self._followed)
 
-    def add(self, followed: Followed) -> None:
-        """Look after one more partition."""
+    def add(self, followed: Followed, *, soon: bool = True) -> None:
+        """Look after one more partition.
+
+        A fetch that waits for others at the leader is broken off for it, unless it need not be fetched ``soon``: the leader may
+        wait for this follower.
+        """
         self._followed[followed.key] = followed
+        if soon and self._sending is not None and self._renewing is None and self._settings.wait_max_ms > _SHORT_WAIT_MS:
+            self._renewing = asyncio.get_running_loop().call_later(_RENEW_SECONDS, self._renew)
         self._changed.set()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def _renew(self) -> None:
+        self._renewing = None
+        if self._sending is not None:
+            self._sending.cancel()
 
     def followed(self) -> Iterable[Followed]:
         """What it looks after."""
@@ -154,6 +183,8 @@ class Fetcher:
         """Stop, and close the connection."""
         self._closed = True
         self.remove(list(self._followed))
+        if self._renewing is not None:
+            self._renewing.cancel()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -169,20 +200,43 @@ class Fetcher:
                 await self._pause(now)
                 continue
             try:
-                response = await self._link.send(self._request(ready), _FETCH_VERSION, FetchResponse)
+                response = await self._send(ready)
             except (KafkaError, ProtocolError) as error:
                 _log.info("fetching as a follower failed: %s", error)
                 self._back_off(ready)
                 continue
+            if response is None:
+                continue
             if response.error_code != ErrorCode.NONE:
                 self._back_off(ready)
                 continue
-            now = loop.time()
-            asked = {followed.key: followed for followed in ready}
-            for followed in await asyncio.to_thread(self._apply_all, asked, response, now):
+            for followed in await self._take(ready, response):
                 await self._find_range(followed)
             if self._answered is not None:
                 self._answered()
+
+    async def _send(self, ready: list[Followed]) -> FetchResponse | None:
+        """Fetch; None when it was broken off because there are more partitions to ask for."""
+        send = self._link.send(self._request(ready), _FETCH_VERSION, FetchResponse)
+        self._sending = asyncio.get_running_loop().create_task(send)
+        try:
+            return await self._sending
+        except asyncio.CancelledError:
+            if self._closed or not self._sending.cancelled():
+                raise
+            self._link.renew()
+            return None
+        finally:
+            self._sending = None
+
+    async def _take(self, ready: list[Followed], response: FetchResponse) -> list[Followed]:
+        """Apply an answer; the partitions whose range of offsets has to be looked up."""
+        now = asyncio.get_running_loop().time()
+        asked = {followed.key: followed for followed in ready}
+        brought = sum(len(data.records) for topic in response.responses for data in topic.partitions if data.records)
+        if brought < _INLINE_BYTES and not any(followed.flush for followed in ready):
+            return self._apply_all(asked, response, now)
+        return await asyncio.to_thread(self._apply_all, asked, response, now)
 
     async def _pause(self, now: float) -> None:
         """Wait until a partition may be fetched, or another one comes."""
@@ -193,9 +247,9 @@ class Fetcher:
             return
 
     def _back_off(self, partitions: Iterable[Followed]) -> None:
-        until = asyncio.get_running_loop().time() + self._settings.backoff_ms / 1000
+        now = asyncio.get_running_loop().time()
         for followed in partitions:
-            followed.not_before = until
+            followed.not_before = followed.retry_at(now, self._settings.backoff_ms)
 
     def _request(self, partitions: list[Followed]) -> FetchRequest:
         topics: dict[UUID, FetchTopic] = {}
@@ -215,17 +269,22 @@ class Fetcher:
         settings = self._settings
         return FetchRequest(
             replica_state=ReplicaState(replica_id=settings.replica_id, replica_epoch=self._broker_epoch()),
-            max_wait_ms=settings.wait_max_ms,
+            max_wait_ms=self._wait_ms(),
             min_bytes=settings.min_bytes,
             max_bytes=settings.response_max_bytes,
             topics=list(topics.values()),
         )
 
+    def _wait_ms(self) -> int:
+        """How long the leader may wait: not beyond the time when another partition is to be tried again."""
+        now = asyncio.get_running_loop().time()
+        pauses = [followed.not_before - now for followed in self._followed.values() if followed.not_before > now]
+        return int(min(self._settings.wait_max_ms, min(pauses, default=_NEVER) * 1000 + 1))
+
     # Answers
 
     def _apply_all(self, asked: dict[TopicPartition, Followed], response: FetchResponse, now: float) -> list[Followed]:
-        """On a worker thread: write what came; returns the partitions whose range of offsets has to be looked up."""
-        retry_at = now + self._settings.backoff_ms / 1000
+        """Write what came, on a worker thread where that may take long."""
         names = {(followed.partition.topic_id): key.topic for key, followed in asked.items()}
         lost: list[Followed] = []
         for topic in response.responses:
@@ -236,11 +295,11 @@ class Fetcher:
                 if data.records:
                     followed.busy_at = now
                 with followed.lock:
-                    if not followed.ended and self._apply(followed, data, retry_at):
+                    if not followed.ended and self._apply(followed, data, now):
                         lost.append(followed)
         return lost
 
-    def _apply(self, followed: Followed, data: PartitionData, retry_at: float) -> bool:
+    def _apply(self, followed: Followed, data: PartitionData, now: float) -> bool:
         """Apply an answer; true when the range of offsets has to be looked up."""
         log = followed.partition.log
         diverging = data.diverging_epoch
@@ -263,12 +322,15 @@ class Fetcher:
                 # It moved to another log directory under way; the next answer finds it there.
                 return False
             _log.error("%s cannot be written as its leader has it: %s", followed.key, error)
-            followed.not_before = _NEVER if error.code is ErrorCode.KAFKA_STORAGE_ERROR else retry_at
+            lost = error.code is ErrorCode.KAFKA_STORAGE_ERROR
+            followed.not_before = _NEVER if lost else followed.retry_at(now, self._settings.backoff_ms)
             return False
         if step.gone:
             followed.not_before = _NEVER
         elif step.wait:
-            followed.not_before = retry_at
+            followed.not_before = followed.retry_at(now, self._settings.backoff_ms)
+        else:
+            followed.failures = 0
         return step.look_up_range
 
     async def _find_range(self, followed: Followed) -> None:

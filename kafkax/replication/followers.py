@@ -66,7 +66,7 @@ class _Pair:
         now = asyncio.get_running_loop().time()
         idle = [f.key for f in self.busy.followed() if now - f.busy_at > _IDLE_SECONDS]
         for followed in self.busy.release(idle):
-            self.main.add(followed)
+            self.main.add(followed, soon=False)
 
     def fetchers(self) -> list[Fetcher]:
         """Both."""

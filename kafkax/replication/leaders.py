@@ -1,7 +1,7 @@
 """The replicated partitions that this broker leads: their followers' progress, high watermarks and in-sync replicas.
 
-What to decide stands in :mod:`kafkax.replication.leadership`; here it is joined to the logs, to the events of the data plane
-and to the controller.
+The core notes what followers fetch and moves the high watermark (:meth:`Partition.set_replicas`).  Who is in sync is decided
+in :mod:`kafkax.replication.leadership`; here that is joined to the core and to the controller.
 """
 
 from __future__ import annotations
@@ -10,30 +10,19 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from kafkax._core.notify import NotifyQueue
-from kafkax._core.partition import Wait
 from kafkax.clock import Clock
-from kafkax.errors import ErrorCode, KafkaError
 from kafkax.model import TopicPartition
 from kafkax.replication.leadership import IsrChange, Leadership
 from kafkax.replication.replica import Replica
 
-__all__ = ["IsrRequests", "Leaders", "Rules"]
+__all__ = ["IsrRequests", "Leaders"]
 
 _log = logging.getLogger(__name__)
 _ASK_AGAIN_MS = 500
 """Pause before an ISR change that the controller refused is asked for again."""
-
-
-class Rules(NamedTuple):
-    """What a topic's configs ask of a replicated partition."""
-
-    min_in_sync: int
-    """``min.insync.replicas``."""
-    flushed: bool
-    """Whether ``kafkax.durability`` is ``flushed``: a replica contributes what it has on its disk."""
 
 
 class IsrRequests(Protocol):
@@ -50,7 +39,6 @@ class _Led:
         self.replica = replica
         self.leadership = leadership
         self.not_before_ms = 0
-        self.wait: Wait | None = None
 
 
 class Leaders:
@@ -59,7 +47,6 @@ class Leaders:
     Args:
         broker_id: this broker.
         broker_epoch: gives its present epoch.
-        rules: gives what a partition's topic asks for.
         lag_max_ms: ``replica.lag.time.max.ms``.
         queue: brings events of the data plane to the loop.
     """
@@ -68,14 +55,12 @@ class Leaders:
         self,
         broker_id: int,
         broker_epoch: Callable[[], int],
-        rules: Callable[[TopicPartition], Rules],
         lag_max_ms: int,
         queue: NotifyQueue,
         clock: Clock,
     ) -> None:
         self._broker_id = broker_id
         self._broker_epoch = broker_epoch
-        self._rules = rules
         self._lag_max_ms = lag_max_ms
         self._queue = queue
         self._clock = clock
@@ -126,17 +111,14 @@ class Leaders:
                     now,
                 )
                 led = self._led[key] = _Led(replica, leadership)
-                replica.partition.on_flushed(self._queue, partial(self._flushed, led))
-            self._advance(led)
+            self._tell_core(led)
 
     def forget(self, partitions: Iterable[TopicPartition]) -> None:
         """Lead these no longer."""
         for key in partitions:
             led = self._led.pop(key, None)
             if led is not None:
-                led.replica.partition.on_flushed(self._queue, None)
-                if led.wait is not None:
-                    led.wait.cancel()
+                led.replica.partition.forget_replicas(self._queue)
 
     def is_asked(self, partition: TopicPartition, change: IsrChange) -> bool:
         """Whether the change is still what is wanted; a newer state settles it."""
@@ -150,52 +132,28 @@ class Leaders:
 
     # What happens
 
-    def fetched(self, partition: TopicPartition, replica: int, broker_epoch: int, offset: int) -> None:
-        """A follower has everything before ``offset``, the log being the leader's that far.
+    def _tell_core(self, led: _Led) -> None:
+        """Whom the high watermark waits for: a change of the ISR counts in both forms until it is decided (KIP-497)."""
+        leadership = led.leadership
+        counted = {*leadership.isr, *(leadership.asked.members if leadership.asked is not None else ())}
+        led.replica.partition.set_replicas(
+            self._queue,
+            partial(self._may_join, led),
+            [(follower, follower in counted) for follower in leadership.followers],
+            leader_epoch=leadership.leader_epoch,
+            epoch_start=leadership.epoch_start,
+            lag_max_ms=self._lag_max_ms,
+        )
 
-        Raises:
-            KafkaError: NOT_LEADER_OR_FOLLOWER when this broker leads no such replica, or only knows a later life of it.
-        """
-        led = self._led.get(partition)
-        if led is None:
-            raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
-        end = led.replica.partition.log.log_end_offset
-        if not led.leadership.fetched(replica, broker_epoch, offset, end, self._now_ms()):
-            raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER, f"{partition} has no such replica as {replica}")
-        self._advance(led)
-        if replica not in led.leadership.isr:
+    def _may_join(self, led: _Led, _: int) -> None:
+        if self._led.get(led.replica.key) is led:
             self._change(led)
-
-    def _flushed(self, led: _Led, _: int) -> None:
-        if self._led.get(led.replica.key) is led:
-            self._advance(led)
-
-    def _grew(self, led: _Led, _: int) -> None:
-        led.wait = None
-        if self._led.get(led.replica.key) is led:
-            self._advance(led)
-
-    def _advance(self, led: _Led) -> None:
-        """Let the high watermark follow what the replicas in sync have."""
-        key, partition, leadership = led.replica.key, led.replica.partition, led.leadership
-        if not partition.is_leader:
-            return
-        rules = self._rules(key)
-        log, mark = partition.log, partition.high_watermark
-        own = log.flushed_offset if rules.flushed else log.log_end_offset
-        committed = leadership.committed(own, mark, rules.min_in_sync, self._now_ms(), self._lag_max_ms)
-        if committed > mark:
-            partition.high_watermark = committed
-        alone = leadership.isr == (self._broker_id,)
-        if alone and not rules.flushed and led.wait is None:
-            # nobody's fetch and no flush will tell that there is more
-            led.wait = partition.wait("log_end", log.log_end_offset + 1, self._queue, partial(self._grew, led))
 
     async def _look_for_laggards(self) -> None:
         while True:
             await asyncio.sleep(self._lag_max_ms / 2000)
             for led in list(self._led.values()):
-                self._advance(led)
+                led.replica.partition.settle()
                 self._change(led)
 
     # The ISR
@@ -205,10 +163,13 @@ class Leaders:
         if now < led.not_before_ms or self._requests is None or not led.replica.partition.is_leader:
             return
         partition = led.replica.partition
+        for known in partition.replicas():
+            led.leadership.progressed(known.replica, known.broker_epoch, known.offset, known.caught_up_ms)
         change = led.leadership.change(partition.log.log_end_offset, partition.high_watermark, now, self._lag_max_ms)
         if change is not None:
             key = led.replica.key
             _log.info("%s: asking for the in-sync replicas %s instead of %s", key, sorted(change.members), led.replica.isr)
+            self._tell_core(led)
             self._requests.ask(key, partition.topic_id, change)
 
     def refused(self, partition: TopicPartition, change: IsrChange, *, retriable: bool) -> None:
@@ -216,4 +177,5 @@ class Leaders:
         led = self._led.get(partition)
         if led is not None and led.leadership.asked is change:
             led.leadership.refused(retriable=retriable)
+            self._tell_core(led)
             led.not_before_ms = self._now_ms() + _ASK_AGAIN_MS

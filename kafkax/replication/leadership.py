@@ -105,10 +105,16 @@ class Leadership:
         follower.fetched(offset, leader_end, now_ms)
         return True
 
+    def progressed(self, replica: int, broker_epoch: int, offset: int, caught_up_ms: int) -> None:
+        """Take over what the core noted of a follower's fetches, by the rules of :meth:`fetched`."""
+        follower = self.followers.get(replica)
+        if follower is not None:
+            follower.broker_epoch, follower.offset, follower.caught_up_ms = broker_epoch, offset, caught_up_ms
+
     # What is committed
 
     def committed(self, own: int, high_watermark: int, min_in_sync: int, now_ms: int, lag_max_ms: int) -> int:
-        """The high watermark that follows; never below the present one.
+        """The high watermark that follows; never below the present one.  In a broker the core computes it, by the same rules.
 
         Args:
             own: what the leader itself contributes: its flushed offset, or its log's end with durability ``replicated``.

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import select
 import threading
+import time
 import uuid
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kafkax._core.flush import Flusher
 from kafkax._core.log import Log, LogSettings
@@ -16,6 +20,7 @@ from kafkax._core.notify import NotifyQueue
 from kafkax._core.partition import Partition
 from kafkax._core.registry import Registry
 from kafkax.errors import ErrorCode, KafkaError
+from kafkax.replication.leadership import Leadership
 from tests.unit._core.batches import Rec, batch, headers, values
 
 
@@ -30,6 +35,13 @@ def code_of(action: object, *arguments: object, **named: object) -> ErrorCode:
     with pytest.raises(KafkaError) as caught:
         action(*arguments, **named)  # type: ignore[operator]
     return caught.value.code
+
+
+LAG_MS = 10_000_000
+
+
+def monotonic_ms() -> int:
+    return int(time.monotonic() * 1000)
 
 
 def dispatch(queue: NotifyQueue, timeout: float = 5.0) -> int:
@@ -116,19 +128,87 @@ def test_a_wait_that_is_forgotten_leaves_no_trace(tmp_path: Path) -> None:
     partition.append(batch(1), acks=1)
 
 
-def test_flushes_are_told(tmp_path: Path) -> None:
+def test_a_leader_counts_what_it_flushed_and_followers_say_what_they_have(tmp_path: Path) -> None:
     flusher = Flusher(str(tmp_path))
     partition = make(tmp_path, flusher=flusher, flushed=True)
-    partition.become_leader(0, mark="external")
+    partition.become_leader(0, in_sync=2, mark="external")
     queue = NotifyQueue()
-    told: list[int] = []
-    partition.on_flushed(queue, told.append)
+    partition.set_replicas(queue, pytest.fail, [(2, True)], leader_epoch=0, epoch_start=0, lag_max_ms=1000)
+    woken: list[int] = []
     partition.append(batch(3), acks=1)
+    assert partition.wait("high_watermark", 3, queue, woken.append) is not None
+    partition.follower_fetched(2, 7, 3)
     dispatch(queue)
-    assert told == [3]
-    assert partition.high_watermark == 0, "the replica manager moves it"
-    partition.on_flushed(queue, None)
+    assert partition.high_watermark == 3
+    assert [(r.replica, r.offset, r.broker_epoch) for r in partition.replicas()] == [(2, 3, 7)]
     flusher.stop()
+
+
+def test_followers_of_an_earlier_leadership_count_no_longer(tmp_path: Path) -> None:
+    partition = make(tmp_path)
+    queue = NotifyQueue()
+    partition.become_leader(0, in_sync=2, mark="external")
+    partition.set_replicas(queue, pytest.fail, [(2, True)], leader_epoch=0, epoch_start=0, lag_max_ms=1000)
+    partition.append(batch(1), acks=1)
+    assert code_of(partition.follower_fetched, 2, 7, 1, leader_epoch=1) == ErrorCode.NOT_LEADER_OR_FOLLOWER
+    partition.become_leader(1, in_sync=2, mark="external")
+    assert code_of(partition.follower_fetched, 2, 7, 1) == ErrorCode.NOT_LEADER_OR_FOLLOWER
+    partition.set_replicas(queue, pytest.fail, [(2, True)], leader_epoch=0, epoch_start=0, lag_max_ms=1000)
+    assert partition.replicas() == [], "too late"
+    assert partition.high_watermark == 0
+
+
+def test_the_mark_waits_while_too_few_are_in_sync(tmp_path: Path) -> None:
+    partition = make(tmp_path)
+    partition.become_leader(0, in_sync=1, min_in_sync=2, mark="external")
+    queue = NotifyQueue()
+    partition.set_replicas(queue, lambda _: None, [(2, False)], leader_epoch=0, epoch_start=0, lag_max_ms=1000)
+    partition.append(batch(1), acks=1)
+    partition.follower_fetched(2, 7, 1)
+    assert partition.high_watermark == 0
+    partition.set_in_sync(2, 2)
+    assert partition.high_watermark == 1
+
+
+FETCHES = st.lists(
+    st.tuples(st.sampled_from([2, 3]), st.integers(-1, 3), st.integers(0, 12), st.booleans()),
+    max_size=30,
+)
+
+
+@given(FETCHES, st.sets(st.sampled_from([2, 3])), st.integers(1, 3), st.integers(0, 3))
+def test_the_core_and_the_model_that_is_simulated_agree(
+    fetches: list[tuple[int, int, int, bool]], counted: set[int], min_in_sync: int, epoch_start: int
+) -> None:
+    with TemporaryDirectory() as folder:
+        partition = make(Path(folder))
+        for _ in range(epoch_start):
+            partition.become_leader(0)
+            partition.append(batch(1), acks=1)
+        isr = (1, *sorted(counted))
+        partition.become_leader(1, in_sync=len(isr), min_in_sync=min_in_sync, mark="external")
+        partition.high_watermark = 0
+        model = Leadership(1, 1, 1, epoch_start, (1, 2, 3), isr, 0, monotonic_ms())
+        replicas = [(2, 2 in counted), (3, 3 in counted)]
+        partition.set_replicas(
+            NotifyQueue(), lambda _: None, replicas, leader_epoch=1, epoch_start=epoch_start, lag_max_ms=LAG_MS
+        )
+        mark = model.committed(partition.log.log_end_offset, partition.high_watermark, min_in_sync, monotonic_ms(), LAG_MS)
+        for replica, broker_epoch, offset, append in fetches:
+            if append:
+                partition.append(batch(1), acks=1)
+            end = partition.log.log_end_offset
+            mark = model.committed(end, mark, min_in_sync, monotonic_ms(), LAG_MS)
+            known = model.fetched(replica, broker_epoch, min(offset, end), end, monotonic_ms())
+            if known:
+                partition.follower_fetched(replica, broker_epoch, min(offset, end))
+            else:
+                assert code_of(partition.follower_fetched, replica, broker_epoch, min(offset, end))
+            mark = model.committed(end, mark, min_in_sync, monotonic_ms(), LAG_MS)
+            assert partition.high_watermark == mark
+            for progress in partition.replicas():
+                follower = model.followers[progress.replica]
+                assert (progress.offset, progress.broker_epoch) == (follower.offset, follower.broker_epoch)
 
 
 def test_a_failed_disk_takes_its_logs_offline_and_tells_once(tmp_path: Path) -> None:

@@ -122,11 +122,17 @@ class Broker:
 
 @contextmanager
 def running(
-    registry: object = None, *, threads: int = 2, fast: bool = True, authenticated: bool = True, **settings: int
+    registry: object = None,
+    *,
+    threads: int = 2,
+    fast: bool = True,
+    authenticated: bool = True,
+    between_brokers: bool = False,
+    **settings: int,
 ) -> Iterator[Broker]:
     """A reactor on a loopback port."""
     reactor = Reactor(registry, ReactorSettings(**settings))
-    port = reactor.listen("127.0.0.1", 0, "PLAINTEXT", fast=fast, authenticated=authenticated)
+    port = reactor.listen("127.0.0.1", 0, "PLAINTEXT", fast=fast, authenticated=authenticated, between_brokers=between_brokers)
     reactor.start(threads)
     broker = Broker(reactor, port)
     try:

@@ -70,6 +70,9 @@ class Leader:
             data.error_code = error.code
         return FetchResponse(responses=[FetchableTopicResponse(topic_id=TOPIC_ID, partitions=[data])])
 
+    def renew(self):
+        return None
+
     async def close(self):
         return None
 
@@ -202,3 +205,43 @@ async def test_nothing_is_appended_once_the_fetcher_let_go(rig):
     write(leader.log, 5, b"late")
     await asyncio.sleep(0.05)
     assert partition.log.log_end_offset == 0
+
+
+async def test_a_partition_that_comes_does_not_wait_for_the_fetch_of_others_to_end(logs):
+    broken_off = 0
+
+    class Patient(Leader):
+        async def send(self, request, version, response):
+            if len(request.topics[0].partitions) == 1 and self.fetches:
+                # nothing new for the one that is asked for
+                await asyncio.sleep(60)
+            return await super().send(request, version, response)
+
+        def fetched(self, request):
+            answer = super().fetched(request)
+            answer.responses[0].partitions[0].partition_index = request.topics[0].partitions[0].partition
+            return answer
+
+        def renew(self):
+            nonlocal broken_off
+            broken_off += 1
+
+    leader = Patient(logs[0])
+    fetcher = Fetcher(leader, SETTINGS, lambda: 77)
+    first = Partition("t", 0, TOPIC_ID, logs[1])
+    follow(fetcher, first)
+    for _ in range(1000):
+        if leader.fetches:
+            break
+        await asyncio.sleep(0.005)
+    await asyncio.sleep(0.05)
+    before = len(leader.fetches)
+    second = Partition("t", 1, TOPIC_ID, logs[1])
+    follow(fetcher, second)
+    for _ in range(1000):
+        if len(leader.fetches) > before:
+            break
+        await asyncio.sleep(0.005)
+    assert len(leader.fetches) > before
+    assert broken_off == 1
+    await fetcher.close()

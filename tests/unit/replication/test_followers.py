@@ -25,7 +25,7 @@ class FakeFetcher:
     def __len__(self):
         return len(self.held)
 
-    def add(self, followed):
+    def add(self, followed, *, soon=True):
         self.held[followed.key] = followed
 
     def followed(self):

@@ -10,7 +10,9 @@ import pytest
 
 pytest.importorskip("kafkax._core.partition")
 
+from kafkax._core.log import Log, LogSettings
 from kafkax._core.notify import NotifyQueue
+from kafkax._core.partition import Partition
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.model import TopicPartition
 from kafkax.protocol.messages.alter_partition import (
@@ -18,27 +20,13 @@ from kafkax.protocol.messages.alter_partition import (
     AlterPartitionResponsePartitionData,
     AlterPartitionResponseTopicData,
 )
+from kafkax.protocol.record import Record
+from kafkax.protocol.records import build_batch
 from kafkax.replication.isr_requests import IsrRequestQueue
-from kafkax.replication.leaders import Leaders, Rules
+from kafkax.replication.leaders import Leaders
 from kafkax.replication.replica import Replica
 
 T0 = TopicPartition("t", 0)
-
-
-class FakePartition:
-    topic, index, topic_id, is_leader, high_watermark = "t", 0, uuid4(), True, 0
-
-    def __init__(self):
-        self.log = SimpleNamespace(log_end_offset=10, flushed_offset=10)
-        self.flushed = None
-        self.waits = []
-
-    def on_flushed(self, queue, callback):
-        self.flushed = callback
-
-    def wait(self, kind, offset, queue, callback):
-        self.waits.append((kind, offset, callback))
-        return SimpleNamespace(cancel=lambda: True)
 
 
 class FakeClock:
@@ -60,13 +48,24 @@ class Asked:
 
 
 @pytest.fixture
-async def rig():
-    rules = {"rules": Rules(1, True)}
+async def rig(tmp_path):
+    folder = tmp_path / "t-0"
+    folder.mkdir()
+    partition = Partition("t", 0, uuid4(), Log.open(str(folder), LogSettings(flushed=False)))
+    partition.become_leader(4, in_sync=3, mark="external")
+    for _ in range(10):
+        partition.append(build_batch([Record(value=b"x")]), acks=1)
     clock = FakeClock()
-    leaders = Leaders(1, lambda: 50, lambda _: rules["rules"], 1000, NotifyQueue(), clock)
+    queue = NotifyQueue()
+    leaders = Leaders(1, lambda: 50, 1000, queue, clock)
     asked = Asked()
     leaders.start(asked)
-    yield SimpleNamespace(leaders=leaders, partition=FakePartition(), asked=asked, rules=rules, clock=clock)
+
+    def fetched(follower, offset, broker_epoch=7):
+        partition.follower_fetched(follower, broker_epoch, offset)
+        queue.dispatch()
+
+    yield SimpleNamespace(leaders=leaders, partition=partition, asked=asked, clock=clock, fetched=fetched)
     await leaders.close()
 
 
@@ -75,71 +74,64 @@ def replica(rig, isr=(1, 2, 3), replicas=(1, 2, 3), epoch=4, partition_epoch=0):
 
 
 async def test_the_mark_follows_the_slowest_replica_in_sync(rig):
-    rig.leaders.lead([replica(rig)])
-    rig.leaders.fetched(T0, 2, 7, 10)
+    rig.leaders.lead([replica(rig, partition_epoch=1)])
+    rig.fetched(2, 10)
     assert rig.partition.high_watermark == 0
-    rig.leaders.fetched(T0, 3, 7, 6)
+    rig.fetched(3, 6)
     assert rig.partition.high_watermark == 6
 
 
-async def test_the_leader_counts_what_it_flushed_or_what_it_has(rig):
-    rig.partition.log.flushed_offset = 4
+async def test_progress_is_kept_through_a_newer_state_of_the_same_leadership(rig):
     rig.leaders.lead([replica(rig)])
-    for follower in (2, 3):
-        rig.leaders.fetched(T0, follower, 7, 10)
-    assert rig.partition.high_watermark == 4
-    rig.partition.log.flushed_offset = 8
-    rig.partition.flushed(8)
-    assert rig.partition.high_watermark == 8
-    rig.rules["rules"] = Rules(1, False)
-    rig.leaders.lead([replica(rig, partition_epoch=1)])
+    rig.fetched(2, 10)
+    rig.leaders.lead([replica(rig, isr=(1, 2), partition_epoch=1)])
     assert rig.partition.high_watermark == 10
 
 
-async def test_a_leader_alone_in_sync_hears_of_appends_when_no_flush_tells(rig):
-    rig.rules["rules"] = Rules(1, False)
-    rig.leaders.lead([replica(rig, isr=(1,))])
+async def test_who_is_asked_for_counts_before_the_controller_has_decided(rig):
+    rig.leaders.lead([replica(rig, isr=(1, 3))])
+    rig.fetched(2, 10)
+    assert len(rig.asked.changes) == 1
+    rig.partition.append(build_batch([Record(value=b"x")]), acks=1)
+    rig.fetched(3, 11)
     assert rig.partition.high_watermark == 10
-    kind, offset, grew = rig.partition.waits[-1]
-    assert (kind, offset) == ("log_end", 11)
-    rig.partition.log.log_end_offset = 12
-    grew(12)
-    assert rig.partition.high_watermark == 12
+    rig.fetched(2, 11)
+    assert rig.partition.high_watermark == 11
 
 
 async def test_a_follower_that_caught_up_is_asked_for_with_its_epoch_once(rig):
     rig.leaders.lead([replica(rig, isr=(1, 3))])
     for _ in range(3):
-        rig.leaders.fetched(T0, 2, 7, 10)
+        rig.fetched(2, 10)
     assert [change.members for change in rig.asked.changes] == [{1: 50, 2: 7, 3: -1}]
 
 
 async def test_a_refused_change_is_asked_for_again_after_a_pause(rig):
     rig.leaders.lead([replica(rig, isr=(1, 3))])
-    rig.leaders.fetched(T0, 2, 7, 10)
+    rig.fetched(2, 10)
     rig.leaders.refused(T0, rig.asked.changes[0], retriable=True)
-    rig.leaders.fetched(T0, 2, 7, 10)
+    rig.fetched(2, 10)
     assert len(rig.asked.changes) == 1
     rig.clock.now += 1
-    rig.leaders.fetched(T0, 2, 7, 10)
+    rig.fetched(2, 10)
     assert len(rig.asked.changes) == 2
 
 
 async def test_who_is_no_replica_or_of_a_former_life_is_refused(rig):
     rig.leaders.lead([replica(rig)])
-    rig.leaders.fetched(T0, 2, 7, 10)
+    rig.fetched(2, 10)
     for follower, epoch in ((9, 7), (2, 6)):
         with pytest.raises(KafkaError) as refused:
-            rig.leaders.fetched(T0, follower, epoch, 10)
+            rig.fetched(follower, 10, epoch)
         assert refused.value.code is ErrorCode.NOT_LEADER_OR_FOLLOWER
 
 
 async def test_what_is_forgotten_is_led_no_longer(rig):
     rig.leaders.lead([replica(rig)])
     rig.leaders.forget([T0])
-    assert rig.partition.flushed is None
+    assert rig.partition.replicas() == []
     with pytest.raises(KafkaError):
-        rig.leaders.fetched(T0, 2, 7, 10)
+        rig.fetched(2, 10)
 
 
 async def test_the_queue_asks_until_the_controller_decides(rig):
@@ -160,7 +152,7 @@ async def test_the_queue_asks_until_the_controller_decides(rig):
 
     queue = IsrRequestQueue(1, lambda: 50, rig.leaders, ask, take)
     rig.leaders.lead([replica(rig, isr=(1, 3))])
-    rig.leaders.fetched(T0, 2, 7, 10)
+    rig.fetched(2, 10)
     queue.ask(T0, rig.partition.topic_id, rig.asked.changes[0])
     await asyncio.wait_for(altered.wait(), 30)
     assert made == {T0: ((1, 2, 3), 9)}

@@ -1,0 +1,1 @@
+"""What a leader knows of the replicas that follow it; for the core only."""
