@@ -43,7 +43,9 @@ cdef class Accumulator:
     cdef int32_t _partitioner
     cdef uint64_t _random
     cdef object _wake
+    # The sender knows that something is there, or is to be told as soon as the record is accounted for.
     cdef bint _signalled
+    cdef bint _waking
     cdef readonly object refused
     # Records taken and not yet reported, and their bytes.
     cdef readonly int64_t outstanding

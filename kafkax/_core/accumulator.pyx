@@ -224,6 +224,9 @@ cdef class Accumulator:
             )
             self.outstanding += 1
             self.outstanding_bytes += size
+            if self._waking:
+                self._waking = False
+                self._wake()
         return 0
 
     cdef int32_t _append(
@@ -266,8 +269,7 @@ cdef class Accumulator:
             queue.active = True
             self.active.append(queue)
         if not self._signalled:
-            self._signalled = True
-            self._wake()
+            self._signalled = self._waking = True
         return 0
 
     cdef int32_t _bind(self, Delivery delivery, ProducedBatch batch) except -1:

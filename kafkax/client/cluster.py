@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import socket
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
@@ -117,12 +119,33 @@ class Cluster:
         return connection
 
     async def _connect(self, connection: Connection, host: str, port: int) -> None:
-        name = host if self._tls is not None else None
-        transport, _ = await self.loop.create_connection(lambda: connection, host, port, ssl=self._tls, server_hostname=name)
-        raw = transport.get_extra_info("socket")
+        if self._tls is None:
+            raw = await self._connected_socket(host, port)
+            connection.adopt(raw)
+        else:
+            transport, _ = await self.loop.create_connection(lambda: connection, host, port, ssl=self._tls, server_hostname=host)
+            raw = transport.get_extra_info("socket")
         for option, size in ((socket.SO_SNDBUF, "socket.send.buffer.bytes"), (socket.SO_RCVBUF, "socket.receive.buffer.bytes")):
             if self.config[size]:
                 raw.setsockopt(socket.SOL_SOCKET, option, self.config[size])
+
+    async def _connected_socket(self, host: str, port: int) -> socket.socket:
+        """A socket connected to the first of a name's addresses that accepts."""
+        failure: OSError = OSError(f"{host} has no address")
+        for family, kind, protocol, _, address in await self.loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            raw = socket.socket(family, kind, protocol)
+            try:
+                raw.setblocking(False)
+                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                await self.loop.sock_connect(raw, address)
+            except BaseException as error:
+                raw.close()
+                if not isinstance(error, OSError):
+                    raise
+                failure = OSError(error.errno, os.strerror(error.errno)) if error.errno else error
+            else:
+                return raw
+        raise failure
 
     def _unresolved(self, address: str, error: socket.gaierror) -> str:
         if self._origin and self._origin != address:
@@ -169,6 +192,10 @@ class Cluster:
         found = self._connections.get(node_id)
         return found if found is not None and not found.closed.done() else None
 
+    def standing(self) -> list[Connection]:
+        """The connections to brokers that stand."""
+        return [each for each in self._connections.values() if not each.closed.done()]
+
     def _connected(self, node_id: int, task: asyncio.Task[Connection]) -> None:
         self._connecting.pop(node_id, None)
         if not task.cancelled():
@@ -198,7 +225,7 @@ class Cluster:
         Raises:
             KafkaError: none can be reached; the message says why, for each.
         """
-        standing = [each for each in self._connections.values() if not each.closed.done()]
+        standing = self.standing()
         if standing:
             return min(standing, key=lambda each: each.in_flight)
         if self._bootstrap is not None and not self._bootstrap.closed.done():
@@ -323,8 +350,10 @@ class Cluster:
         return answer
 
     def refresh_soon(self) -> None:
-        """Have the metadata of the watched topics fetched in the background; once, however often this is called."""
-        if self._refreshing is None or self._refreshing.done():
+        """Have the metadata of the watched topics fetched in the background; once, however often and where this is called."""
+        if not self.io.inside:
+            self.io.aside(self.refresh_soon)
+        elif self._refreshing is None or self._refreshing.done():
             self._refreshing = self.io.spawn(self._refresh_watched())
 
     async def _refresh_watched(self) -> None:
@@ -349,7 +378,7 @@ class Cluster:
             if self.watched or self.watch_all:
                 self.refresh_soon()
             for node_id, connection in list(self._connections.items()):
-                if idle and not connection.in_flight and self.loop.time() - connection.used > idle:
+                if idle and not connection.in_flight and time.monotonic() - connection.used > idle:
                     self._connections.pop(node_id)
                     connection.abort(network_error(f"{connection.address} was idle for {idle:g} s (connections.max.idle.ms)"))
 

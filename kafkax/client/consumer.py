@@ -116,8 +116,12 @@ class Consumer(BaseClient):
             await self._in_poll(self._on_assign, partitions)
             if self._overridden is not None:
                 chosen.update({key: at for key, at in self._overridden.items() if key in chosen and at != OFFSET_INVALID})
-        for key, offset in chosen.items():
-            self._fetcher.assigned[key] = Assigned(key, offset)
+        self._begin(chosen)
+
+    def _begin(self, offsets: Mapping[Key, int]) -> None:
+        with self._fetcher.lock:
+            for key, offset in offsets.items():
+                self._fetcher.assigned[key] = Assigned(key, offset)
         self._fetcher.run()
 
     async def _in_poll(self, callback: Rebalance, partitions: list[TopicPartition]) -> None:
@@ -132,11 +136,12 @@ class Consumer(BaseClient):
             self._cluster.report(error)
 
     def _drop(self, key: Key) -> None:
-        state = self._fetcher.assigned.pop(key, None)
-        if state is not None:
-            state.live = False
-            state.epoch += 1
-            state.drop()
+        with self._fetcher.lock:
+            state = self._fetcher.assigned.pop(key, None)
+            if state is not None:
+                state.live = False
+                state.epoch += 1
+                state.drop()
 
     async def _commit_regularly(self) -> None:
         interval = self._config["auto.commit.interval.ms"] / 1000
@@ -243,9 +248,7 @@ class Consumer(BaseClient):
         stored = [key for key, offset in wishes.items() if offset in (OFFSET_INVALID, OFFSET_STORED)]
         wishes.update(await self._group.committed(stored) if self._group and stored else dict.fromkeys(stored, OFFSET_STORED))
         self._cluster.watched.update(topic for topic, _ in wishes)
-        for key, offset in wishes.items():
-            self._fetcher.assigned[key] = Assigned(key, offset)
-        self._fetcher.run()
+        self._begin(wishes)
 
     def unassign(self) -> None:
         """Read nothing."""
@@ -380,18 +383,15 @@ class Consumer(BaseClient):
     def _finish(self, item: Fetched) -> None:
         state = item.state
         self._item = self._batch = None
-        if item.epoch == state.epoch:
-            state.batch = None
-            state.queued -= item.size
-            if state.paused and state.position < item.next_offset:
-                # What was fetched and not read is fetched again after resume.
-                self._io.call(self._place, state, state.position)
+        with self._fetcher.lock:
+            if item.epoch == state.epoch:
+                state.batch = None
+                state.queued -= item.size
+                if state.paused and state.position < item.next_offset:
+                    # What was fetched and not read is fetched again after resume.
+                    state.place(state.position)
         if state.live and not self._io.closed:
-            self._io.call(self._fetcher.run)
-
-    def _place(self, state: Assigned, offset: int) -> None:
-        state.place(offset)
-        self._fetcher.run()
+            self._fetcher.run()
 
     def _wait_for(self, look: Callable[[], T | None], timeout: float | None) -> T | None:
         self._io.check()
@@ -406,8 +406,7 @@ class Consumer(BaseClient):
                 left = None if end is None else end - time.monotonic()
                 if left is not None and left <= 0:
                     return None
-                with self._inbox.changed:
-                    self._inbox.changed.wait_for(self._anything, left)
+                self._inbox.wait(self._anything, self._fetcher.waited(), left)
                 if self._io.closed:
                     return None
         finally:
@@ -439,7 +438,9 @@ class Consumer(BaseClient):
         """Have damaged data fetched again: the error comes back until it is mended, or the caller seeks past it."""
         item, self._item, self._batch = self._item, None, None
         if item is not None:
-            self._io.call(self._place, item.state, item.state.current())
+            with self._fetcher.lock:
+                item.state.place(item.state.current())
+            self._fetcher.run()
 
     def _anything(self) -> bool:
         return bool(self._inbox.items or self._calls or self._inbox.errors or self._io.closed)
@@ -530,8 +531,9 @@ class Consumer(BaseClient):
         state = self._state(partition)
 
         async def work() -> None:
-            state.place(partition.offset if partition.offset >= 0 else OFFSET_INVALID)
-            state.start = OFFSET_STORED if partition.offset == OFFSET_INVALID else partition.offset
+            with self._fetcher.lock:
+                state.place(partition.offset if partition.offset >= 0 else OFFSET_INVALID)
+                state.start = OFFSET_STORED if partition.offset == OFFSET_INVALID else partition.offset
             self._fetcher.run()
 
         self._io.run(work(), self._cluster.timeout, "seek")
@@ -541,11 +543,12 @@ class Consumer(BaseClient):
         states = [self._state(each) for each in partitions]
 
         async def work() -> None:
-            for state in states:
-                position = state.current()
-                state.paused = True
-                if position >= 0:
-                    state.place(position)
+            with self._fetcher.lock:
+                for state in states:
+                    position = state.current()
+                    state.paused = True
+                    if position >= 0:
+                        state.place(position)
 
         self._io.run(work(), self._cluster.timeout, "pause")
 

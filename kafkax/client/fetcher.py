@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import struct
+import threading
 from collections.abc import Iterator
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from kafkax._core.message import Message
+from kafkax._core.replies import plain_fetch
 from kafkax.client.batch import Batch
 from kafkax.client.cluster import Cluster, error_code
 from kafkax.client.connection import Connection
@@ -20,12 +24,18 @@ from kafkax.protocol.legacy import LegacyBatch
 from kafkax.protocol.messages.fetch import FetchPartition, FetchRequest, FetchResponse, FetchTopic, ForgottenTopic, PartitionData
 from kafkax.protocol.records import HEADER_SIZE, build_batch, iter_batches
 from kafkax.protocol.schema import ZERO_UUID
+from kafkax.protocol.varint import uvarint
 
 __all__ = ["Fetcher"]
 
 Key = tuple[str, int]
 _IDS_SINCE = 13
 _OLDEST = 4
+_NO_REPLICA_SINCE = 15
+_FIRST_FIELDS = struct.Struct(">iiibii")
+_PARTITION = struct.Struct(">iiqiqib")
+_LITTLE = 4096
+"""Bytes of an answer after which more is asked for at once."""
 _DECOMPRESSED_LIMIT = 1 << 30
 _IDLE_INTERVAL = 0.05
 """Seconds between looks at partitions whose end was reached, while others have no room: a fetch that waits for them would keep
@@ -81,8 +91,22 @@ class _Session:
         self.sent: dict[Key, int] = {}
 
 
+class _Exchange(NamedTuple):
+    """A request and what it asked for."""
+
+    connection: Connection
+    session: _Session
+    version: int
+    states: dict[Key, Assigned]
+    epochs: dict[Key, int]
+    offsets: dict[Key, int]
+
+
 class Fetcher:
     """Keeps the inbox filled for the partitions in ``assigned``.
+
+    Answers are taken by whichever thread receives them, the I/O thread or a caller who waits; what is unusual is left to the I/O
+    thread. Whoever changes ``assigned`` or what is in it holds ``lock``.
 
     Args:
         cluster: connections and metadata.
@@ -95,6 +119,7 @@ class Fetcher:
         self._config = config
         self._inbox = inbox
         self.assigned: dict[Key, Assigned] = {}
+        self.lock = threading.RLock()
         self._sessions: dict[int, _Session] = {}
         self._isolation = int(config["isolation.level"] == "read_committed")
         self._most_queued = config["queued.max.messages.kbytes"] * 1024
@@ -103,6 +128,11 @@ class Fetcher:
         cluster.on_metadata.append(self._metadata_came)
 
     def _metadata_came(self) -> None:
+        with self.lock:
+            self._note_ids()
+        self.run()
+
+    def _note_ids(self) -> None:
         for (topic, _), state in self.assigned.items():
             known = self._cluster.metadata.topics.get(topic)
             if known is None or known.topic_id == ZERO_UUID:
@@ -113,10 +143,13 @@ class Fetcher:
                 state.start = OFFSET_BEGINNING
                 state.committed = state.stored = OFFSET_INVALID
             state.topic_id = known.topic_id
-        self.run()
 
     def run(self) -> None:
-        """Fetch wherever there is room; called whenever something changed."""
+        """Fetch wherever there is room; called whenever something changed, from any thread."""
+        with self.lock:
+            self._run()
+
+    def _run(self) -> None:
         wanted: dict[int, dict[Key, Assigned]] = {}
         full: set[int] = set()
         queued = sum(state.queued for state in self.assigned.values())
@@ -163,19 +196,38 @@ class Fetcher:
         if partial and all(state.at_end(self._isolation) for state in states.values()):
             wait, now = 0, self._cluster.loop.time()
             if now < session.looked + _IDLE_INTERVAL:
-                if session.timer is None or session.timer.when() <= now:
-                    session.timer = self._cluster.loop.call_at(session.looked + _IDLE_INTERVAL, self.run)
+                self._cluster.io.aside(self._look_later, session)
                 return
             session.looked = now
         session.busy = True
-        self._cluster.io.spawn(self._fetch(node, session, states, wait))
+        connection = self._cluster.live(node)
+        if connection is None:
+            self._cluster.io.aside(self._connect, node, session, states)
+        elif connection.direct or self._cluster.io.inside:
+            self._ask(connection, session, states, wait)
+        else:
+            session.busy = False
+            self._cluster.io.call(self.run)
+
+    def _look_later(self, session: _Session) -> None:
+        if session.timer is None or session.timer.when() <= self._cluster.loop.time():
+            session.timer = self._cluster.loop.call_at(session.looked + _IDLE_INTERVAL, self.run)
+
+    def waited(self) -> list[Connection]:
+        """Connections that answers are due on and that any thread may receive from."""
+        with self.lock:
+            sessions = [each for each in self._sessions.values() if each.busy and each.connection is not None]
+        return [each.connection for each in sessions if each.connection is not None and each.connection.direct]
 
     # where to begin
 
     def resolve(self, state: Assigned) -> None:
         """Find the offset for a partition that has none, by its wish or auto.offset.reset."""
         state.resolving = True
-        self._cluster.io.spawn(self._resolve(state, state.epoch))
+        self._cluster.io.aside(self._spawn_resolve, state, state.epoch)
+
+    def _spawn_resolve(self, state: Assigned, epoch: int) -> None:
+        self._cluster.io.spawn(self._resolve(state, epoch))
 
     async def _resolve(self, state: Assigned, epoch: int) -> None:
         try:
@@ -190,9 +242,10 @@ class Fetcher:
             await asyncio.sleep(self._config["retry.backoff.ms"] / 1000)
             self.run()
             return
-        state.resolving = False
-        if state.epoch == epoch and state.live:
-            state.place(offset)
+        with self.lock:
+            state.resolving = False
+            if state.epoch == epoch and state.live:
+                state.place(offset)
         self.run()
 
     async def _look_up(self, state: Assigned) -> int:
@@ -221,59 +274,140 @@ class Fetcher:
 
     # fetching
 
-    async def _fetch(self, node: int, session: _Session, states: dict[Key, Assigned], wait: int) -> None:
-        delay = 0.0
+    def _connect(self, node: int, session: _Session, states: dict[Key, Assigned]) -> None:
+        self._cluster.io.spawn(self._connect_first(node, session, states))
+
+    async def _connect_first(self, node: int, session: _Session, states: dict[Key, Assigned]) -> None:
         try:
-            connection = await self._cluster.connection(node)
-            if connection is not session.connection:
-                session.reset()
-                session.connection = connection
-            await self._exchange(connection, session, states, wait)
+            await self._cluster.connection(node)
         except KafkaError as error:
+            self._failed(session, states, error)
+            return
+        session.busy = False
+        self.run()
+
+    def _failed(self, session: _Session, states: dict[Key, Assigned], error: KafkaError) -> None:
+        """Nothing came of a fetch; on the I/O thread. It is tried again after a while."""
+        with self.lock:
             session.reset()
             for state in states.values():
                 state.preferred = (-1, 0.0)
-            self._cluster.report(error)
-            self._cluster.refresh_soon()
-            delay = self._config["retry.backoff.ms"] / 1000
-            if not error.retriable:
-                self._inbox.errors.append(error)
-                self._inbox.wake()
-        finally:
-            session.busy = False
-        if delay:
-            await asyncio.sleep(delay)
-        self.run()
+        self._cluster.report(error)
+        self._cluster.refresh_soon()
+        if not error.retriable:
+            self._inbox.errors.append(error)
+            self._inbox.wake()
+        session.busy = False
+        self._cluster.loop.call_later(self._config["retry.backoff.ms"] / 1000, self.run)
 
-    async def _exchange(self, connection: Connection, session: _Session, states: dict[Key, Assigned], wait: int) -> None:
+    def _ask(self, connection: Connection, session: _Session, states: dict[Key, Assigned], wait: int) -> None:
+        if connection is not session.connection:
+            session.reset()
+            session.connection = connection
         topics = self._cluster.metadata.topics
         named = any(topics[topic].topic_id == ZERO_UUID for topic, _ in states)
-        version = connection.version(FetchRequest, _IDS_SINCE - 1 if named else None)
-        if version < _OLDEST:
-            raise KafkaError(ErrorCode.UNSUPPORTED_VERSION, f"{connection.address} is too old: it knows no record batches")
+        try:
+            version = connection.version(FetchRequest, _IDS_SINCE - 1 if named else None)
+            if version < _OLDEST:
+                raise KafkaError(ErrorCode.UNSUPPORTED_VERSION, f"{connection.address} is too old: it knows no record batches")
+        except KafkaError as error:
+            self._cluster.io.aside(self._failed, session, states, error)
+            return
         epochs = {key: state.epoch for key, state in states.items()}
         offsets = {key: state.fetch_offset for key, state in states.items()}
-        request = self._request(session, offsets, wait)
+        exchange = _Exchange(connection, session, version, states, epochs, offsets)
+        body = self._body(session, offsets, wait, version)
         timeout = self._cluster.timeout + wait / 1000
-        answer = await connection.request(request, FetchResponse, timeout, version)
+        connection.send(FetchRequest.api_key, version, [body], timeout, partial(self._answered, exchange))
+
+    def _answered(self, exchange: _Exchange, answer: memoryview | KafkaError) -> None:
+        """Take an answer; on whichever thread received it."""
+        io = self._cluster.io
+        if not isinstance(answer, KafkaError) and exchange.version >= _IDS_SINCE:
+            plain = plain_fetch(answer)
+            if plain is not None:
+                with self.lock:
+                    self._take_plain(exchange, *plain)
+                # A caller who gets only a little asks for more when it comes back: it has what it waited for.
+                if io.inside or len(answer) > _LITTLE or not self._inbox.items:
+                    self.run()
+                return
+        io.aside(self._take_answer, exchange, answer)
+
+    def _take_plain(self, exchange: _Exchange, session_id: int, parts: list[Any]) -> None:
+        self._begin_next(exchange, session_id)
+        names = self._cluster.metadata.names_by_bytes
+        for topic_id, partition, high_watermark, stable, start, records in parts:
+            state = exchange.states.get((names.get(topic_id, ""), partition))
+            if state is not None and state.live and state.epoch == exchange.epochs[state.key]:
+                state.high_watermark = high_watermark
+                state.last_stable_offset = stable
+                state.log_start_offset = start
+                self._take_records(state, records, [], exchange.offsets[state.key])
+
+    def _begin_next(self, exchange: _Exchange, session_id: int) -> None:
+        session = exchange.session
+        session.id = session_id
+        session.epoch = session.epoch % 0x7FFFFFFF + 1 if session_id else 0
+        session.sent = exchange.offsets if session_id else {}
+        session.busy = False
+
+    def _take_answer(self, exchange: _Exchange, answer: memoryview | KafkaError) -> None:
+        """Take an answer of any kind; on the I/O thread."""
+        try:
+            if isinstance(answer, KafkaError):
+                raise answer
+            self._take_all(exchange, exchange.connection.decode(answer, FetchResponse, exchange.version))
+        except KafkaError as error:
+            self._failed(exchange.session, exchange.states, error)
+            return
+        self.run()
+
+    def _take_all(self, exchange: _Exchange, answer: FetchResponse) -> None:
         code = error_code(answer.error_code)
         if code in _SESSION_LOST:
-            session.reset()
+            with self.lock:
+                exchange.session.reset()
+                exchange.session.busy = False
             if code in _STALE:
                 self._cluster.refresh_soon()
             return
         if code is not ErrorCode.NONE:
-            raise KafkaError(code, f"{connection.address} refused a fetch: {code.message}")
-        session.id = answer.session_id
-        session.epoch = session.epoch % 0x7FFFFFFF + 1 if answer.session_id else 0
-        session.sent = offsets if answer.session_id else {}
+            raise KafkaError(code, f"{exchange.connection.address} refused a fetch: {code.message}")
         names = self._cluster.metadata.names
-        for topic in answer.responses:
-            name = topic.topic if version < _IDS_SINCE else names.get(topic.topic_id, "")
-            for data in topic.partitions:
-                state = states.get((name, data.partition_index))
-                if state is not None and state.live and state.epoch == epochs[state.key]:
-                    self._take(state, data, offsets[state.key])
+        with self.lock:
+            self._begin_next(exchange, answer.session_id)
+            for topic in answer.responses:
+                name = topic.topic if exchange.version < _IDS_SINCE else names.get(topic.topic_id, "")
+                for data in topic.partitions:
+                    state = exchange.states.get((name, data.partition_index))
+                    if state is not None and state.live and state.epoch == exchange.epochs[state.key]:
+                        self._take(state, data, exchange.offsets[state.key])
+
+    def _body(self, session: _Session, offsets: dict[Key, int], wait: int, version: int) -> bytes:
+        """The body of a request."""
+        if version < _IDS_SINCE or session.sent.keys() - offsets.keys():
+            return self._request(session, offsets, wait).encode(version)
+        topics, config, sent = self._cluster.metadata.topics, self._config, session.sent
+        grouped = by_topic(key for key, offset in offsets.items() if sent.get(key) != offset)
+        most = config["max.partition.fetch.bytes"]
+        parts = [
+            _FIRST_FIELDS.pack(
+                wait, config["fetch.min.bytes"], config["fetch.max.bytes"], self._isolation, session.id, session.epoch
+            ),
+            uvarint(len(grouped) + 1),
+        ]
+        if version < _NO_REPLICA_SINCE:
+            parts.insert(0, b"\xff\xff\xff\xff")
+        for topic, numbers in grouped.items():
+            parts.append(topics[topic].topic_id.bytes + uvarint(len(numbers) + 1))
+            for number in numbers:
+                epoch = self._leader_epoch(topic, number)
+                parts.append(_PARTITION.pack(number, epoch, offsets[topic, number], -1, -1, most, 0))
+            parts.append(b"\0")
+        rack = config["client.rack"].encode()
+        parts.append(b"\1" + uvarint(len(rack) + 1) + rack + b"\0")
+        return b"".join(parts)
 
     def _request(self, session: _Session, offsets: dict[Key, int], wait: int) -> FetchRequest:
         topics = self._cluster.metadata.topics
@@ -325,7 +459,12 @@ class Fetcher:
         state.high_watermark = data.high_watermark
         state.last_stable_offset = data.last_stable_offset
         state.log_start_offset = data.log_start_offset
-        records = data.records
+        aborted = sorted((each.first_offset, each.producer_id) for each in data.aborted_transactions or ())
+        self._take_records(state, data.records, aborted, offset)
+
+    def _take_records(
+        self, state: Assigned, records: memoryview | bytes | None, aborted: list[tuple[int, int]], offset: int
+    ) -> None:
         if records is None or len(records) == 0:
             self._tell_end(state, offset)
             return
@@ -343,7 +482,6 @@ class Fetcher:
         self.metrics.records += sum(each.next_offset - each.base_offset for each in batches)
         last = batches[-1]
         state.fetch_offset = last.next_offset
-        aborted = sorted((each.first_offset, each.producer_id) for each in data.aborted_transactions or ())
         size = len(records)
         state.queued += size
         self._inbox.put(Fetched(state, state.epoch, self._open(state, batches, aborted, offset), size, last.next_offset))

@@ -86,6 +86,18 @@ class IoThread:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    @property
+    def inside(self) -> bool:
+        """Whether this is the client's own thread."""
+        return threading.get_ident() == self._thread.ident
+
+    def aside(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Run a function on the loop's thread: now if this is it, else soon, unless the client is closed by then."""
+        if self.inside:
+            function(*arguments)
+        elif not self._closed and not self.forked:
+            self.loop.call_soon_threadsafe(function, *arguments)
+
     def call(self, function: Callable[..., object], *arguments: Any) -> None:
         """Run a function on the loop's thread, soon."""
         self.check()

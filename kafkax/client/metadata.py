@@ -64,6 +64,7 @@ class ClusterMetadata:
         self.brokers: dict[int, BrokerMetadata] = {}
         self.topics: dict[str, TopicMetadata] = {}
         self.names: dict[UUID, str] = {}
+        self.names_by_bytes: dict[bytes, str] = {}
         self.version = 0
 
     def update(self, answer: MetadataResponse) -> None:
@@ -98,7 +99,7 @@ class ClusterMetadata:
         error = _error(topic.error_code, f"topic {name}")
         self.topics[name] = TopicMetadata(name, dict(sorted(partitions.items())), error, topic.topic_id, topic.is_internal)
         if topic.topic_id != ZERO_UUID:
-            self.names[topic.topic_id] = name
+            self.names[topic.topic_id] = self.names_by_bytes[topic.topic_id.bytes] = name
 
     def forget(self, topics: set[str]) -> None:
         """Drop topics that the cluster does not have any more."""
@@ -106,6 +107,7 @@ class ClusterMetadata:
             gone = self.topics.pop(name, None)
             if gone is not None:
                 self.names.pop(gone.topic_id, None)
+                self.names_by_bytes.pop(gone.topic_id.bytes, None)
 
     def leader(self, topic: str, partition: int) -> int:
         """Broker id of a partition's leader, -1 when it is not known."""

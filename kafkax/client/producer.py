@@ -62,13 +62,17 @@ class Producer(Accumulator, BaseClient):
         self._reports: deque[ProducedBatch] = deque()
         self._changed = threading.Condition()
         self._sender = Sender(self._cluster, self, self._done)
+        self._prompt = not known["linger.ms"]
         self._io.on_fork = self.refuse
         if self._sender.transactions is not None:
             self.refuse(_OUTSIDE)
         self.attach(self._wake_sender, self._want_topic)
 
     def _wake_sender(self) -> None:
-        self._io.call(self._sender.run)
+        if self._prompt:
+            self._sender.send_now()
+        else:
+            self._io.call(self._sender.run)
 
     def _want_topic(self, topic: str) -> None:
         self._io.call(self._sender.want_topic, topic)
@@ -110,6 +114,8 @@ class Producer(Accumulator, BaseClient):
             return self._serve()
         if timeout == 0:
             return 0
+        if self._prompt:
+            self._io.call(self._sender.run)
         with self._changed:
             self._changed.wait_for(lambda: self._reports or not self.outstanding, None if timeout < 0 else timeout)
         return self._serve()

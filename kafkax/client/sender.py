@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import struct
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from kafkax._core.accumulator import Accumulator, PartitionQueue
 from kafkax._core.produced import ProducedBatch
+from kafkax._core.replies import plain_produce
 from kafkax.client.cluster import Backoff, Cluster, check, error_code
 from kafkax.client.connection import Connection
 from kafkax.client.metrics import ProducerMetrics
@@ -32,6 +36,7 @@ from kafkax.protocol.messages.produce import (
     TopicProduceData,
 )
 from kafkax.protocol.schema import ZERO_UUID
+from kafkax.protocol.varint import uvarint
 
 __all__ = ["Sender"]
 
@@ -41,6 +46,8 @@ _TRANSACTIONAL = 11
 """Newest version in which the producer itself has added a partition to its transaction."""
 _REQUEST_BYTES = 16 * 1024 * 1024
 _SEQUENCES = 1 << 31
+_ACKS_AND_TIMEOUT = struct.Struct(">hi")
+_INT32 = struct.Struct(">i")
 _STALE = frozenset(
     {
         ErrorCode.NOT_LEADER_OR_FOLLOWER,
@@ -96,6 +103,10 @@ class Sender:
         self._codec = CODECS.index(config["compression.type"])
         self._acks = config["acks"]
         self._most_in_flight: int = config["max.in.flight.requests.per.connection"]
+        # A caller who goes on as soon as a consumer has the record may be quicker than the broker's answer to the producer.
+        self._most_alone = min(self._most_in_flight, 2)
+        # Held by whoever sends: the I/O thread, or a caller by send_now.
+        self._lock = threading.RLock()
         self._states: dict[tuple[str, int], _State] = {}
         self._retrying: set[_State] = set()
         self._requests: dict[int, int] = {}
@@ -149,8 +160,57 @@ class Sender:
         self._report_unplaced()
         self.run()
 
+    def send_now(self) -> None:
+        """Send what a caller just gave, on its own thread, if it is alone: then nothing is gained by waiting for others, nor for
+        the I/O thread. In all other cases the I/O thread is told.
+
+        Raises:
+            RuntimeError: the client can't be used any more.
+        """
+        self._cluster.io.check()
+        if self._lock.acquire(blocking=False):
+            try:
+                if self._send_only():
+                    return
+            finally:
+                self._lock.release()
+        self._cluster.io.call(self.run)
+
+    def _send_only(self) -> bool:
+        """Send the batch of the only partition that has one; False where anything stands in the way."""
+        accumulator = self._accumulator
+        if self._producer is None or self._retrying or self._bumping or self.transactions is not None:
+            return False
+        if len(accumulator.active) != 1:
+            return False
+        queue = accumulator.active[0]
+        state: _State | None = queue.state
+        if state is None or not state.confirmed or len(state.in_flight) >= self._most_alone or queue.full:
+            return False
+        node = self._cluster.metadata.leader(queue.topic, queue.partition)
+        connection = self._cluster.live(node)
+        if connection is None or not connection.direct or self._requests.get(node, 0) >= self._most_alone:
+            return False
+        accumulator.resume()
+        batch = accumulator.take(queue, True)
+        accumulator.settle()
+        if batch is not None:
+            connection.take_over()
+            self._seal(state, batch)
+            self._send_one(node, connection, [(state, batch)])
+            # Answers to what was sent before are taken while the broker is at work.
+            connection.receive()
+        return True
+
     def run(self) -> None:
-        """Send what is due, and come back when more is."""
+        """Send what is due, and come back when more is; on the I/O thread."""
+        for connection in self._cluster.standing():
+            # Callers who send one record at a time take answers themselves; now there is more to it.
+            connection.give_back()
+        with self._lock:
+            self._run()
+
+    def _run(self) -> None:
         self._accumulator.resume()
         if self.transactions is not None and self.transactions.failure is not None:
             self._give_up(self.transactions.failure)
@@ -314,33 +374,51 @@ class Sender:
         except KafkaError as error:
             self._failed(batches, error)
             return
-        by_topic: dict[str, list[PartitionProduceData]] = {}
         for state, batch in batches:
             batch.attempts += 1
             state.in_flight.append(batch)
-            data = PartitionProduceData(index=state.queue.partition, records=memoryview(batch.wire()))
-            by_topic.setdefault(state.queue.topic, []).append(data)
-        request = ProduceRequest(
-            transactional_id=None if self.transactions is None else self.transactions.id,
-            acks=self._acks,
-            timeout_ms=self._config["request.timeout.ms"],
-            topic_data=[
-                TopicProduceData(name=name, topic_id=ids[name].topic_id, partition_data=data) for name, data in by_topic.items()
-            ],
-        )
+        body = self._body(version, batches)
         if self._acks == 0:
-            self._send_unanswered(connection, version, request, batches)
+            self._send_unanswered(connection, version, body, batches)
             return
         self._requests[node] = self._requests.get(node, 0) + 1
-        future = connection.send_raw(ProduceRequest.api_key, version, request.encode_parts(version), self._cluster.timeout)
-        future.add_done_callback(partial(self._answered, node, connection, version, batches))
+        answered = partial(self._answered, node, connection, version, batches)
+        connection.send(ProduceRequest.api_key, version, body, self._cluster.timeout, answered)
+
+    def _body(self, version: int, batches: list[tuple[_State, ProducedBatch]]) -> list[Any]:
+        """The body of a request, in pieces."""
+        ids, timeout = self._cluster.metadata.topics, self._config["request.timeout.ms"]
+        by_topic: dict[str, list[tuple[int, memoryview]]] = {}
+        for state, batch in batches:
+            by_topic.setdefault(state.queue.topic, []).append((state.queue.partition, memoryview(batch.wire())))
+        if version < _IDS_SINCE:
+            request = ProduceRequest(
+                transactional_id=None if self.transactions is None else self.transactions.id,
+                acks=self._acks,
+                timeout_ms=timeout,
+                topic_data=[
+                    TopicProduceData(name=name, partition_data=[PartitionProduceData(index=at, records=one) for at, one in each])
+                    for name, each in by_topic.items()
+                ],
+            )
+            return request.encode_parts(version)
+        # The same as the schema makes of it, which takes several times as long.
+        pieces: list[Any] = [b"\0" + _ACKS_AND_TIMEOUT.pack(self._acks, timeout) + uvarint(len(by_topic) + 1)]
+        for name, each in by_topic.items():
+            pieces[-1] += ids[name].topic_id.bytes + uvarint(len(each) + 1)
+            for partition, data in each:
+                pieces[-1] += _INT32.pack(partition) + uvarint(len(data) + 1)
+                pieces += (data, b"\0")
+            pieces[-1] += b"\0"
+        pieces[-1] += b"\0"
+        return pieces
 
     def _send_unanswered(
-        self, connection: Connection, version: int, request: ProduceRequest, batches: list[tuple[_State, ProducedBatch]]
+        self, connection: Connection, version: int, body: list[Any], batches: list[tuple[_State, ProducedBatch]]
     ) -> None:
         """Send with acks=0: what is handed to the socket counts as delivered, its offset is not known."""
         try:
-            connection.send_unanswered(ProduceRequest.api_key, version, request.encode_parts(version))
+            connection.send_unanswered(ProduceRequest.api_key, version, body)
         except KafkaError as error:
             self._failed(batches, error)
             return
@@ -354,21 +432,61 @@ class Sender:
         connection: Connection,
         version: int,
         batches: list[tuple[_State, ProducedBatch]],
-        future: asyncio.Future[memoryview],
+        answer: memoryview | KafkaError,
     ) -> None:
-        self._requests[node] -= 1
-        try:
-            if future.cancelled():
-                return
-            answer = connection.decode(future.result(), ProduceResponse, version)
-        except KafkaError as error:
-            self._failed(batches, error)
-            self.run()
+        if not self._cluster.io.inside:
+            self._answered_to_caller(node, connection, version, batches, answer)
             return
+        with self._lock:
+            self._requests[node] -= 1
+            try:
+                if isinstance(answer, KafkaError):
+                    raise answer
+                self._take_answer(connection, version, batches, answer)
+            except KafkaError as error:
+                self._failed(batches, error)
+            self._run()
+
+    def _answered_to_caller(
+        self,
+        node: int,
+        connection: Connection,
+        version: int,
+        batches: list[tuple[_State, ProducedBatch]],
+        answer: memoryview | KafkaError,
+    ) -> None:
+        """Take an answer on a caller's thread if it is a plain one; others are left to the I/O thread."""
+        with self._lock:
+            if not isinstance(answer, KafkaError) and self._take_plain(version, batches, answer):
+                self._requests[node] -= 1
+                if self._accumulator.active:
+                    self._cluster.io.aside(self.run)
+                return
+        self._cluster.io.aside(self._answered, node, connection, version, batches, answer)
+
+    def _take_plain(self, version: int, batches: list[tuple[_State, ProducedBatch]], answer: memoryview) -> bool:
+        """Take an answer in which everything was delivered; False for any other."""
+        plain = plain_produce(answer) if version >= _IDS_SINCE else None
+        if plain is None:
+            return False
+        by_bytes = self._cluster.metadata.names_by_bytes
+        taken = {(by_bytes.get(topic_id, ""), partition): (offset, at) for topic_id, partition, offset, at in plain}
+        if not all((state.queue.topic, state.queue.partition) in taken for state, _ in batches):
+            return False
+        for state, batch in batches:
+            self._delivered(state, batch, *taken[state.queue.topic, state.queue.partition])
+        return True
+
+    def _take_answer(
+        self, connection: Connection, version: int, batches: list[tuple[_State, ProducedBatch]], answer: memoryview
+    ) -> None:
+        if self._take_plain(version, batches, answer):
+            return
+        whole = connection.decode(answer, ProduceResponse, version)
         names = self._cluster.metadata.names
         results: dict[tuple[str, int], PartitionProduceResponse] = {
             (topic.name if version < _IDS_SINCE else names.get(topic.topic_id, ""), each.index): each
-            for topic in answer.responses
+            for topic in whole.responses
             for each in topic.partition_responses
         }
         for state, batch in batches:
@@ -379,19 +497,21 @@ class Sender:
                 self._failed([(state, batch)], lost)
             else:
                 self._settled(state, batch, result, connection.address)
-        self.run()
+
+    def _delivered(self, state: _State, batch: ProducedBatch, base_offset: int, append_time: int) -> None:
+        state.in_flight.remove(batch)
+        state.backoff.reset()
+        state.confirmed = True
+        batch.error = None
+        batch.base_offset = base_offset
+        batch.append_time = append_time
+        self._finish(batch)
 
     def _settled(self, state: _State, batch: ProducedBatch, result: PartitionProduceResponse, address: str) -> None:
         code = error_code(result.error_code)
         if code in (ErrorCode.NONE, ErrorCode.DUPLICATE_SEQUENCE_NUMBER):
-            state.in_flight.remove(batch)
-            state.backoff.reset()
-            state.confirmed = True
-            batch.error = None
-            if code is ErrorCode.NONE:
-                batch.base_offset = result.base_offset
-                batch.append_time = result.log_append_time_ms
-            self._finish(batch)
+            known = code is ErrorCode.NONE
+            self._delivered(state, batch, result.base_offset if known else -1, result.log_append_time_ms if known else -1)
             return
         text = result.error_message or code.message
         hint = f"{address} refused {batch.count} records for {state.queue.topic}-{state.queue.partition}: {text}"
@@ -478,16 +598,17 @@ class Sender:
 
     def _begin_sequences(self, producer_id: int, epoch: int) -> None:
         """Go on under a producer id and epoch that no batch was sent under."""
-        self._producer = (producer_id, epoch)
-        self._bumping = False
-        for state in self._states.values():
-            state.next_sequence = 0
-            state.poisoned = state.confirmed = False
-            for batch in state.retry:
-                self._number(state, batch)
-            if state.retry:
-                self._retrying.add(state)
-        self.run()
+        with self._lock:
+            self._producer = (producer_id, epoch)
+            self._bumping = False
+            for state in self._states.values():
+                state.next_sequence = 0
+                state.poisoned = state.confirmed = False
+                for batch in state.retry:
+                    self._number(state, batch)
+                if state.retry:
+                    self._retrying.add(state)
+            self._run()
 
     def _give_up(self, error: KafkaError) -> None:
         """Fail everything that waits: there is no producer id, or no transaction that could be committed."""

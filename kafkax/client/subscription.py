@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import threading
+import contextlib
+import math
+import os
+import select
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from kafkax._core.message import Message
 from kafkax.client.batch import Batch
+from kafkax.client.connection import Connection
 from kafkax.client.types import OFFSET_INVALID
 from kafkax.errors import KafkaError
 from kafkax.protocol.schema import ZERO_UUID
@@ -109,13 +113,17 @@ class Fetched(NamedTuple):
 
 
 class Inbox:
-    """What waits for the caller; filled by the I/O thread."""
+    """What waits for the caller; mostly filled by the I/O thread."""
 
     def __init__(self) -> None:
         self.items: deque[Fetched] = deque()
         self.errors: deque[KafkaError] = deque()
-        self.changed = threading.Condition()
         self.listener: Callable[[], None] | None = None
+        self._waiting = 0
+        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def __del__(self) -> None:
+        os.close(self._event)
 
     def put(self, item: Fetched) -> None:
         """Add something and wake the caller."""
@@ -124,7 +132,38 @@ class Inbox:
 
     def wake(self) -> None:
         """Have a waiting caller look."""
-        with self.changed:
-            self.changed.notify_all()
+        if self._waiting:
+            os.eventfd_write(self._event, 1)
         if self.listener is not None:
             self.listener()
+
+    def wait(self, done: Callable[[], bool], connections: Sequence[Connection], timeout: float | None) -> None:
+        """Wait until something is there, or may be; Ctrl-C interrupts it.
+
+        Args:
+            done: whether there is no need to wait; looked at once.
+            connections: those that are received from, here, when something arrives on them.
+            timeout: seconds; None waits as long as it takes.
+        """
+        self._waiting += 1
+        try:
+            if done():
+                return
+            poller = select.poll()
+            poller.register(self._event, select.POLLIN)
+            descriptors = {}
+            for each in connections:
+                descriptor = each.descriptor
+                if descriptor >= 0:
+                    each.take_over()
+                    poller.register(descriptor, select.POLLIN)
+                    descriptors[descriptor] = each
+            ready = poller.poll(None if timeout is None else math.ceil(timeout * 1000))
+        finally:
+            self._waiting -= 1
+        for descriptor, _ in ready:
+            if descriptor == self._event:
+                with contextlib.suppress(BlockingIOError):
+                    os.eventfd_read(self._event)
+            else:
+                descriptors[descriptor].receive()

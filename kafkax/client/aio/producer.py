@@ -25,6 +25,8 @@ class _Core(BlockingProducer):
     def __init__(self, config: Mapping[str, Any], owner: Producer) -> None:
         self._owner = owner
         super().__init__(config)
+        # What the loop's tasks send in one turn goes out together.
+        self._prompt = False
 
     def _done(self, batch: ProducedBatch) -> None:
         self._owner._finished(batch)

@@ -1,0 +1,1 @@
+"""Answers as they mostly are, read without an object for every field."""

@@ -1,0 +1,1 @@
+"""Bytes out of and into a non-blocking socket."""
