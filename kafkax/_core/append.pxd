@@ -15,6 +15,8 @@ cdef struct plan_t:
     marker_t marker
     int32_t is_marker
     int32_t origin
+    # Whether offset and epoch may be put into ``records``, which then are written as they stand.
+    int32_t in_place
     # Its header as it will be written, but for offset and epoch.
     uint8_t header[BATCH_HEADER]
 

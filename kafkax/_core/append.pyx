@@ -155,6 +155,7 @@ cdef int32_t append_check(log_t *log, const uint8_t *records, size_t size, int32
     plan.records = records
     plan.origin = origin
     plan.is_marker = 0
+    plan.in_place = 0
     plan.now_ms = now_ms if now_ms >= 0 else wall_ms()
     if batch_size < BATCH_HEADER:
         return ERR_CORRUPT_MESSAGE
@@ -260,6 +261,16 @@ cdef int64_t first_undecided(log_t *log, int64_t last_offset) noexcept nogil:
     return found
 
 
+cdef int32_t write_batch(log_t *log, segment_t *active, plan_t *plan) noexcept nogil:
+    cdef const uint8_t *records = plan.records
+    cdef int32_t size = plan.batch.size
+    if plan.in_place:
+        memcpy(<void *>records, plan.header, BATCH_HEADER)
+        return segment_append(active, records, size, NULL, 0, &plan.batch, log.settings.index_interval_bytes)
+    return segment_append(active, plan.header, BATCH_HEADER, records + BATCH_HEADER, size - BATCH_HEADER, &plan.batch,
+                          log.settings.index_interval_bytes)
+
+
 cdef int32_t append_commit(log_t *log, plan_t *plan, int32_t leader_epoch, append_result_t *out) noexcept nogil:
     cdef batch_t *batch = &plan.batch
     cdef segment_t *active
@@ -289,8 +300,7 @@ cdef int32_t append_commit(log_t *log, plan_t *plan, int32_t leader_epoch, appen
     if not error:
         error = note_epoch(log, leader_epoch, batch.base_offset)
     if not error:
-        error = segment_append(active, plan.header, BATCH_HEADER, plan.records + BATCH_HEADER, batch.size - BATCH_HEADER, batch,
-                               log.settings.index_interval_bytes)
+        error = write_batch(log, active, plan)
     if error:
         return log_fail(log, error)
     pthread_mutex_lock(&log.lock)

@@ -41,7 +41,7 @@ cdef int32_t directory_path(directory_t *directory, const char *name, char *out,
 
 # File descriptor, or -errno.
 cdef int32_t open_in(directory_t *directory, const char *name, int32_t flags) noexcept nogil
-# Both ranges one after the other at a position, by one ``pwritev`` in the ordinary case; 0 or errno.
+# Both ranges one after the other at a position, by one call in the ordinary case; 0 or errno.
 cdef int32_t write_all(int32_t fd, const void *head, size_t head_size, const void *body, size_t body_size,
                        int64_t at) noexcept nogil
 # Bytes read, fewer than ``size`` only at the end of the file; -errno.

@@ -21,6 +21,7 @@ cdef extern from "<sys/uio.h>" nogil:
 
 cdef extern from "<unistd.h>" nogil:
     ssize_t pread(int fd, void *out, size_t size, off_t at) noexcept
+    ssize_t pwrite(int fd, const void *data, size_t size, off_t at) noexcept
 
 cdef extern from "<stdio.h>" nogil:
     int c_rename "rename"(const char *old, const char *new) noexcept
@@ -159,7 +160,11 @@ cdef int32_t write_all(int32_t fd, const void *head, size_t head_size, const voi
     parts[1].iov_base = <void *>body
     parts[1].iov_len = body_size
     while parts[0].iov_len or parts[1].iov_len:
-        done = pwritev(fd, parts, 2, at)
+        # One range costs the kernel less by itself than as a list of one.
+        if parts[1].iov_len:
+            done = pwritev(fd, parts, 2, at)
+        else:
+            done = pwrite(fd, parts[0].iov_base, parts[0].iov_len, at)
         if done < 0:
             if errno == EINTR:
                 continue

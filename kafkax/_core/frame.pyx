@@ -13,6 +13,7 @@ from kafkax._core.atomics cimport kx_count64, kx_load32
 from kafkax._core.connection cimport connection_close, connection_starve, connection_touch
 from kafkax._core.cursor cimport kx_be16, kx_be32
 from kafkax._core.fetch cimport fetch
+from kafkax._core.files cimport wall_ms
 from kafkax._core.handoff cimport charge_kept, hand_over, handoff_full, memory_full
 from kafkax._core.linux cimport iovec, readv
 from kafkax._core.network cimport (
@@ -171,6 +172,7 @@ cdef ssize_t read_socket(connection_t *connection, iovec *places, int32_t count)
     while got < 0 and errno == EINTR:
         got = readv(connection.fd, places, count)
     if got > 0:
+        connection.thread.received_ms = wall_ms()
         # A short read emptied the socket, and what comes later raises a new edge; the end of the stream may have shared
         # the edge that led here.
         connection.readable = <size_t>got == asked or connection.hung_up

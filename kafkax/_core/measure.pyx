@@ -30,7 +30,7 @@ def append_seconds(Partition partition not None, const uint8_t[::1] records not 
     with nogil:
         begin = now()
         while times > 0 and code == OK:
-            code = partition_append(partition.partition, data, size, 1, 13, &result)
+            code = partition_append(partition.partition, data, size, 1, 13, -1, False, &result)
             times -= 1
         end = now()
     if code != OK:

@@ -234,6 +234,8 @@ cdef struct network_thread_t:
     int32_t running
     int32_t stopping
     int64_t now_ms
+    # The wall clock's time when bytes last came in.
+    int64_t received_ms
     pthread_mutex_t lock
     letter_t *letters
     letter_t *letters_last

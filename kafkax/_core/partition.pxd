@@ -32,13 +32,14 @@ cdef void partition_release(partition_t *partition) noexcept nogil
 
 # Append what a Produce request carries for the partition, as its leader.
 #
-# ``records`` is only read. 0, a wire error code, or CORE_HANDOFF when the control plane has to look at the batch first
+# ``records`` is only read, unless ``in_place`` allows to put offset and epoch into it, which saves the kernel a list of two
+# ranges. ``now_ms``: the wall clock's time, which bounds timestamps; -1 to ask for it. 0, a wire error code, or CORE_HANDOFF when the control plane has to look at the batch first
 # (nothing was appended then): a compressed batch whose records must be validated, another ``compression.type``, a
 # transactional batch that opens a transaction, an old magic. ``out`` is filled also on an error as far as ProduceResponse
 # tells it. acks=-1 was only checked against min.insync.replicas: wait for ``out.required_offset`` by ``partition_wait`` and
 # answer what ``partition_committed`` says.
-cdef int32_t partition_append(partition_t *partition, const uint8_t *records, size_t size, int16_t acks,
-                              int16_t api_version, append_result_t *out) noexcept nogil
+cdef int32_t partition_append(partition_t *partition, const uint8_t *records, size_t size, int16_t acks, int16_t api_version,
+                              int64_t now_ms, bint in_place, append_result_t *out) noexcept nogil
 
 # What became of an acks=all append: 0 acknowledged, CORE_PENDING, or a wire error code (leadership lost, too few in sync).
 cdef int32_t partition_committed(partition_t *partition, int64_t required_offset, int32_t leader_epoch) noexcept nogil

@@ -13,6 +13,7 @@ from kafkax._core.codes cimport (
     ERR_MESSAGE_TOO_LARGE, ERR_NOT_ENOUGH_REPLICAS, ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND, ERR_NOT_LEADER_OR_FOLLOWER,
     ERR_OFFSET_OUT_OF_RANGE, ERR_RECORD_LIST_TOO_LARGE, ERR_UNKNOWN_LEADER_EPOCH, OK,
 )
+from kafkax._core.cursor cimport kx_put64
 from kafkax._core.epochs cimport epochs_assign, epochs_end, epochs_store
 from kafkax._core.files cimport monotonic_ms
 from kafkax._core.log cimport Log, aborted_list, append_result, origin_of, raise_append
@@ -74,7 +75,7 @@ cdef log_t *lock_state(partition_t *partition) noexcept nogil:
 
 
 cdef int32_t append_to(partition_t *partition, log_t *log, const uint8_t *records, size_t size, int16_t acks, int32_t origin,
-                       int16_t api_version, int64_t now_ms, append_result_t *out) noexcept nogil:
+                       int16_t api_version, int64_t now_ms, bint in_place, append_result_t *out) noexcept nogil:
     cdef plan_t plan
     cdef int32_t code
     append_result_clear(out, log)
@@ -89,6 +90,7 @@ cdef int32_t append_to(partition_t *partition, log_t *log, const uint8_t *record
     code = append_check(log, records, size, origin, api_version, now_ms, &plan, out)
     if code != OK:
         return code
+    plan.in_place = in_place
     pthread_mutex_lock(&log.append_lock)
     # Leadership may have gone while the batch was checked; it changes under this lock only.
     if not kx_load32(&partition.is_leader):
@@ -108,24 +110,27 @@ cdef bint tells_log_start(int32_t code) noexcept nogil:
 
 
 cdef int32_t append_as_leader(partition_t *partition, const uint8_t *records, size_t size, int16_t acks, int32_t origin,
-                              int16_t api_version, int64_t now_ms, append_result_t *out) noexcept nogil:
+                              int16_t api_version, int64_t now_ms, bint in_place, append_result_t *out) noexcept nogil:
     cdef log_t *log
     cdef int32_t code
     while True:
         log = partition_log(partition)
-        code = append_to(partition, log, records, size, acks, origin, api_version, now_ms, out)
+        code = append_to(partition, log, records, size, acks, origin, api_version, now_ms, in_place, out)
         if code == OK:
             return OK
         if code != ERR_KAFKA_STORAGE_ERROR or partition_log(partition) == log:
             break
+        if in_place and size >= sizeof(int64_t):
+            # A write that failed may have left its offset there, which a producer must not send.
+            kx_put64(<void *>records, 0)
     if not tells_log_start(code):
         out.log_start_offset = -1
     return code
 
 
-cdef int32_t partition_append(partition_t *partition, const uint8_t *records, size_t size, int16_t acks,
-                              int16_t api_version, append_result_t *out) noexcept nogil:
-    return append_as_leader(partition, records, size, acks, ORIGIN_CLIENT, api_version, -1, out)
+cdef int32_t partition_append(partition_t *partition, const uint8_t *records, size_t size, int16_t acks, int16_t api_version,
+                              int64_t now_ms, bint in_place, append_result_t *out) noexcept nogil:
+    return append_as_leader(partition, records, size, acks, ORIGIN_CLIENT, api_version, now_ms, in_place, out)
 
 
 cdef int32_t partition_committed(partition_t *partition, int64_t required_offset, int32_t leader_epoch) noexcept nogil:
@@ -416,7 +421,7 @@ cdef class Partition:
         cdef size_t size = records.shape[0]
         cdef int32_t code
         with nogil:
-            code = append_as_leader(self.partition, data, size, acks, who, api_version, now_ms, &result)
+            code = append_as_leader(self.partition, data, size, acks, who, api_version, now_ms, False, &result)
         if code == ERR_KAFKA_STORAGE_ERROR:
             self.check(code, "append")
         if code != OK:

@@ -1,4 +1,5 @@
-"""A Produce request is walked twice: once to check its bounds and count its partitions, once to note where they stand.
+"""A Produce request is walked twice: once to check its bounds and count its partitions, once to note where they stand;
+once is enough for a single partition, which most requests have.
 
 Nothing is appended before every partition was found and looked at.  The whole frame goes to the control plane when one of
 them is not led here or its batch is out of the ordinary, so a request is either the core's or the control plane's, never both.
@@ -101,6 +102,8 @@ cdef struct produce_t:
     int32_t part_count
     topic_t *topics
     part_t *parts
+    # How many of each the two have room for.
+    int32_t room
 
 
 cdef void read_topic(reader_t *r, bint flexible, int16_t version, topic_t *topic) noexcept nogil:
@@ -118,8 +121,17 @@ cdef void read_topic(reader_t *r, bint flexible, int16_t version, topic_t *topic
             r.bad = 1
 
 
+cdef inline void note_part(part_t *to, const part_t *part) noexcept nogil:
+    to.index = part.index
+    to.size = part.size
+    to.records = part.records
+    to.topic = part.topic
+
+
 cdef void walk(reader_t *r, produce_t *request) noexcept nogil:
-    """Read the topics. Without ``topics`` only count what there is; ``r.bad`` tells whether it parses."""
+    """Read the topics, and note as many of them and of their partitions as there is room for; all are counted.
+
+    ``r.bad`` tells whether it parses."""
     cdef bint flexible = request.header.flexible
     cdef int32_t topics = read_count(r, flexible)
     cdef int32_t parts, left, at = 0, number = 0
@@ -133,7 +145,7 @@ cdef void walk(reader_t *r, produce_t *request) noexcept nogil:
         if parts < 1:
             # Kafka leaves a topic without partitions out of its answer; so does the control plane.
             r.bad = 1
-        if request.topics != NULL:
+        if number < request.room:
             request.topics[number] = topic
         left = topic.count
         while left and not r.bad:
@@ -141,11 +153,9 @@ cdef void walk(reader_t *r, produce_t *request) noexcept nogil:
             part.size = read_data(r, flexible, True, &part.records)
             if flexible:
                 skip_tags(r)
-            if request.parts != NULL:
-                request.parts[at].index = part.index
-                request.parts[at].size = part.size
-                request.parts[at].records = part.records
-                request.parts[at].topic = number
+            part.topic = number
+            if at < request.room:
+                note_part(&request.parts[at], &part)
             at += 1
             left -= 1
         if flexible:
@@ -163,6 +173,8 @@ cdef produce_t *parse(const uint8_t *frame, size_t size) noexcept nogil:
     cdef reader_t body
     cdef produce_t plain
     cdef produce_t *request
+    cdef topic_t topic
+    cdef part_t part
     cdef const uint8_t *transactional_id
     plain.header = read_header(&r, FLEXIBLE_SINCE)
     if not FIRST_VERSION <= plain.header.version <= LAST_VERSION:
@@ -170,8 +182,9 @@ cdef produce_t *parse(const uint8_t *frame, size_t size) noexcept nogil:
     read_data(&r, plain.header.flexible, False, &transactional_id)
     plain.acks = read_i16(&r)
     plain.timeout_ms = read_i32(&r)
-    plain.topics = NULL
-    plain.parts = NULL
+    plain.topics = &topic
+    plain.parts = &part
+    plain.room = 1
     body = r
     walk(&r, &plain)
     if r.bad or remaining(&r) or plain.part_count == 0 or plain.part_count > MAX_PARTITIONS:
@@ -184,6 +197,13 @@ cdef produce_t *parse(const uint8_t *frame, size_t size) noexcept nogil:
     request.timeout_ms = plain.timeout_ms
     request.parts = <part_t *>(<uint8_t *>request + sizeof(produce_t))
     request.topics = <topic_t *>(<uint8_t *>request.parts + plain.part_count * sizeof(part_t))
+    if plain.part_count == 1 and plain.topic_count == 1:
+        request.topics[0] = topic
+        note_part(&request.parts[0], &part)
+        request.topic_count = 1
+        request.part_count = 1
+        return request
+    request.room = MAX_PARTITIONS
     walk(&body, request)
     return request
 
@@ -273,7 +293,7 @@ cdef bint explained_elsewhere(part_t *part) noexcept nogil:
             or (part.code > 0 and part.result.record_error_count > 0))
 
 
-cdef bint append(produce_t *request) noexcept nogil:
+cdef bint append(produce_t *request, int64_t now_ms) noexcept nogil:
     """Append every partition's records. False: nothing was, and the control plane is to have the frame."""
     cdef int32_t at
     cdef bint appended = False
@@ -284,8 +304,9 @@ cdef bint append(produce_t *request) noexcept nogil:
                 return False
     for at in range(request.part_count):
         part = &request.parts[at]
+        # The frame is this thread's own, and nobody looks at the records again.
         part.code = partition_append(part.partition, part.records, <size_t>part.size, request.acks, request.header.version,
-                                     &part.result)
+                                     now_ms, True, &part.result)
         if part.code != OK and not appended and at == request.part_count - 1 and explained_elsewhere(part):
             return False
         if part.code == OK:
@@ -478,7 +499,7 @@ cdef int32_t produce(connection_t *connection, const uint8_t *frame, size_t size
         return REQUEST_HANDOFF
     if not -1 <= request.acks <= 1:
         refuse_acks(request)
-    elif not append(request):
+    elif not append(request, connection.thread.received_ms):
         release(request)
         return REQUEST_HANDOFF
     if request.acks == -1:

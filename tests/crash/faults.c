@@ -54,6 +54,14 @@ ssize_t pwritev64(int fd, const struct iovec *parts, int count, off_t at) {
     REAL(pwritev64);
     return fails(fd, "write") ? -1 : real(fd, parts, count, at);
 }
+ssize_t pwrite(int fd, const void *data, size_t size, off_t at) {
+    REAL(pwrite);
+    return fails(fd, "write") ? -1 : real(fd, data, size, at);
+}
+ssize_t pwrite64(int fd, const void *data, size_t size, off_t at) {
+    REAL(pwrite64);
+    return fails(fd, "write") ? -1 : real(fd, data, size, at);
+}
 int fdatasync(int fd) { REAL(fdatasync); return fails(fd, "sync") ? -1 : real(fd); }
 int fsync(int fd) { REAL(fsync); return fails(fd, "sync") ? -1 : real(fd); }
 ssize_t sendfile(int out, int in, off_t *at, size_t size) {
