@@ -5,7 +5,7 @@ import os
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
-from kafkax._core.batch cimport batch_check, batch_t
+from kafkax._core.batch cimport batch_check, batch_t, batch_walk, record_rules_t, walk_t
 from kafkax._core.codes cimport OK
 from kafkax._core.files cimport write_all
 from kafkax._core.logstate cimport READ_LOG_END, append_result_t, read_result_release, read_result_t
@@ -35,6 +35,30 @@ def append_seconds(Partition partition not None, const uint8_t[::1] records not 
         end = now()
     if code != OK:
         raise KafkaError(ErrorCode(code) if code > 0 else ErrorCode.UNKNOWN_SERVER_ERROR, f"append answered {code}")
+    return end - begin
+
+
+def walk_seconds(const uint8_t[::1] records not None, int64_t times):
+    cdef const uint8_t *data = &records[0]
+    cdef int64_t size = records.shape[0]
+    cdef batch_t batch
+    cdef record_rules_t rules
+    cdef walk_t walk
+    cdef int32_t code = batch_check(data, size, &batch)
+    cdef double begin
+    cdef double end
+    rules.need_key = False
+    rules.check_timestamp = True
+    rules.min_timestamp = 0
+    rules.max_timestamp = batch.max_timestamp
+    with nogil:
+        begin = now()
+        while times > 0 and code == OK:
+            code = batch_walk(data, &batch, &rules, &walk)
+            times -= 1
+        end = now()
+    if code != OK:
+        raise KafkaError(ErrorCode(code), f"{size} bytes are not one whole batch without compression")
     return end - begin
 
 

@@ -20,6 +20,12 @@
 #define KX_STEP1(crc, value) __crc32cb((crc), (value))
 #endif
 
+#if defined(__x86_64__) && !defined(__clang__)
+#include <immintrin.h>
+#define KX_FOLDING "avx512"
+#define KX_FOLD_TARGET __attribute__((target("sse4.2,pclmul,avx512f,avx512vl,vpclmulqdq")))
+#endif
+
 #define POLYNOMIAL 0x82F63B78u
 
 /* Three streams hide the latency of the instruction; the two sizes serve large inputs and what is left of them. */
@@ -30,6 +36,13 @@ static uint32_t slices[8][256];
 static uint32_t long_shift[4][256];
 static uint32_t short_shift[4][256];
 static int hardware;
+
+/* Bytes that are folded at once, four registers full, and from how many on that pays. */
+#define FOLD 256
+#define FOLD_FROM 1024
+
+static uint64_t fold_low, fold_high;
+static int folding;
 
 static uint64_t load64(const uint8_t *at)
 {
@@ -73,6 +86,15 @@ static void fill_shift(uint32_t table[4][256], size_t zeros)
         }
 }
 
+/* x^power modulo the polynomial, reflected and moved up by one as carry-less multiplication of reflected numbers wants it. */
+static uint64_t reflected_power(int power)
+{
+    uint32_t crc = 1u << 31;
+    while (power-- > 0)
+        crc = crc >> 1 ^ (crc & 1 ? POLYNOMIAL : 0);
+    return (uint64_t)crc << 1;
+}
+
 #ifdef KX_HARDWARE
 static uint32_t shift(uint32_t table[4][256], uint32_t crc)
 {
@@ -107,6 +129,35 @@ KX_TARGET static uint32_t update_hardware(uint32_t crc, const uint8_t *data, siz
 }
 #endif
 
+#ifdef KX_FOLDING
+KX_FOLD_TARGET static __m512i fold(__m512i sum, __m512i powers, const uint8_t *next)
+{
+    __m512i low = _mm512_clmulepi64_epi128(sum, powers, 0x00), high = _mm512_clmulepi64_epi128(sum, powers, 0x11);
+    return _mm512_ternarylogic_epi64(low, high, _mm512_loadu_si512(next), 0x96);
+}
+
+/* Moves the sums, which stand for everything before, over the next FOLD bytes without changing the remainder, until they are the
+ * last whole FOLD bytes; their checksum by the instruction is then that of all. */
+KX_FOLD_TARGET static uint32_t update_folding(uint32_t crc, const uint8_t *data, size_t size)
+{
+    const __m512i powers = _mm512_broadcast_i32x4(_mm_set_epi64x((long long)fold_high, (long long)fold_low));
+    __m512i a = _mm512_xor_si512(_mm512_loadu_si512(data), _mm512_zextsi128_si512(_mm_cvtsi32_si128((int)crc)));
+    __m512i b = _mm512_loadu_si512(data + 64), c = _mm512_loadu_si512(data + 128), d = _mm512_loadu_si512(data + 192);
+    uint8_t sums[FOLD];
+    for (data += FOLD, size -= FOLD; size >= FOLD; data += FOLD, size -= FOLD) {
+        a = fold(a, powers, data);
+        b = fold(b, powers, data + 64);
+        c = fold(c, powers, data + 128);
+        d = fold(d, powers, data + 192);
+    }
+    _mm512_storeu_si512(sums, a);
+    _mm512_storeu_si512(sums + 64, b);
+    _mm512_storeu_si512(sums + 128, c);
+    _mm512_storeu_si512(sums + 192, d);
+    return update_hardware(update_hardware(0, sums, FOLD), data, size);
+}
+#endif
+
 void kx_crc32c_setup(void)
 {
     for (uint32_t i = 0; i < 256; i++) {
@@ -123,6 +174,12 @@ void kx_crc32c_setup(void)
 #if defined(__x86_64__)
     __builtin_cpu_init();
     hardware = __builtin_cpu_supports("sse4.2") != 0;
+#ifdef KX_FOLDING
+    fold_low = reflected_power(8 * FOLD + 32);
+    fold_high = reflected_power(8 * FOLD - 32);
+    folding = hardware && __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("avx512f") &&
+              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("vpclmulqdq");
+#endif
 #elif defined(__aarch64__)
     hardware = (getauxval(AT_HWCAP) & HWCAP_CRC32) != 0;
 #endif
@@ -135,6 +192,10 @@ uint32_t kx_crc32c_portable(uint32_t crc, const uint8_t *data, size_t size)
 
 uint32_t kx_crc32c(uint32_t crc, const uint8_t *data, size_t size)
 {
+#ifdef KX_FOLDING
+    if (folding && size >= FOLD_FROM)
+        return ~update_folding(~crc, data, size);
+#endif
 #ifdef KX_HARDWARE
     if (hardware)
         return ~update_hardware(~crc, data, size);
@@ -144,6 +205,10 @@ uint32_t kx_crc32c(uint32_t crc, const uint8_t *data, size_t size)
 
 const char *kx_crc32c_name(void)
 {
+#ifdef KX_FOLDING
+    if (folding)
+        return KX_FOLDING;
+#endif
 #ifdef KX_HARDWARE
     if (hardware)
         return KX_HARDWARE;
