@@ -17,6 +17,7 @@ cdef struct target_t:
     size_t head_size
     const uint8_t* tail
     size_t tail_size
+    int tail_file            # a file that holds the tail as well, -1: none, it is copied from memory
     int16_t api
     int16_t version
     bint answered            # False for Produce with acks=0
@@ -66,7 +67,13 @@ cdef inline int connection_free_slots(const connection_t* connection) noexcept n
     return connection.depth - <int>(connection.filled - connection.answered)
 
 
+cdef class TailFile:
+    cdef object __weakref__
+    cdef int fd
+
+
 cdef class Target:
+    cdef TailFile file
     cdef readonly bytes head
     cdef readonly bytes tail
     cdef target_t data

@@ -1,14 +1,22 @@
-"""One connection of the load generator: requests copied from templates, several in flight, answers in order."""
+"""One connection of the load generator: requests copied from templates, several in flight, answers in order.
+
+A large tail lies in a file in memory and goes out by ``sendfile``, which hands its pages to the socket instead of copying
+them: the copy would cost more than all else that a request costs here."""
+
+import os
+from weakref import WeakValueDictionary
 
 from libc.errno cimport EAGAIN, EINTR, ENOBUFS, errno
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memmove, memset
+from posix.types cimport off_t
+from posix.unistd cimport close
 
 from kafkax._core.crc32c cimport crc32c_update
 from kafkax._core.cursor cimport kx_be32, kx_put32, kx_put64
 from kafkax._core.linux cimport (
-    CLOCK_MONOTONIC, MSG_DONTWAIT, MSG_NOSIGNAL, clock_gettime, iovec, msghdr, recv, sendmsg, timespec,
+    CLOCK_MONOTONIC, MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL, clock_gettime, iovec, msghdr, recv, sendfile, sendmsg, timespec,
 )
 from kafkax._core.load_answers cimport ANSWER_MALFORMED, answer_parse, answer_t
 
@@ -25,6 +33,8 @@ cdef enum:
     # Requests that one system call may carry.
     BURST = 32
     RECEIVE_CAPACITY = 64 << 10
+    # Tails from this size on lie in a file.
+    FILE_FROM = 32 << 10
     # An answer above this is taken for garbage.
     ANSWER_LIMIT = 1 << 30
 
@@ -88,13 +98,14 @@ cdef void connection_fill(connection_t* connection, int64_t due) noexcept nogil:
     connection.filled += 1
 
 
-cdef int gather(connection_t* connection, iovec* vectors) noexcept nogil:
-    """Point ``vectors`` at what is filled and not yet written, up to BURST requests; returns their number."""
+cdef int gather(connection_t* connection, iovec* vectors, bint* file_follows) noexcept nogil:
+    """Point ``vectors`` at what is filled and not yet written, up to a tail in a file or BURST requests; returns their number."""
     cdef int64_t number = connection.written
     cdef size_t skipped = connection.partial
     cdef slot_t* slot
     cdef target_t* target
     cdef int count = 0
+    file_follows[0] = False
     while number < connection.filled and count <= 2 * BURST - 2:
         slot = &connection.slots[number % connection.depth]
         target = slot.target
@@ -105,6 +116,9 @@ cdef int gather(connection_t* connection, iovec* vectors) noexcept nogil:
             skipped = 0
         else:
             skipped -= target.head_size
+        if target.tail_file >= 0:
+            file_follows[0] = True
+            return count
         if target.tail_size > skipped:
             vectors[count].iov_base = <void*>(target.tail + skipped)
             vectors[count].iov_len = target.tail_size - skipped
@@ -133,17 +147,28 @@ cdef void note_written(connection_t* connection, size_t sent, done_t done, void*
             done(owner, connection, slot, &none)
 
 
-cdef int connection_flush(connection_t* connection, done_t done, void* owner) noexcept nogil:
-    """Send what is filled; returns 0 (``blocked`` says whether the socket is full) or a negative code."""
+cdef ssize_t send_some(connection_t* connection) noexcept nogil:
+    """Send what comes next, by one call; the bytes that the kernel took."""
     cdef iovec[2 * BURST] vectors
     cdef msghdr message
-    cdef ssize_t sent
-    connection.blocked = False
+    cdef bint file_follows
+    cdef target_t* target = connection.slots[connection.written % connection.depth].target
+    cdef off_t at
+    if target.tail_file >= 0 and connection.partial >= target.head_size:
+        at = <off_t>(connection.partial - target.head_size)
+        return sendfile(connection.fd, target.tail_file, &at, target.tail_size - <size_t>at)
     memset(&message, 0, sizeof(message))
     message.msg_iov = vectors
+    message.msg_iovlen = <size_t>gather(connection, vectors, &file_follows)
+    return sendmsg(connection.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL | (MSG_MORE if file_follows else 0))
+
+
+cdef int connection_flush(connection_t* connection, done_t done, void* owner) noexcept nogil:
+    """Send what is filled; returns 0 (``blocked`` says whether the socket is full) or a negative code."""
+    cdef ssize_t sent
+    connection.blocked = False
     while connection.written < connection.filled:
-        message.msg_iovlen = <size_t>gather(connection, vectors)
-        sent = sendmsg(connection.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
+        sent = send_some(connection)
         if sent < 0:
             if errno == EINTR:
                 continue
@@ -223,6 +248,36 @@ cdef int connection_receive(connection_t* connection, done_t done, void* owner) 
     return take_frames(connection, done, owner)
 
 
+FILES = WeakValueDictionary()
+"""The tails that lie in files, by their bytes: targets that send the same records share one."""
+
+
+cdef class TailFile:
+    def __cinit__(self):
+        self.fd = -1
+
+    def __init__(self, bytes tail not None):
+        self.fd = os.memfd_create("tail")
+        written = 0
+        while written < len(tail):
+            written += os.write(self.fd, memoryview(tail)[written:])
+
+    def __dealloc__(self):
+        if self.fd >= 0:
+            close(self.fd)
+
+
+cdef TailFile tail_file(bytes tail):
+    """The file with these bytes; None where the system has no files in memory to give."""
+    file = FILES.get(tail)
+    if file is None:
+        try:
+            file = FILES[tail] = TailFile(tail)
+        except OSError:
+            return None
+    return file
+
+
 cdef class Target:
     def __init__(self, bytes head not None, bytes tail not None=b"", *, bint answered=True, int32_t records=0,
                  int32_t batch_at=-1, int32_t offset_at=-1, int64_t next=0, int64_t first=-1):
@@ -235,6 +290,8 @@ cdef class Target:
         self.head, self.tail = head, tail
         self.data.head, self.data.head_size = head, len(head)
         self.data.tail, self.data.tail_size = tail, len(tail)
+        self.file = tail_file(tail) if len(tail) >= FILE_FROM else None
+        self.data.tail_file = -1 if self.file is None else self.file.fd
         if <int64_t>kx_be32(self.data.head) != <int64_t>(len(head) + len(tail)) - 4:
             raise ValueError(f"the length prefix says {kx_be32(self.data.head)}, but {len(head) + len(tail) - 4} bytes follow")
         self.data.api = <int16_t>((<int>self.data.head[FRAME_API] << 8) | self.data.head[FRAME_API + 1])
