@@ -10,6 +10,7 @@ from libc.string cimport memcpy
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport close
 
+from kafkax._core.atomics cimport kx_load64, kx_store64
 from kafkax._core.pthreads cimport (
     pthread_cond_broadcast, pthread_cond_destroy, pthread_cond_init, pthread_cond_timedwait, pthread_cond_wait,
     pthread_condattr_destroy, pthread_condattr_init, pthread_condattr_setclock, pthread_condattr_t, pthread_mutex_destroy,
@@ -72,7 +73,7 @@ cdef class Keepalive:
                 until.tv_nsec = self._due % SECOND
                 pthread_cond_timedwait(&self._changed, &self._lock, &until)
             elif send(self._fd, self._frame, self._size, MSG_DONTWAIT | MSG_NOSIGNAL) == <ssize_t>self._size:
-                self._sent += 1
+                kx_store64(&self._sent, self._sent + 1)
                 self._due = now + self._interval
             else:
                 # Part of a frame may be out: nothing that follows would be understood.
@@ -127,4 +128,4 @@ cdef class Keepalive:
 
     @property
     def sent(self):
-        return self._sent
+        return kx_load64(&self._sent)
