@@ -463,7 +463,7 @@ cdef int32_t sync_segment(segment_t *segment) noexcept nogil:
         error = segment_sync(segment)
     if not error:
         error = aborted_sync(segment)
-    if not error and segment.sealed:
+    if not error and kx_load32(&segment.sealed):
         error = sync_index(segment, ".index")
         if not error:
             error = sync_index(segment, ".timeindex")

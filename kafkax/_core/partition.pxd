@@ -33,7 +33,9 @@ cdef void partition_release(partition_t *partition) noexcept nogil
 # Append what a Produce request carries for the partition, as its leader.
 #
 # ``records`` is only read, unless ``in_place`` allows to put offset and epoch into it, which saves the kernel a list of two
-# ranges. ``now_ms``: the wall clock's time, which bounds timestamps; -1 to ask for it. 0, a wire error code, or CORE_HANDOFF when the control plane has to look at the batch first
+# ranges. ``now_ms``: the wall clock's time, which bounds timestamps; -1 to ask for it.
+#
+# 0, a wire error code, or CORE_HANDOFF when the control plane has to look at the batch first
 # (nothing was appended then): a compressed batch whose records must be validated, another ``compression.type``, a
 # transactional batch that opens a transaction, an old magic. ``out`` is filled also on an error as far as ProduceResponse
 # tells it. acks=-1 was only checked against min.insync.replicas: wait for ``out.required_offset`` by ``partition_wait`` and
