@@ -6,6 +6,10 @@ from kafkax._core.logstate cimport append_result_t, log_t
 from kafkax._core.producer_state cimport marker_t
 from kafkax._core.segment cimport segment_t
 
+cdef enum:
+    # Batches that are written by one call at most.
+    RUN = 16
+
 cdef struct plan_t:
     # A checked batch, ready to be given its offsets.
     const uint8_t *records
@@ -28,6 +32,10 @@ cdef int32_t append_check(log_t *log, const uint8_t *records, size_t size, int32
 
 # Append what was checked; 0, a wire error code or CORE_HANDOFF. Append lock held; call ``log_appended`` after its release.
 cdef int32_t append_commit(log_t *log, plan_t *plan, int32_t leader_epoch, append_result_t *out) noexcept nogil
+
+# The same for up to ``RUN`` batches in their order, written together: each one's code is in ``codes``.
+cdef void append_commit_run(log_t *log, plan_t *plans, int32_t count, int32_t leader_epoch, append_result_t **outs,
+                            int32_t *codes) noexcept nogil
 
 # Append whole batches as a follower, byte for byte; takes the lock itself. 0 or a wire error code.
 cdef int32_t append_as_follower(log_t *log, const uint8_t *records, size_t size) noexcept nogil

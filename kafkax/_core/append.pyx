@@ -23,7 +23,7 @@ from kafkax._core.codes cimport (
 from kafkax._core.crc32c cimport crc32c_update
 from kafkax._core.cursor cimport kx_be64, kx_put16, kx_put32, kx_put64
 from kafkax._core.epochs cimport epochs_assign, epochs_latest, epochs_store
-from kafkax._core.files cimport offset_name, open_in, wall_ms, write_all
+from kafkax._core.files cimport iovec, offset_name, open_in, wall_ms, write_all
 from kafkax._core.index cimport index_full
 from kafkax._core.inflate cimport inflate_walk
 from kafkax._core.logstate cimport (
@@ -261,60 +261,144 @@ cdef int64_t first_undecided(log_t *log, int64_t last_offset) noexcept nogil:
     return found
 
 
-cdef int32_t write_batch(log_t *log, segment_t *active, plan_t *plan) noexcept nogil:
-    cdef const uint8_t *records = plan.records
-    cdef int32_t size = plan.batch.size
+cdef struct run_t:
+    # Batches that have their offsets and are not written yet.
+    iovec parts[2 * RUN]
+    batch_t *batches[RUN]
+    plan_t *plans[RUN]
+    int32_t part_count
+    int32_t count
+    # Those of them that the producer state knows of.
+    int32_t noted
+    int64_t size
+    # Offset of the next batch.
+    int64_t next_offset
+
+
+cdef void add_to_run(run_t *run, plan_t *plan) noexcept nogil:
+    cdef iovec *part = &run.parts[run.part_count]
+    part.iov_base = <void *>plan.records
+    part.iov_len = plan.batch.size
     if plan.in_place:
-        memcpy(<void *>records, plan.header, BATCH_HEADER)
-        return segment_append(active, records, size, NULL, 0, &plan.batch, log.settings.index_interval_bytes)
-    return segment_append(active, plan.header, BATCH_HEADER, records + BATCH_HEADER, size - BATCH_HEADER, &plan.batch,
-                          log.settings.index_interval_bytes)
+        memcpy(<void *>plan.records, plan.header, BATCH_HEADER)
+    else:
+        part[1].iov_base = <void *>(plan.records + BATCH_HEADER)
+        part[1].iov_len = plan.batch.size - BATCH_HEADER
+        part.iov_base = plan.header
+        part.iov_len = BATCH_HEADER
+        run.part_count += 1
+    run.part_count += 1
+    run.batches[run.count] = &plan.batch
+    run.plans[run.count] = plan
+    run.count += 1
+    run.size += plan.batch.size
+    run.next_offset = plan.batch.last_offset + 1
 
 
-cdef int32_t append_commit(log_t *log, plan_t *plan, int32_t leader_epoch, append_result_t *out) noexcept nogil:
-    cdef batch_t *batch = &plan.batch
-    cdef segment_t *active
-    cdef int32_t code
+cdef int32_t note_producers(log_t *log, run_t *run) noexcept nogil:
+    """Have the producer state know of every batch of the run; ``lock`` held. 0, errno or CORE_NO_MEMORY."""
+    cdef int32_t error = 0
+    while run.noted < run.count and not error:
+        error = log_note_producer(log, log_active(log), run.plans[run.noted].records, run.batches[run.noted])
+        run.noted += 1
+    return error
+
+
+cdef int32_t finish_run(log_t *log, run_t *run) noexcept nogil:
+    """Write what has its offsets, and publish it; 0 or an error. A failure takes the disk offline, so nothing is taken back."""
     cdef int32_t error
-    if log_failed(log):
-        return ERR_KAFKA_STORAGE_ERROR
-    code = check_producer(log, plan, out)
+    if run.count == 0:
+        return 0
+    error = segment_append(log_active(log), run.parts, run.part_count, run.batches, run.count, log.settings.index_interval_bytes)
+    if not error:
+        pthread_mutex_lock(&log.lock)
+        error = note_producers(log, run)
+        log_publish_end(log, run.next_offset)
+        pthread_mutex_unlock(&log.lock)
+    begin_run(run, run.next_offset)
+    return error
+
+
+cdef void begin_run(run_t *run, int64_t next_offset) noexcept nogil:
+    run.part_count = 0
+    run.count = 0
+    run.noted = 0
+    run.size = 0
+    run.next_offset = next_offset
+
+
+cdef int32_t take_offset(log_t *log, run_t *run, plan_t *plan, int32_t leader_epoch) noexcept nogil:
+    """Give the batch its place behind those of the run; 0 or an error."""
+    cdef batch_t *batch = &plan.batch
+    cdef int32_t error = 0
+    batch.base_offset = run.next_offset
+    batch.last_offset = batch.base_offset + batch.last_offset_delta
+    batch.leader_epoch = leader_epoch
+    kx_put64(plan.header, <uint64_t>batch.base_offset)
+    kx_put32(plan.header + AT_LEADER_EPOCH, <uint32_t>leader_epoch)
+    if must_roll(log, log_active(log), batch, run.size, plan.now_ms):
+        error = finish_run(log, run)
+        if not error:
+            error = log_roll(log, batch.base_offset)
+    return error if error else note_epoch(log, leader_epoch, batch.base_offset)
+
+
+cdef void tell_appended(log_t *log, const plan_t *plan, append_result_t *out) noexcept nogil:
+    out.base_offset = plan.batch.base_offset
+    out.last_offset = plan.batch.last_offset
+    out.required_offset = plan.batch.last_offset + 1
+    out.leader_epoch = plan.batch.leader_epoch
+    out.log_append_time_ms = plan.now_ms if log.settings.log_append_time else -1
+
+
+cdef int32_t commit_next(log_t *log, run_t *run, plan_t *plan, int32_t leader_epoch, append_result_t *out,
+                         int32_t *error) noexcept nogil:
+    """Add one batch to the run; its code. ``error`` is set where the log itself fails."""
+    cdef int32_t code
+    if run.noted < run.count:
+        # This batch's sequence may follow on theirs.
+        pthread_mutex_lock(&log.lock)
+        error[0] = note_producers(log, run)
+        pthread_mutex_unlock(&log.lock)
+    code = OK if error[0] else check_producer(log, plan, out)
     if code == CORE_END:
         out.duplicate = 1
         out.required_offset = out.last_offset + 1
         out.leader_epoch = leader_epoch
         return OK
-    if code != OK:
-        return code
-    batch.base_offset = log.log_end_offset
-    batch.last_offset = batch.base_offset + batch.last_offset_delta
-    batch.leader_epoch = leader_epoch
-    kx_put64(plan.header, <uint64_t>batch.base_offset)
-    kx_put32(plan.header + AT_LEADER_EPOCH, <uint32_t>leader_epoch)
-    active = log_active(log)
-    error = segment_ready(active, log.settings.segment_index_bytes, log.settings.index_interval_bytes)
-    if not error and must_roll(log, active, batch, 0, plan.now_ms):
-        if log_roll(log, batch.base_offset) != OK:
-            return ERR_KAFKA_STORAGE_ERROR
-        active = log_active(log)
-    if not error:
-        error = note_epoch(log, leader_epoch, batch.base_offset)
-    if not error:
-        error = write_batch(log, active, plan)
+    if code == OK and not error[0]:
+        error[0] = take_offset(log, run, plan, leader_epoch)
+    if code == OK and not error[0]:
+        add_to_run(run, plan)
+        tell_appended(log, plan, out)
+    return code
+
+
+cdef void append_commit_run(log_t *log, plan_t *plans, int32_t count, int32_t leader_epoch, append_result_t **outs,
+                            int32_t *codes) noexcept nogil:
+    cdef run_t run
+    cdef int32_t error = 0
+    cdef int32_t i
+    cdef bint failed = log_failed(log)
+    begin_run(&run, log.log_end_offset)
+    if not failed:
+        error = segment_ready(log_active(log), log.settings.segment_index_bytes, log.settings.index_interval_bytes)
+        for i in range(count):
+            if not error:
+                codes[i] = commit_next(log, &run, &plans[i], leader_epoch, outs[i], &error)
+        if not error:
+            error = finish_run(log, &run)
     if error:
-        return log_fail(log, error)
-    pthread_mutex_lock(&log.lock)
-    error = log_note_producer(log, active, plan.records, batch)
-    log_publish_end(log, batch.last_offset + 1)
-    pthread_mutex_unlock(&log.lock)
-    if error:
-        return log_fail(log, error)
-    out.base_offset = batch.base_offset
-    out.last_offset = batch.last_offset
-    out.required_offset = batch.last_offset + 1
-    out.leader_epoch = leader_epoch
-    out.log_append_time_ms = plan.now_ms if log.settings.log_append_time else -1
-    return OK
+        log_fail(log, error)
+    if error or failed:
+        for i in range(count):
+            codes[i] = ERR_KAFKA_STORAGE_ERROR
+
+
+cdef int32_t append_commit(log_t *log, plan_t *plan, int32_t leader_epoch, append_result_t *out) noexcept nogil:
+    cdef int32_t code = OK
+    append_commit_run(log, plan, 1, leader_epoch, &out, &code)
+    return code
 
 
 cdef int32_t log_snapshot(log_t *log, int64_t offset) noexcept nogil:

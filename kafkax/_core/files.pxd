@@ -5,6 +5,11 @@ directory of ``log.dirs``, which fails as a whole)."""
 from libc.stdint cimport int32_t, int64_t
 from kafkax._core.pthreads cimport pthread_mutex_t
 
+cdef extern from "<sys/uio.h>" nogil:
+    struct iovec:
+        void *iov_base
+        size_t iov_len
+
 cdef struct disk_t:
     int32_t refs
     # errno of the failure that took the log directory offline; 0 while it works.
@@ -44,6 +49,8 @@ cdef int32_t open_in(directory_t *directory, const char *name, int32_t flags) no
 # Both ranges one after the other at a position, by one call in the ordinary case; 0 or errno.
 cdef int32_t write_all(int32_t fd, const void *head, size_t head_size, const void *body, size_t body_size,
                        int64_t at) noexcept nogil
+# Ranges one after the other at a position, by one call in the ordinary case; ``parts`` is used up. 0 or errno.
+cdef int32_t write_parts(int32_t fd, iovec *parts, int32_t count, int64_t at) noexcept nogil
 # Bytes read, fewer than ``size`` only at the end of the file; -errno.
 cdef int64_t read_up_to(int32_t fd, void *out, size_t size, int64_t at) noexcept nogil
 # Write under a temporary name, sync, rename, sync the directory; 0 or errno.

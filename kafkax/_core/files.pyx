@@ -14,9 +14,6 @@ from kafkax._core.atomics cimport kx_add32
 from kafkax._core.pthreads cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
 
 cdef extern from "<sys/uio.h>" nogil:
-    struct iovec:
-        void *iov_base
-        size_t iov_len
     ssize_t pwritev(int fd, const iovec *parts, int count, off_t at) noexcept
 
 cdef extern from "<unistd.h>" nogil:
@@ -151,20 +148,15 @@ cdef int32_t open_in(directory_t *directory, const char *name, int32_t flags) no
     return fd if fd >= 0 else -errno
 
 
-cdef int32_t write_all(int32_t fd, const void *head, size_t head_size, const void *body, size_t body_size,
-                       int64_t at) noexcept nogil:
-    cdef iovec parts[2]
+cdef int32_t write_parts(int32_t fd, iovec *parts, int32_t count, int64_t at) noexcept nogil:
     cdef ssize_t done
-    parts[0].iov_base = <void *>head
-    parts[0].iov_len = head_size
-    parts[1].iov_base = <void *>body
-    parts[1].iov_len = body_size
-    while parts[0].iov_len or parts[1].iov_len:
+    while count:
+        if parts[0].iov_len == 0:
+            parts += 1
+            count -= 1
+            continue
         # One range costs the kernel less by itself than as a list of one.
-        if parts[1].iov_len:
-            done = pwritev(fd, parts, 2, at)
-        else:
-            done = pwrite(fd, parts[0].iov_base, parts[0].iov_len, at)
+        done = pwritev(fd, parts, count, at) if count > 1 else pwrite(fd, parts[0].iov_base, parts[0].iov_len, at)
         if done < 0:
             if errno == EINTR:
                 continue
@@ -172,15 +164,24 @@ cdef int32_t write_all(int32_t fd, const void *head, size_t head_size, const voi
         if done == 0:
             return EIO
         at += done
-        if <size_t>done >= parts[0].iov_len:
+        while done and <size_t>done >= parts[0].iov_len:
             done -= parts[0].iov_len
-            parts[0].iov_len = 0
-            parts[1].iov_base = <char *>parts[1].iov_base + done
-            parts[1].iov_len -= done
-        else:
+            parts += 1
+            count -= 1
+        if done:
             parts[0].iov_base = <char *>parts[0].iov_base + done
             parts[0].iov_len -= done
     return 0
+
+
+cdef int32_t write_all(int32_t fd, const void *head, size_t head_size, const void *body, size_t body_size,
+                       int64_t at) noexcept nogil:
+    cdef iovec parts[2]
+    parts[0].iov_base = <void *>head
+    parts[0].iov_len = head_size
+    parts[1].iov_base = <void *>body
+    parts[1].iov_len = body_size
+    return write_parts(fd, parts, 2 if body_size else 1, at)
 
 
 cdef int64_t read_up_to(int32_t fd, void *out, size_t size, int64_t at) noexcept nogil:

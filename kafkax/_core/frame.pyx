@@ -61,15 +61,19 @@ cdef bint length_fits(connection_t *connection, const uint8_t *prefix) noexcept 
     return False
 
 
-cdef bint serve(connection_t *connection, const uint8_t *frame, size_t size) noexcept nogil:
-    """Serve one frame. False when it has to wait, untouched, for room in the queue to the control plane."""
+cdef bint serve(connection_t *connection, const uint8_t *frame, size_t size, size_t behind, size_t *taken) noexcept nogil:
+    """Serve one frame, and with it ``taken`` bytes of whole frames of those received behind it.
+
+    False when it has to wait, untouched, for room in the queue to the control plane.
+    """
     cdef uint16_t api_key = kx_be16(frame)
     cdef int64_t *counted = &connection.thread.counters.requests[api_key if api_key < API_COUNTED else API_COUNTED - 1]
+    taken[0] = 0
     if connection.quota_generation != kx_load32(&connection.thread.reactor.quota_generation):
         connection.quota_generation = kx_load32(&connection.thread.reactor.quota_generation)
         connection.metered = connection.quota_generation != 0
     if connection.fast and not connection.metered and (
-            (api_key == API_PRODUCE and produce(connection, frame, size) == REQUEST_DONE)
+            (api_key == API_PRODUCE and produce(connection, frame, size, behind, taken) == REQUEST_DONE)
             or (api_key == API_FETCH and fetch(connection, frame, size) == REQUEST_DONE)
             or (api_key == API_VERSIONS and api_versions(connection, frame, size) == REQUEST_DONE)):
         kx_count64(counted, 1)
@@ -87,14 +91,14 @@ cdef bint serve(connection_t *connection, const uint8_t *frame, size_t size) noe
 cdef size_t consume(connection_t *connection, const uint8_t *data, size_t size) noexcept nogil:
     """Serve the whole frames at the start of ``data``; the bytes they took. Look at ``closed`` afterwards."""
     cdef size_t at = 0
-    cdef size_t length
+    cdef size_t length, taken
     while size - at >= 4 and may_read(connection):
         if not length_fits(connection, data + at):
             break
         length = kx_be32(data + at)
-        if size - at - 4 < length or not serve(connection, data + at + 4, length):
+        if size - at - 4 < length or not serve(connection, data + at + 4, length, size - at - 4 - length, &taken):
             break
-        at += 4 + length
+        at += 4 + length + taken
     if at and not connection.closed:
         connection_touch(connection)
     return at

@@ -27,6 +27,13 @@ cdef struct partition_t:
 cdef inline log_t *partition_log(partition_t *partition) noexcept nogil:
     return <log_t *>kx_load_pointer(<void *const *>&partition.log)
 
+cdef struct piece_t:
+    # A batch of a run, and what became of it.
+    const uint8_t *records
+    size_t size
+    int32_t code
+    append_result_t *out
+
 cdef void partition_retain(partition_t *partition) noexcept nogil
 cdef void partition_release(partition_t *partition) noexcept nogil
 
@@ -42,6 +49,12 @@ cdef void partition_release(partition_t *partition) noexcept nogil
 # answer what ``partition_committed`` says.
 cdef int32_t partition_append(partition_t *partition, const uint8_t *records, size_t size, int16_t acks, int16_t api_version,
                               int64_t now_ms, bint in_place, append_result_t *out) noexcept nogil
+
+# The same for up to ``RUN`` batches (in place) of requests for the partition that follow one another, written together. Those
+# from the first on that needs a closer look, or all where the partition cannot take them, are left to ``partition_append``:
+# how many were settled, with each one's code and result in ``pieces``.
+cdef int32_t partition_append_run(partition_t *partition, piece_t *pieces, int32_t count, int16_t acks, int16_t api_version,
+                                  int64_t now_ms) noexcept nogil
 
 # What became of an acks=all append: 0 acknowledged, CORE_PENDING, or a wire error code (leadership lost, too few in sync).
 cdef int32_t partition_committed(partition_t *partition, int64_t required_offset, int32_t leader_epoch) noexcept nogil

@@ -6,7 +6,7 @@ from uuid import UUID
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
-from kafkax._core.append cimport append_check, append_commit, append_result_clear, plan_t
+from kafkax._core.append cimport RUN, append_check, append_commit, append_commit_run, append_result_clear, plan_t
 from kafkax._core.atomics cimport kx_add32, kx_load32, kx_load64, kx_store32, kx_store_pointer
 from kafkax._core.codes cimport (
     CORE_END, CORE_PENDING, ERR_CORRUPT_MESSAGE, ERR_FENCED_LEADER_EPOCH, ERR_INVALID_REQUIRED_ACKS, ERR_KAFKA_STORAGE_ERROR,
@@ -131,6 +131,38 @@ cdef int32_t append_as_leader(partition_t *partition, const uint8_t *records, si
 cdef int32_t partition_append(partition_t *partition, const uint8_t *records, size_t size, int16_t acks, int16_t api_version,
                               int64_t now_ms, bint in_place, append_result_t *out) noexcept nogil:
     return append_as_leader(partition, records, size, acks, ORIGIN_CLIENT, api_version, now_ms, in_place, out)
+
+
+cdef int32_t partition_append_run(partition_t *partition, piece_t *pieces, int32_t count, int16_t acks, int16_t api_version,
+                                  int64_t now_ms) noexcept nogil:
+    cdef plan_t plans[RUN]
+    cdef append_result_t *outs[RUN]
+    cdef int32_t codes[RUN]
+    cdef log_t *log = partition_log(partition)
+    cdef int32_t ready = 0
+    cdef int32_t i
+    if log_failed(log) or (acks == -1 and kx_load32(&partition.in_sync) < kx_load32(&partition.min_in_sync)):
+        return 0
+    while ready < count:
+        outs[ready] = pieces[ready].out
+        append_result_clear(outs[ready], log)
+        if append_check(log, pieces[ready].records, pieces[ready].size, ORIGIN_CLIENT, api_version, now_ms, &plans[ready],
+                        outs[ready]) != OK:
+            break
+        plans[ready].in_place = 1
+        ready += 1
+    pthread_mutex_lock(&log.append_lock)
+    if not kx_load32(&partition.is_leader) or partition_log(partition) != log:
+        ready = 0
+    append_commit_run(log, plans, ready, partition.leader_epoch, outs, codes)
+    pthread_mutex_unlock(&log.append_lock)
+    if ready:
+        log_appended(log, acks == -1)
+    for i in range(ready):
+        pieces[i].code = codes[i]
+        if codes[i] != OK and not tells_log_start(codes[i]):
+            outs[i].log_start_offset = -1
+    return ready
 
 
 cdef int32_t partition_committed(partition_t *partition, int64_t required_offset, int32_t leader_epoch) noexcept nogil:

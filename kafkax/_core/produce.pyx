@@ -5,12 +5,16 @@ Nothing is appended before every partition was found and looked at.  The whole f
 them is not led here or its batch is out of the ordinary, so a request is either the core's or the control plane's, never both.
 What the look cannot foresee (a config that changes at this very moment) is answered with an error that clients retry.
 
+Requests that a client sends one after the other for the same partition, and that were received together, are appended by one
+write; each is answered, or waits, for itself.
+
 acks=all: the request is parked with a waiter at every partition whose high watermark has still to pass its records."""
 
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
-from kafkax._core.atomics cimport kx_load32, kx_load_pointer
+from libc.string cimport memcmp, memcpy
+from kafkax._core.append cimport RUN
+from kafkax._core.atomics cimport kx_count64, kx_load32, kx_load_pointer
 from kafkax._core.answers cimport answer_fill, answer_free, answer_new, answer_now, answer_slot
 from kafkax._core.codes cimport (
     CORE_HANDOFF,
@@ -22,7 +26,7 @@ from kafkax._core.codes cimport (
 )
 from kafkax._core.connection cimport connection_close, connection_work
 from kafkax._core.cursor cimport (
-    kx_be16, kx_put32, read_i16, read_i32, reader, reader_t, remaining, take, write_bytes, write_i16, write_i32, write_i64,
+    kx_be16, kx_be32, kx_put32, read_i16, read_i32, reader, reader_t, remaining, take, write_bytes, write_i16, write_i32, write_i64,
     writer, writer_t,
 )
 from kafkax._core.fields cimport (
@@ -40,10 +44,12 @@ from kafkax._core.inflate cimport inflate_available
 from kafkax._core.logstate cimport WAIT_HIGH_WATERMARK, append_result_t, waiter_t
 from kafkax._core.mailbox cimport wake_parked
 from kafkax._core.network cimport (
+    API_PRODUCE,
     CLOSE_ACKS_ZERO,
     CLOSE_MEMORY,
     DROPPED,
     EXPIRED,
+    MAX_ANSWERS,
     REQUEST_DONE,
     REQUEST_HANDOFF,
     answer_t,
@@ -53,12 +59,15 @@ from kafkax._core.network cimport (
 from kafkax._core.park cimport park, unpark
 from kafkax._core.partition cimport (
     partition_append,
+    partition_append_run,
     partition_committed,
     partition_log,
     partition_release,
+    partition_retain,
     partition_t,
     partition_unwait,
     partition_wait,
+    piece_t,
 )
 from kafkax._core.registry cimport registry_get, registry_get_by_id, registry_t
 
@@ -75,6 +84,8 @@ cdef enum:
     TRANSACTIONAL = 16
     ERR_REQUEST_TIMED_OUT = 7
     SMALL_ANSWER = 512
+    # Frames up to this size are served together with those behind them.
+    RUN_FRAME = 65536
 
 cdef struct part_t:
     partition_t *partition
@@ -293,6 +304,13 @@ cdef bint explained_elsewhere(part_t *part) noexcept nogil:
             or (part.code > 0 and part.result.record_error_count > 0))
 
 
+cdef int32_t wire_code(int32_t code) noexcept nogil:
+    """What a client is told: an error that it retries where the core has only its own."""
+    if code == CORE_HANDOFF:
+        return ERR_NOT_LEADER_OR_FOLLOWER
+    return ERR_KAFKA_STORAGE_ERROR if code < 0 else code
+
+
 cdef bint append(produce_t *request, int64_t now_ms) noexcept nogil:
     """Append every partition's records. False: nothing was, and the control plane is to have the frame."""
     cdef int32_t at
@@ -309,12 +327,8 @@ cdef bint append(produce_t *request, int64_t now_ms) noexcept nogil:
                                      now_ms, True, &part.result)
         if part.code != OK and not appended and at == request.part_count - 1 and explained_elsewhere(part):
             return False
-        if part.code == OK:
-            appended = True
-        elif part.code == CORE_HANDOFF:
-            part.code = ERR_NOT_LEADER_OR_FOLLOWER
-        elif part.code < -1:
-            part.code = ERR_KAFKA_STORAGE_ERROR
+        appended = appended or part.code == OK
+        part.code = wire_code(part.code)
     return True
 
 
@@ -486,7 +500,111 @@ cdef bint any_failed(produce_t *request) noexcept nogil:
     return False
 
 
-cdef int32_t produce(connection_t *connection, const uint8_t *frame, size_t size) noexcept nogil:
+cdef bint may_lead(const produce_t *request, size_t size) noexcept nogil:
+    """Whether requests behind this one may be served with it: small ones for the same partition, by themselves as a rule."""
+    return (request.part_count == 1 and size <= RUN_FRAME and (request.acks == 1 or request.acks == -1)
+            and ordinary(&request.parts[0]) and not kx_be16(request.parts[0].records + BATCH_ATTRIBUTES_AT) & TRANSACTIONAL)
+
+
+cdef produce_t *follower(connection_t *connection, const produce_t *request, const uint8_t *frame, const uint8_t *next,
+                         size_t size) noexcept nogil:
+    """The request in the frame ``next``, if but for correlation id and records it is the one in ``frame``; NULL if not."""
+    cdef const part_t *part = &request.parts[0]
+    cdef size_t same = <size_t>(part.records - frame) - size_width(part.size, request.header.flexible)
+    cdef produce_t *found
+    # API key and version, then what stands between the correlation id and the length of the records.
+    if size <= same or memcmp(next, frame, 4) != 0 or memcmp(next + 8, frame + 8, same - 8) != 0:
+        return NULL
+    found = parse(next, size)
+    if found == NULL:
+        return NULL
+    if found.part_count == 1 and found.parts[0].records != NULL:
+        found.parts[0].partition = part.partition
+        partition_retain(part.partition)
+        found.topics[0].name = request.topics[0].name
+        if may_lead(found, size):
+            return found
+    release(found)
+    return NULL
+
+
+cdef size_t size_width(int32_t size, bint flexible) noexcept nogil:
+    """Bytes that the length of so many bytes of records takes."""
+    cdef uint32_t rest = <uint32_t>size + 1
+    cdef size_t width = 1
+    if not flexible:
+        return 4
+    while rest >= 128:
+        rest >>= 7
+        width += 1
+    return width
+
+
+cdef int32_t append_run(connection_t *connection, produce_t **requests, int32_t count) noexcept nogil:
+    """Append the records of all; how many of them are settled."""
+    cdef piece_t pieces[RUN]
+    cdef part_t *part
+    cdef int32_t at, settled_count
+    for at in range(count):
+        part = &requests[at].parts[0]
+        pieces[at].records = part.records
+        pieces[at].size = <size_t>part.size
+        pieces[at].out = &part.result
+    settled_count = partition_append_run(requests[0].parts[0].partition, pieces, count, requests[0].acks,
+                                         requests[0].header.version, connection.thread.received_ms)
+    for at in range(settled_count):
+        requests[at].parts[0].code = wire_code(pieces[at].code)
+    return settled_count
+
+
+cdef int32_t produce_run(connection_t *connection, produce_t *request, const uint8_t *frame, size_t size, size_t behind,
+                         size_t *taken) noexcept nogil:
+    """Serve the request with those behind it that go to the same partition; how many, 0 when it is better served alone."""
+    cdef produce_t *requests[RUN]
+    cdef size_t ends[RUN]
+    cdef const uint8_t *next = frame + size
+    cdef size_t length, at = 0
+    cdef int32_t count = 1, settled_count, number
+    requests[0] = request
+    ends[0] = 0
+    while count < RUN and connection.answers + count < MAX_ANSWERS and behind - at > 4:
+        length = kx_be32(next + at)
+        if length > RUN_FRAME or length > <size_t>connection.frame_limit or length > behind - at - 4:
+            break
+        requests[count] = follower(connection, request, frame, next + at + 4, length)
+        if requests[count] == NULL:
+            break
+        at += 4 + length
+        ends[count] = at
+        count += 1
+    settled_count = append_run(connection, requests, count) if count > 1 else 0
+    for number in range(settled_count):
+        if connection.closed:
+            release(requests[number])
+        else:
+            finish(connection, requests[number])
+    for number in range(max(settled_count, 1), count):
+        release(requests[number])
+    if settled_count:
+        taken[0] = ends[settled_count - 1]
+        kx_count64(&connection.thread.counters.requests[API_PRODUCE], settled_count - 1)
+    return settled_count
+
+
+cdef void finish(connection_t *connection, produce_t *request) noexcept nogil:
+    """Answer what was appended or refused, or park it, and let go of it."""
+    if request.acks == -1:
+        wait_for_replicas(connection, request)
+        return
+    if request.acks != 0:
+        answer_immediately(connection, request)
+    elif any_failed(request):
+        connection.close_after = 1
+        connection.close_reason = CLOSE_ACKS_ZERO
+    release(request)
+
+
+cdef int32_t produce(connection_t *connection, const uint8_t *frame, size_t size, size_t behind, size_t *taken) noexcept nogil:
     cdef produce_t *request
     if connection.handed_produces:
         # Batches must not overtake those that the control plane still has.
@@ -497,18 +615,12 @@ cdef int32_t produce(connection_t *connection, const uint8_t *frame, size_t size
     if not find(connection, request) or repeated(request):
         release(request)
         return REQUEST_HANDOFF
+    if behind > 4 and may_lead(request, size) and produce_run(connection, request, frame, size, behind, taken):
+        return REQUEST_DONE
     if not -1 <= request.acks <= 1:
         refuse_acks(request)
     elif not append(request, connection.thread.received_ms):
         release(request)
         return REQUEST_HANDOFF
-    if request.acks == -1:
-        wait_for_replicas(connection, request)
-        return REQUEST_DONE
-    if request.acks != 0:
-        answer_immediately(connection, request)
-    elif any_failed(request):
-        connection.close_after = 1
-        connection.close_reason = CLOSE_ACKS_ZERO
-    release(request)
+    finish(connection, request)
     return REQUEST_DONE

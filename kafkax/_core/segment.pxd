@@ -5,7 +5,7 @@ after truncation, retention and deletion."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from kafkax._core.batch cimport batch_t
-from kafkax._core.files cimport directory_t
+from kafkax._core.files cimport directory_t, iovec
 from kafkax._core.index cimport index_t
 from kafkax._core.pthreads cimport pthread_mutex_t
 
@@ -74,9 +74,9 @@ cdef int32_t segment_create(segment_t *segment, int64_t index_bytes, int64_t pre
 # or wrong. Append lock held.
 cdef int32_t segment_prepare(segment_t *segment, int64_t index_bytes) noexcept nogil
 
-# Write a batch (header apart from the rest) at the end and index it; 0 or errno. Append lock held.
-cdef int32_t segment_append(segment_t *segment, const uint8_t *head, size_t head_size, const uint8_t *body, size_t body_size,
-                            const batch_t *batch, int64_t index_interval) noexcept nogil
+# Write whole batches, whose bytes ``parts`` are (used up), at the end and index them; 0 or errno. Append lock held.
+cdef int32_t segment_append(segment_t *segment, iovec *parts, int32_t part_count, batch_t **batches, int32_t count,
+                            int64_t index_interval) noexcept nogil
 
 # Note a batch at ``position`` in timestamps and indexes, as an append of it does; 0 or errno.
 cdef int32_t segment_note(segment_t *segment, const batch_t *batch, int64_t position, int64_t index_interval) noexcept nogil

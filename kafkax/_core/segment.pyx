@@ -13,7 +13,7 @@ from kafkax._core.atomics cimport kx_add32, kx_load32, kx_store32, kx_store64
 from kafkax._core.batch cimport AT_MAGIC, BATCH_HEADER, batch_check, batch_read, batch_t
 from kafkax._core.codes cimport CORE_END, CORE_INDEX_WRONG, CORE_IO_ERROR, ERR_CORRUPT_MESSAGE, OK
 from kafkax._core.files cimport (
-    directory_release, directory_retain, disk_fail, open_in, read_up_to, rename_in, unlink_in, write_all,
+    directory_release, directory_retain, disk_fail, iovec, open_in, read_up_to, rename_in, unlink_in, write_parts,
 )
 from kafkax._core.index cimport (
     OFFSET_ENTRY, TIME_ENTRY, index_close, index_free, index_init, index_open, index_reset, index_seal, offset_index_add,
@@ -225,17 +225,21 @@ cdef int32_t segment_note(segment_t *segment, const batch_t *batch, int64_t posi
     return error
 
 
-cdef int32_t segment_append(segment_t *segment, const uint8_t *head, size_t head_size, const uint8_t *body, size_t body_size,
-                            const batch_t *batch, int64_t index_interval) noexcept nogil:
-    cdef int64_t position = segment.size
-    cdef int32_t error = write_all(segment.fd, head, head_size, body, body_size, position)
-    if not error:
-        error = segment_note(segment, batch, position, index_interval)
+cdef int32_t segment_append(segment_t *segment, iovec *parts, int32_t part_count, batch_t **batches, int32_t count,
+                            int64_t index_interval) noexcept nogil:
+    cdef int64_t begin = segment.size
+    cdef int64_t position = begin
+    cdef int32_t error = write_parts(segment.fd, parts, part_count, begin)
+    cdef int32_t at = 0
+    while at < count and not error:
+        error = segment_note(segment, batches[at], position, index_interval)
+        position += batches[at].size
+        at += 1
     if error:
         # What was written of it must not be found by a later recovery; when this fails too, the disk is offline anyway.
-        ftruncate(segment.fd, position)
+        ftruncate(segment.fd, begin)
         return error
-    kx_store64(&segment.size, position + <int64_t>(head_size + body_size))
+    kx_store64(&segment.size, position)
     return 0
 
 
