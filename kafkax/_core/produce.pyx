@@ -26,8 +26,8 @@ from kafkax._core.codes cimport (
 )
 from kafkax._core.connection cimport connection_close, connection_work
 from kafkax._core.cursor cimport (
-    kx_be16, kx_be32, kx_put32, read_i16, read_i32, reader, reader_t, remaining, take, write_bytes, write_i16, write_i32, write_i64,
-    writer, writer_t,
+    kx_be16, kx_be32, kx_put32, read_i16, read_i32, reader, reader_t, remaining, take, write_bytes, write_i16, write_i32,
+    write_i64, writer, writer_t,
 )
 from kafkax._core.fields cimport (
     read_count,
