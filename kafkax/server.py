@@ -154,7 +154,7 @@ class Server:
         self._stack.push_async_callback(dynamic.close)
 
         queue = self._notify_queue()
-        registry = Registry()
+        registry = Registry(elsewhere=clustered)
         topic_configs = TopicConfigs(cache, self.config)
         failures = LogDirFailures(store, None if clustered else Path(self.config.log_dirs[0]).absolute(), self._fail)
         await self._open_logs(cluster_id, topic_configs, queue, failures)

@@ -22,7 +22,7 @@ from kafkax._core.connection cimport connection_close, connection_work
 from kafkax._core.fetch_answer cimport fetch_answer
 from kafkax._core.fetch_request cimport fetch_free, fetch_parse
 from kafkax._core.fetch_session cimport session_answer, session_enter, session_leave
-from kafkax._core.fetch_state cimport FETCH_SESSIONLESS, asked_t, fetch_part_t, fetch_t
+from kafkax._core.fetch_state cimport FETCH_INCREMENTAL, FETCH_SESSIONLESS, asked_t, fetch_part_t, fetch_t
 from kafkax._core.logstate cimport (
     READ_COMMITTED,
     READ_LOG_END,
@@ -59,8 +59,12 @@ cdef enum:
 
 
 cdef int32_t unknown(reactor_t *reactor, fetch_part_t *part) noexcept nogil:
-    """The error for a partition that is not here: an id is unknown when not even its first partition is."""
+    """The error for a partition that is not here: an id is unknown when not even its first partition is.
+
+    Where it may be on another broker, a client is sent to look for its leader."""
     cdef partition_t *first
+    if (<registry_t *>reactor.registry).elsewhere:
+        return ERR_NOT_LEADER_OR_FOLLOWER
     if part.topic.name != NULL:
         return ERR_UNKNOWN_TOPIC_OR_PARTITION
     first = registry_get_by_id(<registry_t *>reactor.registry, part.topic.id, 0)
@@ -84,6 +88,29 @@ cdef bint own_name(fetch_part_t *part) noexcept nogil:
     return True
 
 
+cdef partition_t *look_up(reactor_t *reactor, const fetch_part_t *part) noexcept nogil:
+    if part.topic.name == NULL:
+        return registry_get_by_id(<registry_t *>reactor.registry, part.topic.id, part.asked.index)
+    return registry_get(<registry_t *>reactor.registry, <const char *>part.topic.name, <size_t>part.topic.name_size,
+                        part.asked.index)
+
+
+cdef bint told_elsewhere(reactor_t *reactor, const fetch_t *request) noexcept nogil:
+    """Whether a consumer that names all its partitions asks for one that another broker may lead: it is told which one."""
+    cdef partition_t *partition
+    cdef bint led = True
+    cdef int32_t at
+    if not (<registry_t *>reactor.registry).elsewhere or request.replica >= 0 or request.kind == FETCH_INCREMENTAL:
+        return False
+    for at in range(request.count):
+        partition = look_up(reactor, &request.parts[at])
+        led = partition != NULL and kx_load32(&partition.is_leader)
+        partition_release(partition)
+        if not led:
+            break
+    return not led
+
+
 cdef bint find(reactor_t *reactor, fetch_t *request) noexcept nogil:
     """Look all partitions up; afterwards nothing points into the frame. False without memory."""
     cdef fetch_part_t *part
@@ -94,12 +121,7 @@ cdef bint find(reactor_t *reactor, fetch_t *request) noexcept nogil:
         part.result.last_stable_offset = -1
         part.result.log_start_offset = -1
         part.diverging_epoch = -1
-        if part.topic.name == NULL:
-            part.partition = registry_get_by_id(<registry_t *>reactor.registry, part.topic.id, part.asked.index)
-        else:
-            part.partition = registry_get(<registry_t *>reactor.registry, <const char *>part.topic.name,
-                                          <size_t>part.topic.name_size,
-                                          part.asked.index)
+        part.partition = look_up(reactor, part)
         if part.partition == NULL:
             part.no_aborted = True
             part.code = unknown(reactor, part)
@@ -303,6 +325,9 @@ cdef int32_t fetch(connection_t *connection, const uint8_t *frame, size_t size) 
     cdef fetch_t *request = fetch_parse(frame, size)
     cdef fetch_t *served
     if request == NULL:
+        return REQUEST_HANDOFF
+    if told_elsewhere(reactor, request):
+        fetch_free(request)
         return REQUEST_HANDOFF
     if request.replica >= 0 and not reactor.listeners[connection.listener].between_brokers:
         fetch_free(request)

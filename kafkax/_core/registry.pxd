@@ -16,6 +16,8 @@ cdef struct registry_table_t:
 
 cdef struct registry_t:
     int32_t refs
+    # What is not here may be on another broker.
+    int32_t elsewhere
     registry_table_t names
     registry_table_t ids
     pthread_rwlock_t lock

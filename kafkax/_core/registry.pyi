@@ -8,7 +8,9 @@ from kafkax._core.partition import Partition
 class Registry:
     """Partitions by (topic, index) and by (topic id, index). Core threads look up without the GIL; Python changes it."""
 
-    def __init__(self) -> None: ...
+    def __init__(self, *, elsewhere: bool = False) -> None:
+        """``elsewhere``: what is not here may be on another broker, so that only the control plane knows what to say of it."""
+
     def add(self, partition: Partition) -> None:
         """Make the partition known. Raises ValueError when one of that name is there already."""
 

@@ -143,12 +143,13 @@ cdef partition_t *registry_get_by_id(registry_t *registry, const uint8_t *topic_
 
 
 cdef class Registry:
-    def __cinit__(self):
+    def __cinit__(self, *, bint elsewhere=False):
         self._partitions = {}
         self.registry = <registry_t *>calloc(1, sizeof(registry_t))
         if self.registry == NULL:
             raise MemoryError
         self.registry.refs = 1
+        self.registry.elsewhere = elsewhere
         pthread_rwlock_init(&self.registry.lock, NULL)
 
     def __dealloc__(self):

@@ -17,6 +17,7 @@ from itertools import groupby
 from uuid import UUID
 
 from kafkax._core.partition import Partition
+from kafkax.broker.current_leader import ASKED_THE_WRONG_BROKER, tell_leaders
 from kafkax.broker.follower_fetch import follower_fetch
 from kafkax.broker.handlers.spec import RequestContext, Spec
 from kafkax.errors import ErrorCode, KafkaError
@@ -27,12 +28,14 @@ from kafkax.protocol.messages.fetch import (
     FetchRequest,
     FetchResponse,
     FetchTopic,
+    NodeEndpoint,
     PartitionData,
 )
 
 SPEC = Spec(key=1, min_version=4, max_version=18)
 
 _BY_ID = 13
+_LEADERS_SINCE = 16
 _NEW_SESSION = 0
 _NO_SESSION = -1
 _ZSTD_SINCE = 10
@@ -76,8 +79,26 @@ async def handle(context: RequestContext, request: FetchRequest) -> FetchRespons
         enough = _read(context, request, parts, most)
         left = deadline - loop.time()
         if enough or left <= 0:
-            return FetchResponse(responses=_in_order(parts))
+            response = FetchResponse(responses=_in_order(parts))
+            if context.version >= _LEADERS_SINCE:
+                _tell_leaders(context, response)
+            return response
         await context.services.purgatory.any_reaches(_marks(parts, request.isolation_level), left)
+
+
+def _tell_leaders(context: RequestContext, response: FetchResponse) -> None:
+    """Say who leads the partitions that this broker does not."""
+    image = context.services.image
+    refused = [
+        (topic.topic or image.names.get(topic.topic_id, ""), part.partition_index, part.current_leader)
+        for topic in response.responses
+        for part in topic.partitions
+        if part.error_code in ASKED_THE_WRONG_BROKER
+    ]
+    response.node_endpoints = [
+        NodeEndpoint(node_id=broker.broker_id, host=host, port=port, rack=broker.rack)
+        for broker, host, port in tell_leaders(context, refused)
+    ]
 
 
 def _nothing(index: int) -> PartitionData:

@@ -14,12 +14,14 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from kafkax._core.log import AppendError, Handoff, RecordErrors
+from kafkax.broker.current_leader import ASKED_THE_WRONG_BROKER, tell_leaders
 from kafkax.broker.handlers.spec import RequestContext, Spec
 from kafkax.broker.record_validation import NO_KEY, OUT_OF_BOUNDS, RecordProblem, validated_batch
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.net.dispatch import CloseConnection
 from kafkax.protocol.messages.produce import (
     BatchIndexAndErrorMessage,
+    NodeEndpoint,
     PartitionProduceData,
     PartitionProduceResponse,
     ProduceRequest,
@@ -36,6 +38,7 @@ SPEC = Spec(key=0, min_version=3, max_version=13, advertise_from=0)
 
 ALL = -1
 _BY_ID = 13
+_LEADERS_SINCE = 10
 _REASONS = {"key": NO_KEY, "timestamp": OUT_OF_BOUNDS}
 
 
@@ -62,7 +65,25 @@ async def handle(context: RequestContext, request: ProduceRequest) -> ProduceRes
         if codes:
             raise CloseConnection(f"Produce with acks=0 failed: {', '.join(sorted(codes))}")
         return None
-    return ProduceResponse(responses=topics)
+    response = ProduceResponse(responses=topics)
+    if context.version >= _LEADERS_SINCE:
+        _tell_leaders(context, response)
+    return response
+
+
+def _tell_leaders(context: RequestContext, response: ProduceResponse) -> None:
+    """Say who leads the partitions that this broker does not."""
+    image = context.services.image
+    refused = [
+        (topic.name or image.names.get(topic.topic_id, ""), part.index, part.current_leader)
+        for topic in response.responses
+        for part in topic.partition_responses
+        if part.error_code in ASKED_THE_WRONG_BROKER
+    ]
+    response.node_endpoints = [
+        NodeEndpoint(node_id=broker.broker_id, host=host, port=port, rack=broker.rack)
+        for broker, host, port in tell_leaders(context, refused)
+    ]
 
 
 def _append(

@@ -115,6 +115,25 @@ def test_a_follower_s_partition_is_not_served(tmp_path: Path) -> None:
         assert fetched(response)["t", 0][0] == ErrorCode.NOT_LEADER_OR_FOLLOWER
 
 
+@pytest.mark.parametrize("version", [12, 13])
+def test_what_another_broker_may_lead_is_the_control_plane_s_to_tell(version: int, tmp_path: Path) -> None:
+    with serving(tmp_path, elsewhere=True) as (topics, broker):
+        topics.add("t").append(batch(b"a"))
+        topics.add("t", 1).become_follower(2)
+        client = broker.client()
+        for other in (1, 2):
+            request = fetch(topics, {("t", 0): 0, ("t", other): 0}, version, session_epoch=0)
+            client.send(encode(request, version))
+            (handed,) = broker.handed(1)
+            assert handed.frame == encode(request, version)[4:]
+            broker.reactor.skip(handed.connection, handed.token)
+        session = get(client, fetch(topics, {("t", 0): 0}, version, session_epoch=0), version).session_id
+        added = fetch(topics, {("t", 1): 0, ("t", 2): 0}, version, session_id=session, session_epoch=1)
+        told = fetched(get(client, added, version))
+        assert {error for error, _ in told.values()} == {ErrorCode.NOT_LEADER_OR_FOLLOWER}
+        assert len(told) == 2
+
+
 def test_a_fetch_that_starts_inside_a_batch_gets_the_whole_batch(tmp_path: Path) -> None:
     with serving(tmp_path) as (topics, broker):
         partition = topics.add("t")

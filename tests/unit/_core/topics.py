@@ -26,9 +26,9 @@ Response = TypeVar("Response")
 class Topics:
     """A registry of partitions that this broker leads."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, elsewhere: bool = False) -> None:
         self.folder = folder
-        self.registry = Registry()
+        self.registry = Registry(elsewhere=elsewhere)
         self.flusher = Flusher(str(folder))
         self.ids: dict[str, UUID] = {}
         self.logs: list[Log] = []
@@ -62,9 +62,9 @@ class Topics:
 
 
 @contextmanager
-def serving(folder: Path, **settings: int) -> Iterator[tuple[Topics, Broker]]:
-    """A broker of topics that the test adds."""
-    topics = Topics(folder)
+def serving(folder: Path, *, elsewhere: bool = False, **settings: int) -> Iterator[tuple[Topics, Broker]]:
+    """A broker of topics that the test adds; ``elsewhere``: others may be on other brokers."""
+    topics = Topics(folder, elsewhere=elsewhere)
     with running(topics.registry, **settings) as broker:
         yield topics, broker
     topics.close()
