@@ -6,9 +6,8 @@ After registering it is looked at once more by the waiter itself: ``partition_wa
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport malloc
 from libc.string cimport memcpy
-from kafkax._core.atomics cimport kx_load_pointer
+from kafkax._core.atomics cimport kx_load32, kx_load64, kx_load_pointer
 from kafkax._core.answers cimport answer_fill, answer_slot
-from kafkax._core.atomics cimport kx_load64
 from kafkax._core.codes cimport (
     CORE_END,
     ERR_KAFKA_STORAGE_ERROR,

@@ -127,7 +127,7 @@ def test_what_another_broker_may_lead_is_the_control_plane_s_to_tell(version: in
             (handed,) = broker.handed(1)
             assert handed.frame == encode(request, version)[4:]
             broker.reactor.skip(handed.connection, handed.token)
-        session = get(client, fetch(topics, {("t", 0): 0}, version, session_epoch=0), version).session_id
+        session = get(client, fetch(topics, {("t", 0): 1}, version, session_epoch=0), version).session_id
         added = fetch(topics, {("t", 1): 0, ("t", 2): 0}, version, session_id=session, session_epoch=1)
         told = fetched(get(client, added, version))
         assert {error for error, _ in told.values()} == {ErrorCode.NOT_LEADER_OR_FOLLOWER}
