@@ -12,6 +12,8 @@ cdef struct partition_t:
     int32_t is_leader
     # Epoch of the leadership in force, as leader or follower; -1 before the first.
     int32_t leader_epoch
+    # The first epoch of a leadership that goes on; what was appended since then was never cut.
+    int32_t led_since
     # Size of the in-sync replica set, the leader included.
     int32_t in_sync
     # min.insync.replicas
@@ -56,7 +58,8 @@ cdef int32_t partition_append(partition_t *partition, const uint8_t *records, si
 cdef int32_t partition_append_run(partition_t *partition, piece_t *pieces, int32_t count, int16_t acks, int16_t api_version,
                                   int64_t now_ms) noexcept nogil
 
-# What became of an acks=all append: 0 acknowledged, CORE_PENDING, or a wire error code (leadership lost, too few in sync).
+# What became of an acks=all append in ``leader_epoch``: 0 acknowledged, CORE_PENDING, or a wire error code (leadership lost, too
+# few in sync). A newer epoch of the same leader changes nothing: its log still has what was appended.
 cdef int32_t partition_committed(partition_t *partition, int64_t required_offset, int32_t leader_epoch) noexcept nogil
 
 # What a request with that leader epoch (-1: none) deserves: 0 or a wire error code.

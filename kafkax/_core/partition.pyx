@@ -166,7 +166,7 @@ cdef int32_t partition_append_run(partition_t *partition, piece_t *pieces, int32
 
 
 cdef int32_t partition_committed(partition_t *partition, int64_t required_offset, int32_t leader_epoch) noexcept nogil:
-    if not kx_load32(&partition.is_leader) or kx_load32(&partition.leader_epoch) != leader_epoch:
+    if not kx_load32(&partition.is_leader) or leader_epoch < kx_load32(&partition.led_since):
         return ERR_NOT_LEADER_OR_FOLLOWER
     cdef log_t *log = partition_log(partition)
     while log_failed(log):
@@ -395,6 +395,8 @@ cdef class Partition:
             pthread_mutex_unlock(&log.lock)
             if changed > 0:
                 changed = epochs_store(log.epochs, log.directory)
+        if leader and not partition.is_leader:
+            kx_store32(&partition.led_since, epoch)
         kx_store32(&partition.leader_epoch, epoch)
         kx_store32(&partition.is_leader, leader and changed == 0)
         pthread_mutex_unlock(&log.append_lock)

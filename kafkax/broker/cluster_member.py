@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from kafkax.broker.replica_manager import ReplicaManager
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kafkax._core.registry import Registry
     from kafkax.clock import Clock
     from kafkax.cluster.dynamic_configs import DynamicConfigs
-    from kafkax.cluster.image import MetadataCache
+    from kafkax.cluster.image import MetadataCache, TopicImage
     from kafkax.cluster.peers import ControllerLink, Peers
     from kafkax.cluster.store import CoordinationStore
     from kafkax.config import BrokerConfig, Endpoint
@@ -39,6 +39,7 @@ _CONTROLLER_SECONDS = 10.0
 """How long one ControlledShutdown request may take."""
 _RELEASE_SECONDS = 2.0
 _RELEASE_POLL_SECONDS = 0.005
+_SETTLED_POLL_SECONDS = 0.005
 
 
 class ClusterMember:
@@ -134,6 +135,17 @@ class ClusterMember:
 
         peers = self._peers
         return network_channel(registration, self._config.inter_broker_listener, lambda e: peers.connect(e.host, e.port))
+
+    async def leaders_settled(self, topics: Iterable[TopicImage]) -> None:
+        """Wait a moment while a leader of these topics may just have died, for the controller to say who leads instead.
+
+        A client that is told of a dead leader asks again only after a second or so; one that is answered a little later need not.
+        """
+        while self._peers is not None and (doubted := self._peers.doubted(self._cache.image.brokers)):
+            now = (self._cache.image.topics.get(topic.name) for topic in topics)
+            if not any(partition.leader in doubted for topic in now if topic for partition in topic.partitions.values()):
+                return
+            await asyncio.sleep(_SETTLED_POLL_SECONDS)
 
     # Life
 

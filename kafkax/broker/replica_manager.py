@@ -209,6 +209,19 @@ class ReplicaManager:
         led = former is not None and former.leader == self._broker_id
         return [LeadershipChange(partition, _NO_EPOCH, False)] if led else []
 
+    def _let_go(self, partition: TopicPartition, leader_epoch: int) -> list[LeadershipChange]:
+        """Lead or follow a partition no longer; it stays known, so that clients are told that it is led elsewhere."""
+        former = self._replicas.get(partition)
+        changes = self._remove(partition)
+        if former is not None:
+            try:
+                former.partition.become_follower(max(leader_epoch, former.leader_epoch))
+            except KafkaError as error:
+                _log.error("%s: %s", partition, error)
+                return changes
+            self._registry.add(former.partition)
+        return changes
+
     # LeaderAndIsr
 
     async def _leader_and_isr(self, request: LeaderAndIsrRequest) -> LeaderAndIsrResponse:
@@ -347,9 +360,11 @@ class ReplicaManager:
                 errors[partition] = self._may_stop(partition, state)
                 if errors[partition] is not ErrorCode.NONE:
                     continue
-                changes += self._remove(partition)
                 if state.delete_partition:
+                    changes += self._remove(partition)
                     doomed.append(partition)
+                else:
+                    changes += self._let_go(partition, state.leader_epoch)
         self._tell(changes)
         errors.update(await asyncio.to_thread(self._delete_logs, doomed))
         return StopReplicaResponse(

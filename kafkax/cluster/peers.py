@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable
+from functools import partial
 from typing import TypeVar
 
 from kafkax.cluster.controller.controller import Controller
@@ -16,6 +19,8 @@ __all__ = ["ControllerLink", "Peers"]
 
 _ALTER_PARTITION_VERSION = 3
 _CONTROLLED_SHUTDOWN_VERSION = 3
+_DOUBT_SECONDS = 0.3
+"""How long a broker is in doubt after a connection to it broke: about as long as the controller needs when it died."""
 _Response = TypeVar("_Response", bound=Response)
 
 
@@ -31,6 +36,7 @@ class Peers:
         self._cache = cache
         self._listener = listener
         self._settings = settings
+        self._broken: dict[tuple[str, int], float] = {}
 
     def address(self, broker_id: int) -> tuple[str, int] | None:
         """Host and port of a living broker, None while it is not known to live."""
@@ -40,7 +46,20 @@ class Peers:
 
     def connect(self, host: str, port: int) -> BrokerLink:
         """A link to an address."""
-        return BrokerLink(host, port, self._settings)
+        link = BrokerLink(host, port, self._settings)
+        link.on_lost = partial(self._lost, (host, port))
+        return link
+
+    def _lost(self, address: tuple[str, int]) -> None:
+        self._broken[address] = time.monotonic()
+
+    def doubted(self, brokers: Iterable[int]) -> set[int]:
+        """Of these brokers, those to which a connection just broke: they may have died, and the controller not know it yet."""
+        if not self._broken:
+            return set()
+        since = time.monotonic() - _DOUBT_SECONDS
+        self._broken = {address: broke for address, broke in self._broken.items() if broke > since}
+        return {broker for broker in brokers if self.address(broker) in self._broken}
 
 
 class ControllerLink:

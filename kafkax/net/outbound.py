@@ -116,7 +116,9 @@ class BrokerLink:
 
     def renew(self) -> None:
         """Drop the connection for a new one, without a pause; requests that wait for answers fail with NETWORK_EXCEPTION."""
+        on_lost, self.on_lost = self.on_lost, None
         self._disconnect(self._error(ErrorCode.NETWORK_EXCEPTION, "renewed by this side"))
+        self.on_lost = on_lost
         self._failures, self._not_before = 0, 0.0
 
     def _error(self, code: ErrorCode, what: str) -> KafkaError:

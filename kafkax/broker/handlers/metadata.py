@@ -24,7 +24,7 @@ from kafkax.protocol.messages.metadata import (
 from kafkax.protocol.schema import ZERO_UUID
 
 if TYPE_CHECKING:
-    from kafkax.cluster.image import PartitionImage, TopicImage
+    from kafkax.cluster.image import MetadataImage, PartitionImage, TopicImage
 
 SPEC = Spec(key=3, min_version=0, max_version=13)
 
@@ -32,7 +32,9 @@ SPEC = Spec(key=3, min_version=0, max_version=13)
 async def handle(context: RequestContext, request: MetadataRequest) -> MetadataResponse:
     """Describe what is asked for, creating missing topics where that is configured and allowed."""
     services = context.services
-    if request.topics is None or (not request.topics and context.version == 0):
+    every = request.topics is None or (not request.topics and context.version == 0)
+    await services.member.leaders_settled(_known(services.image, None if every else request.topics))
+    if request.topics is None or every:
         topics = [_describe(context, topic) for topic in services.image.topics.values()]
     else:
         topics = [await _find(context, asked, request) for asked in request.topics]
@@ -52,6 +54,14 @@ async def handle(context: RequestContext, request: MetadataRequest) -> MetadataR
     if request.include_cluster_authorized_operations and 8 <= context.version <= 10:
         response.cluster_authorized_operations = cluster_operations()
     return response
+
+
+def _known(image: MetadataImage, asked: list[MetadataRequestTopic] | None) -> list[TopicImage]:
+    """The topics that are asked for, as far as there are such; None asks for all."""
+    if asked is None:
+        return list(image.topics.values())
+    found = (image.topics.get(topic.name) if topic.name is not None else image.topic_by_id(topic.topic_id) for topic in asked)
+    return [topic for topic in found if topic is not None]
 
 
 async def _find(context: RequestContext, asked: MetadataRequestTopic, request: MetadataRequest) -> MetadataResponseTopic:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from kafkax.cluster.controller.context import LiveBroker
 from kafkax.cluster.controller.requests import ControlRequest
@@ -85,15 +85,20 @@ class _Sender:
         channel.on_lost = self._connection_lost
         self._queue: deque[ControlRequest] = deque()
         self._wake = asyncio.Event()
+        self.idle = asyncio.Event()
+        self.idle.set()
         self._closed = False
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     def put(self, request: ControlRequest) -> None:
         self._queue.append(request)
+        self.idle.clear()
         self._wake.set()
 
     async def _run(self) -> None:
         while not self._closed:
+            if not self._queue:
+                self.idle.set()
             while not (self._queue or self._lost):
                 self._wake.clear()
                 await self._wake.wait()
@@ -136,6 +141,7 @@ class _Sender:
 
     async def close(self) -> None:
         self._closed = True
+        self.idle.set()
         self._task.cancel()
         await asyncio.wait([self._task])
         await self._channel.close()
@@ -176,6 +182,14 @@ class Channels:
         sender = self._senders.get(broker_id)
         if sender is not None:
             sender.put(request)
+
+    async def answered(self, brokers: Iterable[int], seconds: float) -> None:
+        """Wait, no longer than this, until these brokers have answered everything that they were sent."""
+        waits = [asyncio.ensure_future(sender.idle.wait()) for b, sender in self._senders.items() if b in set(brokers)]
+        if waits:
+            _, late = await asyncio.wait(waits, timeout=seconds)
+            for wait in late:
+                wait.cancel()
 
     async def close(self) -> None:
         """Stop all senders; what they still had to send is dropped."""

@@ -28,9 +28,12 @@ class NetworkChannel(BrokerChannel):
 
     def __init__(self, link: BrokerLink) -> None:
         self._link = link
+        self._also_told = link.on_lost
         link.on_lost = self._link_lost
 
     def _link_lost(self) -> None:
+        if self._also_told is not None:
+            self._also_told()
         if self.on_lost is not None:
             self.on_lost()
 

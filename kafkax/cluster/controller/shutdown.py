@@ -10,6 +10,9 @@ from kafkax.model import TopicPartition
 
 __all__ = ["shut_down_broker"]
 
+_READY_SECONDS = 1.0
+"""How long the new leaders are waited for; one that is silent must not keep a broker from stopping."""
+
 
 async def shut_down_broker(tenure: Tenure, broker_id: int, broker_epoch: int) -> list[TopicPartition]:
     """Move leadership away from a broker and take it out of ISRs; returns the partitions that it still leads.
@@ -48,7 +51,10 @@ async def shut_down_broker(tenure: Tenure, broker_id: int, broker_epoch: int) ->
         for partition in sorted(moved | left):
             others = [replica for replica in assignment_of(tenure, partition).replicas if replica != broker_id]
             batch.lead(partition, others)
-            # It stops fetching at once instead of pulling what it will never lead.
+    # Only when the others lead and know it: whom this broker refuses, or does not wait for any longer, finds them at once.
+    await tenure.channels.answered(context.brokers.keys() - {broker_id}, _READY_SECONDS)
+    with tenure.batch() as batch:
+        for partition in sorted(moved | left):
             batch.stop(partition, broker_id, delete=False)
     return [partition for partition in led if context.leader(partition) == broker_id]
 

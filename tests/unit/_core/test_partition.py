@@ -87,6 +87,19 @@ def test_acks_and_the_in_sync_set(tmp_path: Path) -> None:
     assert code_of(partition.committed, 2, 0) == ErrorCode.NOT_LEADER_OR_FOLLOWER
 
 
+def test_a_newer_epoch_of_the_same_leader_keeps_what_waits_for_replicas(tmp_path: Path) -> None:
+    partition = make(tmp_path)
+    partition.become_leader(0, in_sync=2, mark="external")
+    result = partition.append(batch(1), acks=-1)
+    partition.become_leader(3, in_sync=2, mark="external")
+    assert not partition.committed(result.required_offset, 0)
+    partition.high_watermark = 1
+    assert partition.committed(result.required_offset, 0)
+    partition.become_follower(4)
+    partition.become_leader(5)
+    assert code_of(partition.committed, 1, 3) == ErrorCode.NOT_LEADER_OR_FOLLOWER
+
+
 def test_waiters_are_woken_exactly_when_the_mark_is_there(tmp_path: Path) -> None:
     partition = make(tmp_path)
     partition.become_leader(0, mark="external")

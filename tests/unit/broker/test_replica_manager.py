@@ -253,7 +253,7 @@ async def test_stop_without_delete_keeps_the_log(broker):
     response = await broker.manager.handle(stop(delete=False))
     assert [error.error_code for error in response.partition_errors] == [0]
     assert broker.manager.replica(T0) is None
-    assert not broker.registry
+    assert broker.registry[tuple(T0)].calls[-1][0] == "follow", "clients are told that it is led elsewhere"
     assert broker.logs.deleted == []
     assert broker.changes[-1] == LeadershipChange(T0, -1, False)
 
