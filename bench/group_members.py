@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 from itertools import cycle
 from typing import Any
 
@@ -16,6 +17,7 @@ from kafkax.protocol.coordinator_records.consumer_protocol import (
     ConsumerProtocolSubscription,
 )
 from kafkax.protocol.messages.consumer_group_heartbeat import ConsumerGroupHeartbeatRequest, TopicPartitions
+from kafkax.protocol.messages.heartbeat import HeartbeatRequest
 from kafkax.protocol.messages.join_group import JoinGroupRequest, JoinGroupRequestProtocol
 from kafkax.protocol.messages.sync_group import SyncGroupRequest, SyncGroupRequestAssignment
 
@@ -178,12 +180,76 @@ def join_large(address: Address, group: str, count: int) -> tuple[list[Line], li
     return lines, members
 
 
-def heartbeat_all(broker: Broker, lines: list[Line], members: list[_Member], seconds: float) -> float:
-    """Heartbeat each member once in 5 s, spread evenly; what part of a core the broker used."""
-    pause = HEARTBEAT_S / len(members) * len(lines)
-    began, before = time.monotonic(), broker.cpu_seconds()
+class _Single:
+    """The only member of a classic group."""
+
+    def __init__(self, group: str) -> None:
+        self.group = group
+        self.member_id = ""
+        self.generation = -1
+
+    def join(self) -> tuple[JoinGroupRequest, int]:
+        metadata = ConsumerProtocolSubscription(topics=["members"]).to_bytes(1)
+        return JoinGroupRequest(
+            group_id=self.group,
+            session_timeout_ms=45_000,
+            rebalance_timeout_ms=60_000,
+            member_id="",
+            protocol_type="consumer",
+            protocols=[JoinGroupRequestProtocol(name="range", metadata=metadata)],
+        ), 3
+
+    def sync(self) -> tuple[SyncGroupRequest, int]:
+        share = [SyncGroupRequestAssignment(member_id=self.member_id, assignment=b"")]
+        return SyncGroupRequest(
+            group_id=self.group, generation_id=self.generation, member_id=self.member_id, assignments=share
+        ), 2
+
+    def request(self) -> tuple[HeartbeatRequest, int]:
+        return HeartbeatRequest(group_id=self.group, generation_id=self.generation, member_id=self.member_id), 4
+
+    def take(self, answer: Any) -> bool:
+        if answer.error_code:
+            raise RuntimeError(f"{self.group}: {ErrorCode(answer.error_code).name}")
+        return False
+
+
+def join_singles(address: Address, count: int) -> tuple[list[Line], list[_Single]]:
+    """Have very many classic groups of one member each."""
+    lines = [Line(address) for _ in range(20)]
+    await_coordinator(lines[0], ["single-0"])
+    members = [_Single(f"single-{at}") for at in range(count)]
+    for start in range(0, count, len(lines)):
+        pairs = list(zip(lines, members[start : start + len(lines)], strict=False))
+        for line, member in pairs:
+            line.send(member.join())
+        for line, member in pairs:
+            answer = line.receive()
+            member.take(answer)
+            member.member_id, member.generation = answer.member_id, answer.generation_id
+            line.send(member.sync())
+        for line, member in pairs:
+            member.take(line.receive())
+    return lines, members
+
+
+def heartbeat_all(
+    broker: Broker, lines: list[Line], members: Sequence[_Member | _Single], seconds: float, interval: float = HEARTBEAT_S
+) -> float:
+    """Heartbeat each member once in an interval, spread evenly; what part of a core the broker used."""
+    pause = interval / len(members) * len(lines)
     turn = cycle(range(0, len(members), len(lines)))
-    sent = 0
+    # the first of each is not measured: from then on nothing is new
+    _beat(turn, pause, lines, members, interval)
+    began, before = time.monotonic(), broker.cpu_seconds()
+    _beat(turn, pause, lines, members, seconds)
+    return (broker.cpu_seconds() - before) / (time.monotonic() - began)
+
+
+def _beat(
+    turn: Iterator[int], pause: float, lines: list[Line], members: Sequence[_Member | _Single], seconds: float
+) -> None:
+    began, sent = time.monotonic(), 0
     while time.monotonic() - began < seconds:
         start = next(turn)
         pairs = list(zip(lines, members[start : start + len(lines)], strict=False))
@@ -193,4 +259,3 @@ def heartbeat_all(broker: Broker, lines: list[Line], members: list[_Member], sec
             member.take(line.receive())
         sent += 1
         time.sleep(max(0.0, began + sent * pause - time.monotonic()))
-    return (broker.cpu_seconds() - before) / (time.monotonic() - began)

@@ -338,6 +338,7 @@ class Server:
         router = Router(self.services)
         dispatcher = Dispatcher(router, clock=self._clock, overlap=router.overlapping)
         dispatcher.attach(reactor)
+        reactor.answer_standing(self.services.groups.coordinator.standing)
         self._stack.push_async_callback(dispatcher.stop, STOP_SECONDS)
         ReadyVersions(self.services, reactor)
         self.services.admin.quotas_in_force.follow(self.services.cache, reactor.meter)

@@ -17,10 +17,11 @@ from kafkax._core.files cimport wall_ms
 from kafkax._core.handoff cimport charge_kept, hand_over, handoff_full, memory_full
 from kafkax._core.linux cimport iovec, readv
 from kafkax._core.network cimport (
-    API_COUNTED, API_FETCH, API_PRODUCE, API_VERSIONS, CLOSE_FRAME_SIZE, CLOSE_MEMORY, CLOSE_PEER, MAX_ANSWERS, REQUEST_DONE,
-    SCRATCH_SIZE, STARVED_MEMORY, STARVED_QUEUE, connection_t,
+    API_CONSUMER_HEARTBEAT, API_COUNTED, API_FETCH, API_HEARTBEAT, API_PRODUCE, API_VERSIONS, CLOSE_FRAME_SIZE, CLOSE_MEMORY,
+    CLOSE_PEER, MAX_ANSWERS, REQUEST_DONE, SCRATCH_SIZE, STARVED_MEMORY, STARVED_QUEUE, connection_t,
 )
 from kafkax._core.produce cimport produce
+from kafkax._core.standing cimport answer_standing
 from kafkax._core.versions cimport api_versions
 
 cdef enum:
@@ -75,7 +76,8 @@ cdef bint serve(connection_t *connection, const uint8_t *frame, size_t size, siz
     if connection.fast and not connection.metered and (
             (api_key == API_PRODUCE and produce(connection, frame, size, behind, taken) == REQUEST_DONE)
             or (api_key == API_FETCH and fetch(connection, frame, size) == REQUEST_DONE)
-            or (api_key == API_VERSIONS and api_versions(connection, frame, size) == REQUEST_DONE)):
+            or (api_key == API_VERSIONS and api_versions(connection, frame, size) == REQUEST_DONE)
+            or (api_key in (API_HEARTBEAT, API_CONSUMER_HEARTBEAT) and answer_standing(connection, frame, size) == REQUEST_DONE)):
         kx_count64(counted, 1)
         return True
     if handoff_full(connection.thread.reactor):

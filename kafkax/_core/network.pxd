@@ -13,7 +13,9 @@ from kafkax._core.segment cimport slice_t
 cdef enum:
     API_PRODUCE = 0
     API_FETCH = 1
+    API_HEARTBEAT = 12
     API_VERSIONS = 18
+    API_CONSUMER_HEARTBEAT = 68
     API_COUNTED = 96
     # API keys counted one by one; larger ones share the last place.
 
@@ -274,6 +276,8 @@ cdef struct reactor_t:
     void *sessions
     void *warmer
     void *addresses
+    void *standings
+    # standings_t, NULL where the control plane answers heartbeats.
     ready_t *ready[16]
     # Of ApiVersions, by version; NULL where the control plane answers.
     int32_t thread_count

@@ -9,6 +9,7 @@ cdef class Reactor:
     cdef object _registry
     cdef bint _started
     cdef object _soon
+    cdef object _standing
     cdef bint _left
     cdef int check_token(self, unsigned long long connection) except -1
 

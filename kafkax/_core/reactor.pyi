@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from kafkax._core.registry import Registry
+from kafkax._core.standing import StandingAnswers
 
 class _Settings(Protocol):
     """The fields of ``kafkax.net.settings.ReactorSettings``."""
@@ -104,6 +105,9 @@ class Reactor:
 
     def announce(self) -> None:
         """Wake the network threads that answers wait for."""
+
+    def answer_standing(self, answers: StandingAnswers) -> None:
+        """Answer the heartbeats whose answers stand; called before ``start``."""
 
     def skip(self, connection: int, token: int) -> None:
         """Answer a request with nothing (Produce with acks=0)."""

@@ -39,6 +39,7 @@ from kafkax._core.network cimport (
 from kafkax._core.network_thread cimport thread_free, thread_init, thread_start, watch_listener
 from kafkax._core.registry cimport Registry
 from kafkax._core.segment cimport FileSlice, segment_retain
+from kafkax._core.standing cimport StandingAnswers
 from kafkax._core.versions cimport versions_free, versions_set
 from kafkax._core.warm cimport warmer_start, warmer_stop
 from kafkax._core.pthreads cimport pthread_join, pthread_mutex_destroy, pthread_mutex_init
@@ -354,6 +355,12 @@ cdef class Reactor:
         self._left = False
         for at in range(self.reactor.thread_count if self._started else 0):
             announce(&self.reactor.threads[at])
+
+    def answer_standing(self, StandingAnswers answers not None):
+        if self._started:
+            raise RuntimeError("the reactor runs already")
+        self._standing = answers
+        self.reactor.standings = &answers.table
 
     def skip(self, unsigned long long connection, unsigned long long token):
         self.send_letter(connection, token, LETTER_ANSWER, 0)

@@ -14,6 +14,7 @@ from kafkax.coordinator.groups.settings import Caller, GroupSettings, MigrationP
 from kafkax.coordinator.groups.topics import TopicInfo
 from kafkax.coordinator.runtime import RuntimeSettings
 from kafkax.errors import ErrorCode, KafkaError
+from kafkax.protocol.headers import response_header
 
 if TYPE_CHECKING:
     from kafkax._core.notify import NotifyQueue
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from kafkax.cluster.topic_admin import TopicAdmin
     from kafkax.cluster.znodes import Endpoint
     from kafkax.config import BrokerConfig
+    from kafkax.protocol.message import Response
+    from kafkax.protocol.messages.consumer_group_heartbeat import ConsumerGroupHeartbeatRequest
+    from kafkax.protocol.messages.heartbeat import HeartbeatRequest
 
 __all__ = ["GROUP_TOPIC", "GroupService", "ImageTopics", "InternalTopic", "LoopTimers", "group_settings"]
 
@@ -242,6 +246,20 @@ class GroupService:
         """Who asks, as groups keep it."""
         host = context.connection.peer.rpartition(":")[0]
         return Caller(context.client_id or "", f"/{host}", context.version)
+
+    def keeps(
+        self, context: RequestContext, key: int, request: HeartbeatRequest | ConsumerGroupHeartbeatRequest
+    ) -> Callable[[int, Response], None] | None:
+        """Has the network threads answer a heartbeat as it is answered now; None where they cannot."""
+        connection, version, standing = context.connection, context.version, self.coordinator.standing
+        if not connection.ordered:
+            return None
+
+        def keep(round_: int, response: Response) -> None:
+            answer = response_header(key, version, 0) + response.encode(version)
+            standing.keep(request.group_id, request.member_id, round_, connection.id, context.frame, answer)
+
+        return keep
 
     def became_leader(self, partition: int, epoch: int) -> None:
         """This broker leads a partition of the internal topic from an epoch on: load its groups."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from inspect import isawaitable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from kafkax.broker.handlers import handlers
 from kafkax.broker.handlers.api_versions import unsupported
@@ -62,14 +62,14 @@ class Router:
                 f"{API_KEYS[key].name} version {version} is not served; "
                 f"versions {handler.spec.min_version} to {handler.spec.max_version} are"
             )
+        context = RequestContext(self._services, version, header.client_id, connection, cast("bytes", body.obj))
         quick = handler.quick
         if quick is not None and member.ready.is_set() and not self._meter.active:
-            quick_answer = quick(RequestContext(self._services, version, header.client_id, connection), body)
+            quick_answer = quick(context, body)
             if quick_answer is not None:
                 return quick_answer
         # librdkafka's Metadata v13 has bytes behind the message; Kafka does not mind, so real clients rely on that
         request = API_KEYS[key].request_type().decode(body, version, exact=False)
-        context = RequestContext(self._services, version, header.client_id, connection)
         if not member.ready.is_set() and not (handler.spec.between_brokers or handler.spec.before_authentication):
             return _when_ready(member, handler, context, request)
         if self._meter.active:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from kafkax.coordinator.groups.classic import ClassicGroup
@@ -28,7 +28,11 @@ from kafkax.protocol.messages.offset_commit import OffsetCommitRequest, OffsetCo
 from kafkax.protocol.messages.offset_fetch import OffsetFetchRequestGroup, OffsetFetchRequestTopics
 from kafkax.protocol.messages.sync_group import SyncGroupRequest, SyncGroupRequestAssignment
 from tests.sim.groups_world import GROUP, Topics, commit_quickly
+from tests.sim.standing import VirtualStanding
 from tests.sim.virtual import Handle, MemoryTopic, VirtualTime
+
+if TYPE_CHECKING:
+    from kafkax._core.standing import StandingAnswers
 
 HEARTBEAT_MS = 3_000
 SESSION_MS = 10_000
@@ -103,6 +107,7 @@ class Simulation:
     def start(self) -> None:
         """Start a broker process."""
         self.life = Life(self.time)
+        self.standing = VirtualStanding(self.time)
         self.coordinator = GroupCoordinator(
             self.log,
             self.log,
@@ -113,6 +118,7 @@ class Simulation:
             partitions=1,
             topics=lambda: self.topics,
             new_id=lambda: str(UUID(int=self.random.getrandbits(128), version=4)),
+            standing=cast("StandingAnswers", self.standing),
         )
         self.coordinator.load(0, 0)
 
@@ -160,6 +166,33 @@ class Simulation:
         if not self._lost():
             self._arrival[caller] = max(self._arrival.get(caller, 0.0) + 1e-6, self.time.now + self._latency() / 1000)
             self.time.after((self._arrival[caller] - self.time.now) * 1000, deliver)
+
+    def heartbeat(
+        self,
+        coordinator: GroupCoordinator,
+        connection: str,
+        request: HeartbeatRequest | ConsumerGroupHeartbeatRequest,
+        ask: Callable[[Callable[[int, Any], None]], Any],
+    ) -> Any:
+        """Have a heartbeat answered as the broker does: by a network thread where its answer stands.
+
+        Every other time the coordinator is asked all the same, and must not say anything else.
+        """
+        frame, member = request.encode(type(request).max_version), request.member_id
+        standing = self.standing
+        answer = standing.standing(GROUP, member, connection, frame)
+        if answer is not None and int(self.time.now * 1000) % 2:
+            standing.answered(GROUP, member)
+            return answer
+        asked = ask(lambda round_, response: standing.keep(GROUP, member, round_, connection, frame, response))
+        if answer is not None:
+            (asked if isinstance(asked, Promise) else Promise.of(asked)).on_done(lambda p: self._same(answer, p.result()))
+        return asked
+
+    @staticmethod
+    def _same(standing: Any, said: Any) -> None:
+        if said.error_code not in _LOADING and standing != said:
+            raise Violation(f"{standing} stands, the coordinator says {said}")
 
     def _answer(self, promise: Promise[Any], finish: Callable[[Any], None], life: Life) -> None:
         if life.alive and not self._lost():
@@ -228,10 +261,11 @@ class Simulation:
             raise Violation(f"partition {partition}: {offset} was acknowledged after {before}")
         self.acked[partition] = offset
 
-    def fetched(self, partition: int, offset: int) -> None:
-        """A fetch was answered."""
-        if offset < self.acked.get(partition, -1):
-            raise Violation(f"partition {partition}: {offset} was fetched after {self.acked[partition]} was acknowledged")
+    @staticmethod
+    def fetched(partition: int, offset: int, acked: int) -> None:
+        """A fetch was answered that was asked after a commit was acknowledged."""
+        if offset < acked:
+            raise Violation(f"partition {partition}: {offset} was fetched after {acked} was acknowledged")
 
     def check(self) -> None:
         """Look for broken promises."""
@@ -377,11 +411,23 @@ class Member:
                 return
             for each in answer.topics[0].partitions:
                 if self.held.get(each.partition_index) == -1 and self.epoch == epoch:
-                    self.sim.fetched(each.partition_index, each.committed_offset)
                     self.held[each.partition_index] = max(each.committed_offset, 0)
             self.later(500, self._fetch)
 
-        self.call(lambda c: c.fetch_offsets(request, require_stable=False), answered)
+        def send(coordinator: GroupCoordinator) -> Promise[Any]:
+            acked = dict(self.sim.acked)
+
+            def check(promise: Promise[Any]) -> None:
+                # What was acknowledged when the coordinator heard the question is in its answer, however late that arrives.
+                for topic in promise.result().topics:
+                    for each in topic.partitions:
+                        self.sim.fetched(each.partition_index, each.committed_offset, acked.get(each.partition_index, -1))
+
+            promise = coordinator.fetch_offsets(request, require_stable=False)
+            promise.on_done(check)
+            return promise
+
+        self.call(send, answered)
 
     def _commit_later(self) -> None:
         self.later(self.sim.random.uniform(200, 2_000), self._commit)
@@ -413,7 +459,7 @@ class Member:
 
         def send(coordinator: GroupCoordinator) -> Promise[Any]:
             caller = Caller(self.name, "/h", 9)
-            quick = self.sim.random.random() < 0.5
+            quick = int(self.sim.time.now * 1000) % 2
             promise = commit_quickly(coordinator, caller, request) if quick else coordinator.commit_offsets(caller, request)
             promise.on_done(done)
             return promise
@@ -511,7 +557,10 @@ class ClassicMember(Member):
             else:
                 self.later(HEARTBEAT_MS, self._beat)
 
-        self.call(lambda c: c.heartbeat(request), answered)
+        def send(coordinator: GroupCoordinator) -> Any:
+            return self.sim.heartbeat(coordinator, self.connection, request, lambda keep: coordinator.heartbeat(request, keep))
+
+        self.call(send, answered)
 
     def say_goodbye(self) -> None:
         request = LeaveGroupRequest(group_id=GROUP, members=[MemberIdentity(member_id=self.member_id)])
@@ -523,6 +572,8 @@ class ConsumerMember(Member):
 
     def __init__(self, sim: Simulation, name: str, *, static: bool) -> None:
         self.instance_id = f"i-{name}" if static else None
+        self.told: list[TopicPartitions] | None = None
+        """What the coordinator has answered that it holds; None when an answer is missing."""
         self.lives = 0
         super().__init__(sim, name)
 
@@ -531,6 +582,7 @@ class ConsumerMember(Member):
         self.lives += 1
         self.member_id = f"{self.name}-{self.lives}"
         self.epoch = 0
+        self.told = None
 
     def go(self) -> None:
         self._beat()
@@ -539,6 +591,11 @@ class ConsumerMember(Member):
         return [TopicPartitions(topic_id=self.sim.topics.id_of("t"), partitions=sorted(self.held))] if self.held else []
 
     def _request(self, epoch: int) -> ConsumerGroupHeartbeatRequest:
+        if epoch > 0 and self.told == self._owned():
+            # the coordinator has heard everything else
+            return ConsumerGroupHeartbeatRequest(
+                group_id=GROUP, member_id=self.member_id, member_epoch=epoch, instance_id=self.instance_id
+            )
         return ConsumerGroupHeartbeatRequest(
             group_id=GROUP,
             member_id=self.member_id,
@@ -551,10 +608,19 @@ class ConsumerMember(Member):
 
     def _beat(self) -> None:
         request = self._request(self.epoch)
-        self.call(lambda c: c.consumer_heartbeat(Caller(self.name, "/h", 1), request), self._answered)
+        caller = Caller(self.name, "/h", 1)
 
-    def _answered(self, answer: Any) -> None:
+        def send(coordinator: GroupCoordinator) -> Any:
+            return self.sim.heartbeat(
+                coordinator, self.connection, request, lambda keep: coordinator.consumer_heartbeat(caller, request, keep)
+            )
+
+        owned = self._owned()
+        self.call(send, lambda answer: self._answered(answer, owned))
+
+    def _answered(self, answer: Any, told: list[TopicPartitions]) -> None:
         code = None if answer is None else answer.error_code
+        self.told = told if code == 0 else None
         if code is None or code in _LOADING:
             self.later(200, self._beat)
         elif code in (ErrorCode.UNRELEASED_INSTANCE_ID, ErrorCode.GROUP_ID_NOT_FOUND):

@@ -17,6 +17,7 @@ from kafkax.coordinator.groups.classic_protocol import ClassicProtocol
 from kafkax.coordinator.groups.consumer_group import NO_EPOCH
 from kafkax.coordinator.runtime import CoordinatorRuntime
 from tests.sim.groups_actors import Simulation, Violation
+from tests.sim.standing import VirtualStanding
 
 SEEDS = int(os.environ.get("KAFKAX_SEEDS", "30"))
 MIXES = {"classic": (4, 0), "consumer": (0, 4), "mixed": (2, 3)}
@@ -98,6 +99,10 @@ def forget_to_watch_after_a_failed_removal(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(consumer_protocol.Writer, "when_undone", lambda self, repair: None)
 
 
+def let_answers_stand_whatever_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(VirtualStanding, "revoke", lambda self, group, new=False: self._rounds.setdefault(group, 1))
+
+
 @pytest.mark.parametrize(
     ("bug", "mix", "first"),
     [
@@ -109,6 +114,8 @@ def forget_to_watch_after_a_failed_removal(monkeypatch: pytest.MonkeyPatch) -> N
         (wait_for_ever_for_members_to_join, "classic", 0),
         (never_end_a_consumer_session, "consumer", 0),
         (forget_to_watch_after_a_failed_removal, "mixed", 120),
+        (let_answers_stand_whatever_changes, "classic", 0),
+        (let_answers_stand_whatever_changes, "consumer", 0),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )

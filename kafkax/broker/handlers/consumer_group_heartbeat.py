@@ -15,8 +15,11 @@ SPEC = Spec(key=68, min_version=0, max_version=1)
 
 
 def handle(context: RequestContext, request: ConsumerGroupHeartbeatRequest) -> Promise[ConsumerGroupHeartbeatResponse]:
-    """Answered once what it changed is committed, at once when it changed nothing."""
+    """Answered once what it changed is committed, at once when it changed nothing.
+
+    From then on the network threads answer a heartbeat that says nothing new alike, until something changes.
+    """
     if not context.services.admin.features.finalized()[GROUP_VERSION]:
         return Promise.of(ConsumerGroupHeartbeatResponse(error_code=ErrorCode.UNSUPPORTED_VERSION))
     groups = context.services.groups
-    return groups.coordinator.consumer_heartbeat(groups.caller(context), request)
+    return groups.coordinator.consumer_heartbeat(groups.caller(context), request, groups.keeps(context, SPEC.key, request))

@@ -12,5 +12,6 @@ SPEC = Spec(key=12, min_version=0, max_version=4)
 
 
 def handle(context: RequestContext, request: HeartbeatRequest) -> HeartbeatResponse:
-    """Answered at once: nothing is written."""
-    return context.services.groups.coordinator.heartbeat(request)
+    """Answered at once: nothing is written.  From then on the network threads answer it alike until something changes."""
+    groups = context.services.groups
+    return groups.coordinator.heartbeat(request, groups.keeps(context, SPEC.key, request))

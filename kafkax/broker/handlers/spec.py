@@ -50,6 +50,8 @@ class RequestContext(NamedTuple):
     version: int
     client_id: str | None
     connection: Connection
+    frame: bytes = b""
+    """The request, header and body."""
 
     @property
     def listener(self) -> str:

@@ -29,5 +29,8 @@ async def handle(context: RequestContext, request: UpdateFeaturesRequest) -> Upd
         await context.services.admin.features.update(updates, validate_only=request.validate_only)
     except KafkaError as error:
         return UpdateFeaturesResponse(error_code=error.code, error_message=str(error))
+    if not request.validate_only:
+        # heartbeats of consumer groups may not be served any more
+        context.services.groups.coordinator.standing.revoke_all()
     results = [] if context.version >= _ONE_ERROR_SINCE else [UpdatableFeatureResult(feature=each.name) for each in updates]
     return UpdateFeaturesResponse(error_message=None, results=results)

@@ -201,6 +201,10 @@ class ClassicGroup:
             self.leader = new_id
         return member
 
+    def stands(self, member_id: str, generation: int) -> bool:
+        """Whether a heartbeat of the member may be answered alike until something changes."""
+        return self.state is ClassicState.STABLE and generation == self.generation and member_id in self.members
+
     def validate(self, member_id: str, instance_id: str | None) -> ClassicMember:
         """The member that a request names.
 

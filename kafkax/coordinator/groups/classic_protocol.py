@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from kafkax._core.standing import StandingAnswers
 from kafkax.clock import Clock
 from kafkax.coordinator.groups.classic import ClassicGroup, ClassicMember, ClassicState, Protocols
 from kafkax.coordinator.groups.records import classic_group_record
@@ -54,13 +55,22 @@ class ClassicProtocol:
         clock: time.
         settings: limits and delays.
         new_id: makes the unique part of a member id.
+        standing: heartbeats that the network threads answer.
     """
 
-    def __init__(self, timers: KeyedTimers, clock: Clock, settings: GroupSettings, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        timers: KeyedTimers,
+        clock: Clock,
+        settings: GroupSettings,
+        new_id: Callable[[], str],
+        standing: StandingAnswers,
+    ) -> None:
         self._timers = timers
         self._clock = clock
         self._settings = settings
         self._new_id = new_id
+        self._standing = standing
 
     # -- JoinGroup -------------------------------------------------------------------------------------------------
 
@@ -194,7 +204,7 @@ class ClassicProtocol:
         instance_id = request.group_instance_id or ""
         leader_before = group.leader
         member = group.replace_static(instance_id, old_id, new_id)
-        self._timers.cancel(_session(group, old_id))
+        self._forget_member(group, old_id)
         before = (member.protocols, member.rebalance_timeout_ms, member.session_timeout_ms)
         group.update(member, protocols, _rebalance_timeout(caller, request), request.session_timeout_ms)
         self._await_heartbeat(group, member)
@@ -218,7 +228,7 @@ class ClassicProtocol:
             elif group.static_members.get(instance_id) == new_id:
                 group.take_join(member)
                 group.update(member, *before)
-                self._timers.cancel(_session(group, new_id))
+                self._forget_member(group, new_id)
                 self._await_heartbeat(group, group.replace_static(instance_id, new_id, old_id))
                 reply.fail(error)
 
@@ -259,6 +269,7 @@ class ClassicProtocol:
             self._fail_syncs(group, KafkaError(ErrorCode.REBALANCE_IN_PROGRESS, "the group rebalances again; join again"))
         self._timers.cancel(_sync(group))
         first = group.state is _EMPTY
+        self._standing.revoke(group.group_id)
         group.to(_PREPARING, self._clock.wall_ms())
         if first:
             delay = self._settings.initial_rebalance_delay_ms
@@ -295,7 +306,7 @@ class ClassicProtocol:
         for member in [m for m in group.members.values() if m.awaiting_join is None and m.instance_id is None]:
             log.info("group %s: member %s did not join in time and is removed", group.group_id, member.member_id)
             group.remove(member.member_id)
-            self._timers.cancel(_session(group, member.member_id))
+            self._forget_member(group, member.member_id)
         if group.members and not group.elect_joined_leader():
             # Only static members are left and none has joined: wait until their sessions are over.
             self._timers.set(_join(group), group.rebalance_timeout_ms, lambda _: self._begin_generation(group))
@@ -321,7 +332,7 @@ class ClassicProtocol:
         for member_id in list(group.pending_sync):
             log.info("group %s: member %s did not sync in time and is removed", group.group_id, member_id)
             group.remove(member_id)
-            self._timers.cancel(_session(group, member_id))
+            self._forget_member(group, member_id)
         return self._prepare(group, "members did not send SyncGroup in time")
 
     # -- SyncGroup -------------------------------------------------------------------------------------------------
@@ -437,8 +448,12 @@ class ClassicProtocol:
         self._remove(group, member_id)
         return ErrorCode.NONE
 
-    def _remove(self, group: ClassicGroup, member_id: str) -> None:
+    def _forget_member(self, group: ClassicGroup, member_id: str) -> None:
         self._timers.cancel(_session(group, member_id))
+        self._standing.forget(group.group_id, member_id)
+
+    def _remove(self, group: ClassicGroup, member_id: str) -> None:
+        self._forget_member(group, member_id)
         member = group.members.get(member_id)
         if member is not None and member.awaiting_join is not None:
             group.take_join(member).resolve(JoinGroupResponse(error_code=ErrorCode.UNKNOWN_MEMBER_ID, member_id=""))
@@ -466,6 +481,7 @@ class ClassicProtocol:
 
     def abandon(self, group: ClassicGroup) -> None:
         """Answer everybody who waits: the coordinator moves to another broker."""
+        self._standing.forget(group.group_id)
         self._fail_all(group, KafkaError(ErrorCode.NOT_COORDINATOR, f"the coordinator of group {group.group_id} moved"))
 
     def send_back(self, group: ClassicGroup) -> None:
@@ -481,6 +497,7 @@ class ClassicProtocol:
 
     def forget(self, group: ClassicGroup) -> None:
         """Call off what was timed for a group that is deleted or becomes another kind."""
+        self._standing.forget(group.group_id)
         self._timers.cancel(_join(group))
         self._timers.cancel(_sync(group))
         for member_id in [*group.members, *group.pending_members]:
@@ -491,6 +508,11 @@ class ClassicProtocol:
         key = _session(group, member.member_id)
         if not self._timers.push_back(key, delay):
             self._timers.set(key, delay, self._expiry(group, member.member_id))
+
+    def _rest_of_session(self, group: ClassicGroup, member: ClassicMember) -> int:
+        """Milliseconds that the session still lasts after heartbeats that were answered by the network threads."""
+        heard = self._standing.heard(group.group_id, member.member_id)
+        return int((heard - self._clock.monotonic()) * 1000) + member.session_timeout_ms if heard else 0
 
     def _expiry(self, group: ClassicGroup, member_id: str) -> Callable[[Any], Result[None]]:
         return lambda _: self._session_over(group, member_id)
@@ -503,6 +525,10 @@ class ClassicProtocol:
         if member is None:
             return _nothing()
         if member.waits_for_rebalance:
+            return _nothing()
+        rest_ms = self._rest_of_session(group, member)
+        if rest_ms > 0:
+            self._await_heartbeat(group, member, rest_ms)
             return _nothing()
         log.info("group %s: the session of member %s is over", group.group_id, member_id)
         self._remove(group, member_id)

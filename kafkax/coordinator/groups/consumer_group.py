@@ -298,6 +298,17 @@ class ConsumerGroup:
         """Whether a member has all and only what the target assignment gives it."""
         return member.state is MemberState.STABLE and member.epoch == self.assignment_epoch
 
+    def stands(self, member_id: str, epoch: int) -> bool:
+        """Whether a heartbeat of the member that says nothing new may be answered alike until something changes."""
+        member = self.members.get(member_id)
+        return (
+            member is not None
+            and 0 < epoch == member.epoch == self.epoch == self.assignment_epoch
+            and member.state is MemberState.STABLE
+            and member.classic is None
+            and not self.refresh_needed
+        )
+
     @property
     def state(self) -> ConsumerState:
         """Where the group stands."""

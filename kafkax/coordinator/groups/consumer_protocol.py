@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 from uuid import UUID
 
+from kafkax._core.standing import StandingAnswers
 from kafkax.clock import Clock
 from kafkax.coordinator.groups.assignors import ASSIGNORS, AssignedMember
 from kafkax.coordinator.groups.consumer_group import (
@@ -131,6 +132,7 @@ class ConsumerProtocol:
         replay: applies a record to the shard.
         find: a consumer group of the shard by its id.
         left: called after members went, with the group and where to write; may turn the group into another kind.
+        standing: heartbeats that the network threads answer.
     """
 
     def __init__(
@@ -143,6 +145,7 @@ class ConsumerProtocol:
         find: Callable[[str], ConsumerGroup | None],
         left: Callable[[ConsumerGroup, Writer], None],
         new_id: Callable[[], str],
+        standing: StandingAnswers,
     ) -> None:
         self._timers = timers
         self._clock = clock
@@ -152,6 +155,7 @@ class ConsumerProtocol:
         self._find = find
         self._left = left
         self.new_id = new_id
+        self._standing = standing
 
     # -- the heartbeat ---------------------------------------------------------------------------------------------
 
@@ -272,9 +276,14 @@ class ConsumerProtocol:
         """Raise the group epoch, if forced or if topics have changed."""
         topics = metadata_hash(group.topics(self._topics()).values())
         group.refresh_needed = False
-        write.when_undone(lambda: setattr(group, "refresh_needed", True))
+        write.when_undone(lambda: self.refresh(group))
         if force or topics != group.metadata_hash:
             write(epoch_record(group.group_id, group.epoch + 1, topics))
+
+    def refresh(self, group: ConsumerGroup) -> None:
+        """Have the next heartbeat look at the group's topics anew."""
+        group.refresh_needed = True
+        self._standing.revoke(group.group_id)
 
     def _resolve_regexes(self, group: ConsumerGroup, write: Writer) -> bool:
         """Match regular expressions that are new or may match other topics now, drop unused ones; whether a match changed."""
@@ -389,9 +398,11 @@ class ConsumerProtocol:
         """Call off what was timed for a group."""
         for member_id in group.members:
             self.forget_member(group, member_id)
+        self._standing.forget(group.group_id)
 
     def forget_member(self, group: ConsumerGroup, member_id: str) -> None:
         """Call off what was timed for a member."""
+        self._standing.forget(group.group_id, member_id)
         for kind in ("session", "revocation", "join", "sync"):
             self._timers.cancel((kind, group.group_id, member_id))
 
@@ -430,10 +441,17 @@ class ConsumerProtocol:
         write = Writer(self._replay)
         group = self._find(group_id)
         member = None if group is None else group.members.get(member_id)
-        if group is not None and member is not None and epoch in (None, member.epoch):
+        if group is not None and kind == "session" and (rest_ms := self._rest_of_session(group_id, member_id)) > 0:
+            self._await_heartbeat(group, member_id, rest_ms)
+        elif group is not None and member is not None and epoch in (None, member.epoch):
             log.info("group %s: member %s is removed, its %s timeout is over", group_id, member_id, kind)
             self.remove(group, [member], write)
         return write.result(None)
+
+    def _rest_of_session(self, group_id: str, member_id: str) -> int:
+        """Milliseconds that the session still lasts after heartbeats that were answered by the network threads."""
+        heard = self._standing.heard(group_id, member_id)
+        return int((heard - self._clock.monotonic()) * 1000) + self._settings.consumer_session_timeout_ms if heard else 0
 
 
 def _described(member: ConsumerMember, caller: Caller, request: ConsumerGroupHeartbeatRequest) -> ConsumerMember:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from functools import lru_cache
 from struct import iter_unpack
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from uuid import uuid4
 
 from kafkax._core.commit_request import CommitRequest
+from kafkax._core.standing import StandingAnswers
 from kafkax.clock import Clock
 from kafkax.coordinator.groups.consumer_protocol import validate_heartbeat
 from kafkax.coordinator.groups.describe import DescribedConsumerGroup
@@ -44,6 +45,8 @@ from kafkax.protocol.messages.sync_group import SyncGroupRequest, SyncGroupRespo
 __all__ = ["GroupCoordinator", "group_partition"]
 
 T = TypeVar("T")
+Stands: TypeAlias = Callable[[int, T], None]
+"""Takes a heartbeat's answer that will be given again, and the round of :class:`StandingAnswers` for which that holds."""
 
 _AS_SEEN_BY_CLIENTS = {
     ErrorCode.UNKNOWN_TOPIC_OR_PARTITION: ErrorCode.COORDINATOR_NOT_AVAILABLE,
@@ -95,6 +98,7 @@ class GroupCoordinator:
         partitions: offsets.topic.num.partitions.
         topics: the cluster's topics as they are when called; without it there are none.
         new_id: makes member ids, or their unique part.
+        standing: heartbeats that the network threads answer.
     """
 
     def __init__(
@@ -108,11 +112,13 @@ class GroupCoordinator:
         partitions: int = 50,
         topics: Callable[[], TopicView] = NoTopics,
         new_id: Callable[[], str] = lambda: str(uuid4()),
+        standing: StandingAnswers | None = None,
     ) -> None:
+        self.standing = standing = StandingAnswers() if standing is None else standing
         self.settings = settings or GroupSettings()
         self._partitions = partitions
         self.runtime: CoordinatorRuntime[GroupShard] = CoordinatorRuntime(
-            lambda _, keyed, undo: GroupShard(keyed, undo, clock, self.settings, topics, new_id),
+            lambda _, keyed, undo: GroupShard(keyed, undo, clock, self.settings, topics, new_id, standing),
             appender,
             loader,
             timers,
@@ -172,8 +178,8 @@ class GroupCoordinator:
             written.on_done(lambda done: reply.resolve(done.result()) if done.error is None and done.result() else None)
         return reply.map(lambda response: response, lambda error: SyncGroupResponse(error_code=_code(error)))
 
-    def heartbeat(self, request: HeartbeatRequest) -> HeartbeatResponse:
-        """Heartbeat (key 12), answered at once."""
+    def heartbeat(self, request: HeartbeatRequest, stands: Stands[HeartbeatResponse] | None = None) -> HeartbeatResponse:
+        """Heartbeat (key 12), answered at once; ``stands`` is called when that is how it will be answered again."""
         try:
             if not request.group_id:
                 raise KafkaError(ErrorCode.INVALID_GROUP_ID)
@@ -181,7 +187,16 @@ class GroupCoordinator:
         except KafkaError as error:
             # While its group is loaded a member can do no better than go on.
             code = ErrorCode.NONE if error.code is ErrorCode.COORDINATOR_LOAD_IN_PROGRESS else error.code
-        return HeartbeatResponse(error_code=code)
+        response = HeartbeatResponse(error_code=code)
+        if stands is not None and code is ErrorCode.NONE:
+            round_ = self._standing_round(request.group_id, request.member_id, request.generation_id)
+            if round_ is not None:
+                stands(round_, response)
+        return response
+
+    def _standing_round(self, group_id: str, member_id: str, epoch: int) -> int | None:
+        shard = self.runtime.serving(self.partition_of(group_id))
+        return None if shard is None else shard.standing_round(group_id, member_id, epoch)
 
     def leave_group(self, caller: Caller, request: LeaveGroupRequest) -> Promise[LeaveGroupResponse]:
         """LeaveGroup (key 13)."""
@@ -208,9 +223,12 @@ class GroupCoordinator:
         return self._write(request.group_id, lambda shard: shard.leave(request)).map(answer, refused)
 
     def consumer_heartbeat(
-        self, caller: Caller, request: ConsumerGroupHeartbeatRequest
+        self,
+        caller: Caller,
+        request: ConsumerGroupHeartbeatRequest,
+        stands: Stands[ConsumerGroupHeartbeatResponse] | None = None,
     ) -> Promise[ConsumerGroupHeartbeatResponse]:
-        """ConsumerGroupHeartbeat (key 68)."""
+        """ConsumerGroupHeartbeat (key 68); ``stands`` is called when the answer is what it will be answered again."""
 
         def refused(error: BaseException) -> ConsumerGroupHeartbeatResponse:
             # A coordinator that moves or loads needs no explanation; everything else has one.
@@ -221,7 +239,16 @@ class GroupCoordinator:
             validate_heartbeat(request, caller.version, self.settings.consumer_assignors)
         except KafkaError as error:
             return Promise.of(refused(error))
-        return self._write(request.group_id, lambda shard: shard.consumer_heartbeat(caller, request)).map(_same, refused)
+        written = self._write(request.group_id, lambda shard: shard.consumer_heartbeat(caller, request))
+        # what the operation left behind, committed or not: should that go wrong, the answer will be an error
+        round_ = self._standing_round(request.group_id, request.member_id, request.member_epoch) if stands else None
+
+        def answered(response: ConsumerGroupHeartbeatResponse) -> ConsumerGroupHeartbeatResponse:
+            if stands is not None and round_ is not None and response.assignment is None:
+                stands(round_, response)
+            return response
+
+        return written.map(answered, refused)
 
     # -- offsets ---------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeAlias
 
 from kafkax._core.commit_request import CommitRequest
+from kafkax._core.standing import StandingAnswers
 from kafkax.clock import Clock
 from kafkax.coordinator.batches import Entry
 from kafkax.coordinator.groups.classic import CONSUMER_PROTOCOL_TYPE, ClassicGroup, ClassicState
@@ -75,6 +76,7 @@ class GroupShard:
         settings: limits and delays.
         topics: the cluster's topics as they are when called.
         new_id: makes member ids, or their unique part.
+        standing: heartbeats that the network threads answer.
     """
 
     def __init__(
@@ -85,17 +87,19 @@ class GroupShard:
         settings: GroupSettings,
         topics: Callable[[], TopicView],
         new_id: Callable[[], str],
+        standing: StandingAnswers,
     ) -> None:
         self._timers = timers
+        self._standing = standing
         self._undo = undo
         self._clock = clock
         self._settings = settings
         self._topics = topics
         self.groups: UndoDict[str, Group] = UndoDict(undo)
         self.offsets = OffsetStore(undo, settings.offset_metadata_max_bytes)
-        self._classic = ClassicProtocol(timers, clock, settings, new_id)
+        self._classic = ClassicProtocol(timers, clock, settings, new_id, standing)
         self._consumer = ConsumerProtocol(
-            timers, clock, settings, topics, self.replay, self._find_consumer, self._members_left, new_id
+            timers, clock, settings, topics, self.replay, self._find_consumer, self._members_left, new_id, standing
         )
         self._bridge = ClassicBridge(self._consumer)
 
@@ -415,6 +419,7 @@ class GroupShard:
 
     def _replay_consumer(self, record: GroupRecord) -> None:
         group_id: str = getattr(record.key, "group_id")  # noqa: B009 -- every key of a consumer group has one
+        self._standing.revoke(group_id)
         group = self.groups.get(group_id)
         if isinstance(record.key, ConsumerGroupMetadataKey) and record.value is None:
             if isinstance(group, ConsumerGroup):
@@ -469,6 +474,17 @@ class GroupShard:
         for group in list(self.groups.values()):
             if isinstance(group, ClassicGroup):
                 self._classic.abandon(group)
+            else:
+                self._standing.forget(group.group_id)
+
+    def standing_round(self, group_id: str, member_id: str, epoch: int) -> int | None:
+        """Whether a member's heartbeat that was answered just now will be answered alike until something changes.
+
+        Returns:
+            The round of :class:`StandingAnswers` for which that holds; None when it does not.
+        """
+        group = self.groups.get(group_id)
+        return self._standing.round(group_id) if group is not None and group.stands(member_id, epoch) else None
 
     def topics_changed(self, topics: Collection[str], *, names: bool) -> None:
         """Topics were made, grew, moved or went; ``names`` tells whether regular expressions may match anew."""
@@ -476,7 +492,7 @@ class GroupShard:
             if isinstance(group, ConsumerGroup) and (
                 (names and group.subscribed_regexes) or any(group.subscribes_to(topic) for topic in topics)
             ):
-                group.refresh_needed = True
+                self._consumer.refresh(group)
 
 
 def _tombstones(group: Group) -> list[GroupRecord]:
