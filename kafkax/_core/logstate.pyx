@@ -223,7 +223,8 @@ cdef void log_publish_end(log_t *log, int64_t offset) noexcept nogil:
     cdef segment_t *active = log_active(log)
     log.end.offset = offset
     log.end.segment_base = active.base_offset
-    log.end.position = active.size
+    # Asked for without the lock too.
+    kx_store64(&log.end.position, active.size)
     kx_store64(&log.log_end_offset, offset)
     log_settle(log)
 
@@ -316,8 +317,10 @@ cdef void log_appended(log_t *log, bint awaited) noexcept nogil:
     elif log.settings.flush_ms != NEVER:
         ask_for_flush(log, True, log.settings.flush_ms)
     elif flushes_always(log):
-        # Somebody waits for the flush, or will hurry it; until then more appends may share it.
-        awaited = awaited or kx_load32(&log.waiting) or log.notify != NULL
+        # Somebody waits for the flush, or will hurry it; until then more appends may share it, but not so many that who
+        # hurries it waits long.
+        dirty = kx_load64(&log.end.position) - kx_load64(&log.written_back)
+        awaited = awaited or kx_load32(&log.waiting) or log.notify != NULL or dirty >= WRITE_BACK_BYTES
         ask_for_flush(log, True, 0 if awaited else FLUSH_LATER)
     else:
         dirty = kx_load64(&log.end.position) - kx_load64(&log.written_back)
@@ -379,6 +382,7 @@ cdef void flush_mark(flush_item_t *item) noexcept nogil:
     log.marked = log.segment_count > 0
     log.marked_end = log.end
     log.marked_generation = log.generation
+    kx_store64(&log.written_back, log.end.position)
     pthread_mutex_unlock(&log.lock)
 
 
