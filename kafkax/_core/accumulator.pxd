@@ -57,6 +57,8 @@ cdef class Accumulator:
 
     # Called when somebody waits for a delivery.
     cdef public object hurry
+    # What ``send`` gives while the queue is full; None raises the BufferError.
+    cdef public object when_full
 
     cdef uint32_t _draw(self) noexcept
     cpdef Delivery deliver(self, topic, value=?, key=?, partition=?, timestamp=?, headers=?)

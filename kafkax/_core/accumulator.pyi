@@ -1,12 +1,12 @@
 """What a producer has taken and not yet sent: a batch per partition, filled by the caller's threads."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from typing_extensions import Buffer
 
 from kafkax._core.message import Message
-from kafkax._core.produced import Delivery, ProducedBatch, Taken
+from kafkax._core.produced import Delivery, ProducedBatch
 from kafkax.errors import KafkaError
 
 Block = str | Buffer | None
@@ -45,6 +45,7 @@ class Accumulator:
     failed: list[ProducedBatch]
     refused: BaseException | None
     hurry: Callable[[], None] | None
+    when_full: Callable[..., Awaitable[Delivery]] | None
 
     def __init__(
         self, batch_size: int, batch_count: int, message_max: int, most_count: int, most_bytes: int, partitioner: str
@@ -104,8 +105,9 @@ class Accumulator:
         partition: int = -1,
         timestamp: int = 0,
         headers: Mapping[str, Block] | Sequence[tuple[str, Block]] | None = None,
-    ) -> Taken:
-        """:meth:`deliver`, wrapped so that awaiting it gives the :class:`Delivery` at once."""
+    ) -> Awaitable[Delivery]:
+        """:meth:`deliver`, where the first await gives the :class:`Delivery` itself, at once; while the queue is full, what
+        ``when_full`` gives for the same arguments."""
 
     def resume(self) -> None:
         """Let the next record wake the sender again; the sender calls it before it looks."""

@@ -8,7 +8,7 @@ from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
 from kafkax._core.batch cimport BATCH_HEADER, record_next, record_t
 from kafkax._core.murmur2 cimport murmur2_hash
-from kafkax._core.produced cimport Delivery, ProducedBatch, Taken, Waiting
+from kafkax._core.produced cimport Delivery, ProducedBatch, Waiting
 
 import os
 import zlib
@@ -173,9 +173,15 @@ cdef class Accumulator:
         self._take(topic, value, key, partition, timestamp, headers, callback if on_delivery is None else on_delivery)
 
     def send(self, topic, value=None, key=None, partition=-1, timestamp=0, headers=None):
-        cdef Taken taken = Taken.__new__(Taken)
-        taken._delivery = self.deliver(topic, value, key, partition, timestamp, headers)
-        return taken
+        cdef Delivery delivery
+        try:
+            delivery = self.deliver(topic, value, key, partition, timestamp, headers)
+        except BufferError:
+            if self.when_full is None:
+                raise
+            return self.when_full(topic, value, key, partition, timestamp, headers)
+        delivery._fresh = True
+        return delivery
 
     cpdef Delivery deliver(self, topic, value=None, key=None, partition=-1, timestamp=0, headers=None):
         cdef Delivery delivery = Delivery.__new__(Delivery)

@@ -27,3 +27,4 @@ cdef class Message:
 
     @staticmethod
     cdef Message over(object owner, object topic, int32_t partition, const record_t *record)
+    cdef object fail(self, object error)

@@ -1,11 +1,17 @@
 """A record as clients see it: fields in place, Python objects only for what is asked for."""
 
 cimport cython
+from cpython.object cimport PyObject
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int32_t, uint8_t
 
 from kafkax._core.batch cimport record_t
 from kafkax._core.cursor cimport read_varint, reader, reader_t, take
+
+
+cdef extern from "Python.h":
+    void PyObject_GC_UnTrack(PyObject *thing)
+    void PyObject_GC_Track(PyObject *thing)
 
 
 cdef object block(const uint8_t *data, int32_t size):
@@ -25,7 +31,14 @@ cdef class Message:
         message._partition = partition
         message._record = record[0]
         message._leader_epoch = -1
+        # It leads to memory and texts, never back to what holds it: the collector need not look at it, unless it gets an error.
+        PyObject_GC_UnTrack(<PyObject *>message)
         return message
+
+    cdef object fail(self, object error):
+        """Give it the error that its record met with."""
+        self._error = error
+        PyObject_GC_Track(<PyObject *>self)
 
     @staticmethod
     def failure(str topic, int32_t partition, offset, error):

@@ -58,6 +58,8 @@ cdef class Delivery:
     cdef ProducedBatch _batch
     cdef int32_t _index
     cdef object _hurry
+    # ``send`` gave it: the first await gives itself.
+    cdef bint _fresh
 
     cdef Waiting wait(self)
 
@@ -76,9 +78,5 @@ cdef class Waiting:
 
     cdef object tell(self)
 
-
-cdef class Taken:
-    cdef Delivery _delivery
-    cdef bint _given
 
 cdef size_t record_bound(int64_t key_size, int64_t value_size, int64_t headers_size) noexcept nogil

@@ -94,8 +94,3 @@ class Delivery:
         """Have a function called by the loop when the record is delivered or has failed."""
 
     def __await__(self) -> Generator[Any, None, Message]: ...
-
-class Taken:
-    """Says, when it is awaited, that a record was taken: at once."""
-
-    def __await__(self) -> Generator[Any, None, Delivery]: ...

@@ -2,6 +2,8 @@
 
 cimport cython
 from cpython.buffer cimport PyBuffer_FillInfo
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
@@ -15,6 +17,15 @@ from kafkax._core.cursor cimport kx_put16, kx_put32, kx_put64
 from kafkax._core.message cimport TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, Message
 
 from asyncio import CancelledError, InvalidStateError, get_running_loop
+
+cdef extern from "Python.h":
+    ctypedef struct PyAsyncMethods:
+        void *am_send
+    ctypedef struct PyTypeObject:
+        PyAsyncMethods *tp_as_async
+    enum:
+        PYGEN_RETURN
+        PYGEN_NEXT
 
 cdef enum:
     FIRST_CAPACITY = 4096
@@ -262,7 +273,8 @@ cdef class ProducedBatch:
 
     cdef Message _message(self, const record_t *record, int32_t index):
         cdef Message message = Message.over(self, self.topic, self.partition, record)
-        message._error = self.error
+        if self.error is not None:
+            message.fail(self.error)
         message._offset = self.base_offset + index if self.base_offset >= 0 else -1
         message._timestamp = self._base_timestamp + record.timestamp_delta if self.append_time < 0 else self.append_time
         message._timestamp_type = TIMESTAMP_CREATE_TIME if self.append_time < 0 else TIMESTAMP_LOG_APPEND_TIME
@@ -308,9 +320,19 @@ cdef class Delivery:
         return waiting
 
     def __await__(self):
+        if self._fresh:
+            # The first time tells that the record is taken, which it is.
+            self._fresh = False
+            return self
         if self._batch.settled:
             return Ready(self)
         return self.wait()
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        raise StopIteration(self)
 
     def add_done_callback(self, function):
         if self._batch.settled:
@@ -403,17 +425,24 @@ cdef class Ready:
         raise StopIteration(self._delivery.result())
 
 
-@cython.freelist(64)
-cdef class Taken:
+# What ``send`` of a generator is to types of C: a result without an exception to carry it.
 
-    def __await__(self):
-        return self
+cdef int delivery_send(Delivery self, object value, PyObject **result) except -1:
+    Py_INCREF(self)
+    result[0] = <PyObject *>self
+    return PYGEN_RETURN
 
-    def __iter__(self):
-        return self
 
-    def __next__(self):
-        if self._given:
-            raise RuntimeError("this was awaited already")
-        self._given = True
-        raise StopIteration(self._delivery)
+cdef int waiting_send(Waiting self, object value, PyObject **result) except -1:
+    cdef object found = self
+    if self._done:
+        found = self.result()
+    else:
+        self._asyncio_future_blocking = True
+    Py_INCREF(found)
+    result[0] = <PyObject *>found
+    return PYGEN_RETURN if self._done else PYGEN_NEXT
+
+
+(<PyTypeObject *>Delivery).tp_as_async.am_send = <void *>delivery_send
+(<PyTypeObject *>Waiting).tp_as_async.am_send = <void *>waiting_send

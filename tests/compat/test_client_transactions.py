@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import kafkax
+from kafkax import aio
 from kafkax.client.admin import NewTopic
 from kafkax.client.transactions import TransactionError
 from kafkax.errors import ErrorCode, KafkaError
@@ -161,3 +162,27 @@ def test_calls_in_a_wrong_order_say_which_comes_first(config: dict[str, Any], cr
         with pytest.raises(KafkaError, match="open already"):
             producer.begin_transaction()
         producer.commit_transaction()
+
+
+async def test_transactions_in_asyncio(config: dict[str, Any], created: str) -> None:
+    async with aio.Producer({**config, "transactional.id": uuid.uuid4().hex}) as producer:
+        await producer.init_transactions()
+        for word in (b"committed", b"aborted", b"again"):
+            await producer.begin_transaction()
+            for number in range(20):
+                await producer.send(created, b"%s-%02d" % (word, number), partition=number % 2)
+            await (producer.abort_transaction() if word == b"aborted" else producer.commit_transaction())
+        settings = {**config, "group.id": uuid.uuid4().hex, "auto.offset.reset": "earliest", "enable.auto.commit": False}
+        async with aio.Consumer(settings) as consumer:
+            consumer.subscribe([created])
+            found: list[bytes | None] = []
+            while len(found) < 40:
+                found += [message.value() for message in await consumer.consume(100, 30)]
+            expected = [b"%s-%02d" % (word, number) for word in (b"again", b"committed") for number in range(20)]
+            assert sorted(found, key=str) == expected
+            await producer.begin_transaction()
+            positions = consumer.position(consumer.assignment())
+            await producer.send_offsets_to_transaction(positions, consumer.consumer_group_metadata())
+            await producer.commit_transaction()
+            committed = await consumer.committed(consumer.assignment())
+            assert [each.offset for each in committed] == [each.offset for each in positions]

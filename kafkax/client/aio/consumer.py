@@ -13,6 +13,7 @@ from kafkax.client.batch import Batch
 from kafkax.client.consumer import Consumer as BlockingConsumer
 from kafkax.client.consumer import Rebalance
 from kafkax.client.metadata import ClusterMetadata
+from kafkax.client.transactions import GroupMetadata
 from kafkax.client.types import TopicPartition
 from kafkax.errors import ErrorCode
 
@@ -143,6 +144,10 @@ class Consumer:
     def position(self, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
         """Offsets after the last records that were read."""
         return self._core.position(partitions)
+
+    def consumer_group_metadata(self) -> GroupMetadata:
+        """Who this consumer is in its group, for :meth:`kafkax.aio.Producer.send_offsets_to_transaction`."""
+        return self._core.consumer_group_metadata()
 
     async def seek(self, partition: TopicPartition) -> None:
         """Go on from ``partition.offset``."""

@@ -12,6 +12,8 @@ from kafkax._core.produced import Delivery, ProducedBatch
 from kafkax.client.interceptors import ProducerRecord
 from kafkax.client.metadata import ClusterMetadata
 from kafkax.client.producer import Producer as BlockingProducer
+from kafkax.client.transactions import GroupMetadata
+from kafkax.client.types import TopicPartition
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -48,6 +50,9 @@ class Producer:
         self._core = _Core(config, self)
         self._core.hurry = self._hurry
         self._intercepts = bool(self._core._config["interceptors"])
+        self._core.when_full = self._full
+        if not self._intercepts:
+            setattr(self, "send", self._core.send)  # noqa: B010 - the method of the core, without a detour
         self._changed = asyncio.Event()
         self._hurried = False
 
@@ -60,6 +65,8 @@ class Producer:
         batch.settle()
         self._core.done(batch.count, batch.payload)
         self._changed.set()
+        with self._core._changed:
+            self._core._changed.notify_all()
 
     def _hurry(self) -> None:
         """Somebody waits: send as soon as all that can run on the loop now has sent what it wants to send."""
@@ -90,12 +97,10 @@ class Producer:
             KafkaError: the record is refused at once.
             RuntimeError: the producer is closed.
         """
-        if self._intercepts:
-            return self._intercepted(ProducerRecord(topic, value, key, partition, timestamp, headers))
-        try:
-            return self._core.send(topic, value, key, partition, timestamp, headers)
-        except BufferError:
-            return self._when_there_is_room(ProducerRecord(topic, value, key, partition, timestamp, headers))
+        return self._intercepted(ProducerRecord(topic, value, key, partition, timestamp, headers))
+
+    def _full(self, *record: Any) -> Awaitable[Delivery]:
+        return self._when_there_is_room(ProducerRecord(*record))
 
     async def _when_there_is_room(self, record: ProducerRecord) -> Delivery:
         topic, value, key, partition, timestamp, headers = record
@@ -149,6 +154,30 @@ class Producer:
                 await self._changed.wait()
         finally:
             self._core._io.call(self._core._flushing, -1)
+
+    # transactions
+
+    async def init_transactions(self, timeout: float = -1) -> None:
+        """Register ``transactional.id``, see :meth:`kafkax.Producer.init_transactions`."""
+        await asyncio.to_thread(self._core.init_transactions, timeout)
+
+    async def begin_transaction(self) -> None:
+        """Begin a transaction: what is sent from now on belongs to it."""
+        self._core.begin_transaction()
+
+    async def send_offsets_to_transaction(
+        self, positions: Sequence[TopicPartition], group_metadata: GroupMetadata, timeout: float = -1
+    ) -> None:
+        """Commit a consumer's offsets with the transaction, see :meth:`kafkax.Producer.send_offsets_to_transaction`."""
+        await asyncio.to_thread(self._core.send_offsets_to_transaction, positions, group_metadata, timeout)
+
+    async def commit_transaction(self, timeout: float = -1) -> None:
+        """Send and settle everything, then commit, see :meth:`kafkax.Producer.commit_transaction`."""
+        await asyncio.to_thread(self._core.commit_transaction, timeout)
+
+    async def abort_transaction(self, timeout: float = -1) -> None:
+        """Give up what is queued and abort, see :meth:`kafkax.Producer.abort_transaction`."""
+        await asyncio.to_thread(self._core.abort_transaction, timeout)
 
     async def list_topics(self, topic: str | None = None, timeout: float = 30.0) -> ClusterMetadata:
         """Brokers and topics as the cluster describes them now."""

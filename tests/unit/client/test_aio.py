@@ -115,6 +115,15 @@ async def test_compressed_records_are_known_when_they_are_delivered(broker: Fake
         assert (await producer.send_and_wait("t", b"value", b"key")).value() == b"value"
 
 
+async def test_what_send_gives_is_awaited_once_for_the_queue_and_then_for_the_delivery(broker: FakeBroker) -> None:
+    async with Producer({"bootstrap.servers": broker.address}) as producer:
+        gathered = await asyncio.gather(*(producer.send("t", b"%d" % number, partition=0) for number in range(3)))
+        later = producer.send("t", b"3", partition=0)
+        assert await later is later
+        assert [(await each).offset() for each in (*gathered, later)] == [0, 1, 2, 3]
+    assert broker.values(0) == [b"0", b"1", b"2", b"3"]
+
+
 async def test_poll_ends_when_the_time_is_over(broker: FakeBroker) -> None:
     async with Consumer(config(broker)) as consumer:
         await consumer.assign([TopicPartition("t", 0, 0)])
