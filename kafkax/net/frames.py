@@ -38,6 +38,8 @@ class FrameProtocol(asyncio.BufferedProtocol):
         self._large_have = 0
         self._transport: asyncio.Transport | None = None
         self._error: Exception | None = None
+        self.ended = False
+        """Whether the connection is gone."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection stands."""
@@ -45,6 +47,7 @@ class FrameProtocol(asyncio.BufferedProtocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone."""
+        self.ended = True
         self._lost(self._error or error)
 
     def get_buffer(self, sizehint: int) -> memoryview:

@@ -154,6 +154,10 @@ class BrokerLink:
         if self._closed:
             transport.abort()
             raise self._error(ErrorCode.NETWORK_EXCEPTION, "the link is closed")
+        if protocol.ended:
+            # before anybody knew it
+            self._back_off()
+            raise self._error(ErrorCode.NETWORK_EXCEPTION, "closed the connection")
         self._failures = 0
         self._transport, self._protocol = transport, protocol
 

@@ -114,11 +114,16 @@ class IsrRequestQueue:
             for answer in topic.partitions:
                 found = by_id.pop((topic.topic_id, answer.partition_index), None)
                 if found is not None:
-                    self._wishes.pop(found[0], None)
+                    self._forget(*found)
                     self._take(*found, answer)
         for key, wish in by_id.values():
-            self._wishes.pop(key, None)
+            self._forget(key, wish)
             self._leaders.refused(key, wish.change, retriable=True)
+
+    def _forget(self, key: TopicPartition, wish: _Wish) -> None:
+        """A wish is decided; one that a newer leadership has put in its place meanwhile is not."""
+        if self._wishes.get(key) is wish:
+            del self._wishes[key]
 
     def _take(self, key: TopicPartition, wish: _Wish, answer: AlterPartitionResponsePartitionData) -> None:
         code = ErrorCode(answer.error_code)

@@ -160,3 +160,33 @@ async def test_the_queue_asks_until_the_controller_decides(rig):
     members = requests[1].topics[0].partitions[0].new_isr_with_epochs
     assert {member.broker_id: member.broker_epoch for member in members} == {1: 50, 2: 7, 3: -1}
     await queue.close()
+
+
+async def test_a_late_answer_to_a_former_leadership_leaves_the_wish_of_the_present_one(rig):
+    asked, late, altered = [], asyncio.Event(), asyncio.Event()
+
+    async def ask(request):
+        partition = request.topics[0].partitions[0]
+        asked.append(partition.leader_epoch)
+        if len(asked) == 1:
+            await late.wait()
+            data = AlterPartitionResponsePartitionData(partition_index=0, error_code=ErrorCode.FENCED_LEADER_EPOCH)
+        else:
+            data = AlterPartitionResponsePartitionData(partition_index=0, leader_epoch=5, isr=[1, 2, 3], partition_epoch=9)
+        topic = AlterPartitionResponseTopicData(topic_id=rig.partition.topic_id, partitions=[data])
+        return AlterPartitionResponse(topics=[topic])
+
+    queue = IsrRequestQueue(1, lambda: 50, rig.leaders, ask, lambda *_: altered.set())
+    rig.leaders.lead([replica(rig, isr=(1, 3))])
+    rig.fetched(2, 10)
+    queue.ask(T0, rig.partition.topic_id, rig.asked.changes[0])
+    while not asked:
+        await asyncio.sleep(0.001)
+    rig.partition.become_leader(5, in_sync=2, mark="external")
+    rig.leaders.lead([replica(rig, isr=(1, 3), epoch=5)])
+    rig.fetched(2, 10)
+    queue.ask(T0, rig.partition.topic_id, rig.asked.changes[1])
+    late.set()
+    await asyncio.wait_for(altered.wait(), 30)
+    assert asked == [4, 5]
+    await queue.close()
