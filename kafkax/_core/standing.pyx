@@ -2,6 +2,7 @@
 
 A request is known by its whole frame without the correlation id, on one connection; so the core need not understand it."""
 
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy
@@ -68,6 +69,7 @@ cdef int32_t answer_standing(connection_t *connection, const uint8_t *frame, siz
     return done
 
 
+@cython.no_gc_clear  # the table is needed to the end
 cdef class Standing:
     def __dealloc__(self):
         if self.entry != NULL:
