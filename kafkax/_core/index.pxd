@@ -3,7 +3,10 @@
 Offset index: 8 bytes an entry, offset relative to the segment's base (int32) and position in the log file (int32).
 Time index: 12 bytes, largest timestamp so far (int64) and the relative offset of the batch that has it (int32).
 One thread adds (under the append lock), any number look up: an entry is written before the count that covers it is
-published. The lock only keeps the map in place, so that adding never waits for a reader's page fault."""
+published. The lock only keeps the map in place, so that adding never waits for a reader's page fault.
+
+A page that cannot be had (the file was cut by somebody, the disk fails) marks the index as lost: look-ups say so, and it is to be
+made anew from the log."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from kafkax._core.files cimport directory_t
@@ -25,6 +28,8 @@ cdef struct index_t:
     # Entries that fit; 0 for a map that is only read.
     int32_t capacity
     int32_t writable
+    # A page could not be had: what the map shows is not what was put into it.
+    int32_t lost
     # Relative offset or timestamp of the last entry; -1 when there is none.
     int64_t last_key
     int32_t last_offset
@@ -55,15 +60,16 @@ cdef int32_t offset_index_add(index_t *index, directory_t *directory, const char
 cdef int32_t time_index_add(index_t *index, directory_t *directory, const char *name, int64_t timestamp,
                             int64_t offset) noexcept nogil
 
+# Whether a page could not be had since the file was mapped.
+cdef bint index_lost(index_t *index) noexcept nogil
+
 cdef bint index_full(index_t *index) noexcept nogil
 
-# Position of the last entry at or below ``offset``; 0 (and the base offset) when there is none.
+# Position of the last entry at or below ``offset``; 0 (and the base offset) when there is none, -1 when the index is lost.
 cdef int64_t offset_index_floor(index_t *index, int64_t offset, int64_t *entry_offset) noexcept nogil
 
-# Position of the first entry behind ``position``; -1 when there is none.
-cdef int64_t offset_index_ceiling(index_t *index, int64_t position) noexcept nogil
-
-# Offset of the last entry whose timestamp is at or below ``timestamp``; the base offset (and -1) when there is none.
+# Offset of the last entry whose timestamp is at or below ``timestamp``; the base offset (and -1) when there is none, -1 when the
+# index is lost.
 cdef int64_t time_index_floor(index_t *index, int64_t timestamp, int64_t *entry_timestamp) noexcept nogil
 
 # Drop entries at or above ``offset``.

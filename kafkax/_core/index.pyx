@@ -11,13 +11,17 @@ from posix.unistd cimport close, ftruncate
 from kafkax._core.atomics cimport kx_load32, kx_store32
 from kafkax._core.codes cimport CORE_END
 from kafkax._core.cursor cimport kx_be32, kx_be64, kx_put32, kx_put64
-from kafkax._core.files cimport directory_t, open_in
+from kafkax._core.files cimport directory_t, open_in, unlink_in
 from kafkax._core.pthreads cimport (
     pthread_rwlock_destroy, pthread_rwlock_init, pthread_rwlock_rdlock, pthread_rwlock_unlock, pthread_rwlock_wrlock,
 )
 
 cdef extern from "<fcntl.h>" nogil:
     int posix_fallocate(int fd, off_t at, off_t size) noexcept
+
+cdef extern from "guard.h" nogil:
+    void kx_watch(const void *map, size_t size, int32_t *lost) noexcept
+    bint kx_unwatch() noexcept
 
 cdef enum:
     # Blocks are reserved this far ahead: a store into a map whose page has no block kills the process when the disk is full.
@@ -41,11 +45,21 @@ cdef void unmap(index_t *index) noexcept nogil:
         index.map = NULL
     index.map_size = 0
     index.writable = 0
+    kx_store32(&index.lost, 0)
 
 
 cdef void index_free(index_t *index) noexcept nogil:
     unmap(index)
     pthread_rwlock_destroy(&index.lock)
+
+
+cdef inline void watch(index_t *index) noexcept nogil:
+    """Before the map is touched: from here on a page that cannot be had is noted in ``lost`` and ends nothing."""
+    kx_watch(index.map, index.map_size, &index.lost)
+
+
+cdef bint index_lost(index_t *index) noexcept nogil:
+    return kx_load32(&index.lost) != 0
 
 
 cdef inline const uint8_t *entry_at(index_t *index, int32_t i) noexcept nogil:
@@ -109,6 +123,7 @@ cdef int32_t map_locked(index_t *index, int32_t fd, int64_t max_bytes, int64_t l
     cdef int64_t room = max_bytes // index.entry_size * index.entry_size
     cdef int64_t size
     cdef int32_t error
+    cdef bint right
     if fstat(fd, &info) != 0:
         return errno
     size = info.st_size
@@ -124,10 +139,13 @@ cdef int32_t map_locked(index_t *index, int32_t fd, int64_t max_bytes, int64_t l
     index.capacity = <int32_t>(room // index.entry_size)
     index.allocated = size
     kx_store32(&index.entries, <int32_t>(size // index.entry_size))
-    if not plausible(index, log_size):
+    watch(index)
+    right = plausible(index, log_size)
+    if right:
+        note_last(index)
+    if not kx_unwatch() or not right:
         unmap(index)
         return CORE_END
-    note_last(index)
     return 0
 
 
@@ -159,8 +177,12 @@ cdef int32_t index_reset(index_t *index, directory_t *directory, const char *nam
 
 
 cdef int32_t cut_file(index_t *index, directory_t *directory, const char *name) noexcept nogil:
-    cdef int32_t fd = open_in(directory, name, O_RDWR)
+    cdef int32_t fd
     cdef int32_t error = 0
+    if index_lost(index):
+        # Nobody knows what is in it: the next who needs it makes it anew.
+        return unlink_in(directory, name)
+    fd = open_in(directory, name, O_RDWR)
     if fd < 0:
         return -fd
     if ftruncate(fd, <int64_t>index.entries * index.entry_size) != 0:
@@ -170,11 +192,11 @@ cdef int32_t cut_file(index_t *index, directory_t *directory, const char *name) 
 
 
 cdef int32_t index_close(index_t *index, directory_t *directory, const char *name) noexcept nogil:
-    cdef bint cut = index.writable
+    cdef int32_t error = cut_file(index, directory, name) if index.writable else 0
     pthread_rwlock_wrlock(&index.lock)
     unmap(index)
     pthread_rwlock_unlock(&index.lock)
-    return cut_file(index, directory, name) if cut else 0
+    return error
 
 
 cdef int32_t index_seal(index_t *index, directory_t *directory, const char *name) noexcept nogil:
@@ -216,8 +238,10 @@ cdef int32_t offset_index_add(index_t *index, directory_t *directory, const char
     if error:
         return error
     at = index.map + <int64_t>i * OFFSET_ENTRY
+    watch(index)
     kx_put32(at, <uint32_t>relative)
     kx_put32(at + 4, <uint32_t>position)
+    kx_unwatch()
     index.last_key = offset
     index.last_offset = <int32_t>relative
     kx_store32(&index.entries, i + 1)
@@ -236,8 +260,10 @@ cdef int32_t time_index_add(index_t *index, directory_t *directory, const char *
     if error:
         return error
     at = index.map + <int64_t>i * TIME_ENTRY
+    watch(index)
     kx_put64(at, <uint64_t>timestamp)
     kx_put32(at + 8, <uint32_t>relative)
+    kx_unwatch()
     index.last_key = timestamp
     index.last_offset = <int32_t>relative
     kx_store32(&index.entries, i + 1)
@@ -277,33 +303,15 @@ cdef int64_t offset_index_floor(index_t *index, int64_t offset, int64_t *entry_o
     cdef int32_t i
     entry_offset[0] = index.base_offset
     pthread_rwlock_rdlock(&index.lock)
+    watch(index)
     i = floor_entry(index, offset)
     if i >= 0:
         entry_offset[0] = key_at(index, i)
         position = position_at(index, i)
+    if not kx_unwatch():
+        position = -1
     pthread_rwlock_unlock(&index.lock)
     return position
-
-
-cdef int64_t offset_index_ceiling(index_t *index, int64_t position) noexcept nogil:
-    cdef int32_t entries
-    cdef int32_t low = 0
-    cdef int32_t high
-    cdef int32_t middle
-    cdef int64_t found = -1
-    pthread_rwlock_rdlock(&index.lock)
-    entries = kx_load32(&index.entries) if index.map != NULL else 0
-    high = entries
-    while low < high:
-        middle = low + ((high - low) >> 1)
-        if position_at(index, middle) <= position:
-            low = middle + 1
-        else:
-            high = middle
-    if low < entries:
-        found = position_at(index, low)
-    pthread_rwlock_unlock(&index.lock)
-    return found
 
 
 cdef int64_t time_index_floor(index_t *index, int64_t timestamp, int64_t *entry_timestamp) noexcept nogil:
@@ -311,10 +319,13 @@ cdef int64_t time_index_floor(index_t *index, int64_t timestamp, int64_t *entry_
     cdef int32_t i
     entry_timestamp[0] = -1
     pthread_rwlock_rdlock(&index.lock)
+    watch(index)
     i = floor_entry(index, timestamp)
     if i >= 0:
         entry_timestamp[0] = key_at(index, i)
         offset = offset_at(index, i)
+    if not kx_unwatch():
+        offset = -1
     pthread_rwlock_unlock(&index.lock)
     return offset
 
@@ -324,11 +335,13 @@ cdef void truncate_to(index_t *index, int64_t offset) noexcept nogil:
     cdef int32_t entries
     pthread_rwlock_wrlock(&index.lock)
     entries = index.entries
+    watch(index)
     while entries and offset_at(index, entries - 1) >= offset:
         entries -= 1
     kx_store32(&index.entries, entries)
     if index.map != NULL:
         note_last(index)
+    kx_unwatch()
     pthread_rwlock_unlock(&index.lock)
 
 

@@ -25,6 +25,10 @@ from kafkax._core.segment cimport (
     segment_batch_at, segment_failed, segment_fd, segment_find, segment_load, segment_release, segment_retain, slice_release,
 )
 
+cdef enum:
+    # An index may be damaged again while it is made anew; after so many times the disk is not to be trusted.
+    MOST_MENDINGS = 8
+
 
 cdef void log_marks(log_t *log, read_result_t *out) noexcept nogil:
     out.log_start_offset = kx_load64(&log.log_start_offset)
@@ -44,9 +48,11 @@ cdef int32_t mend(log_t *log, segment_t *segment) noexcept nogil:
 
 cdef int32_t log_find(log_t *log, segment_t *segment, int64_t offset, int64_t limit, found_t *out) noexcept nogil:
     cdef int32_t code = segment_find(segment, offset, limit, out)
-    if code == CORE_INDEX_WRONG:
+    cdef int32_t mended = 0
+    while code == CORE_INDEX_WRONG and mended < MOST_MENDINGS:
         if mend(log, segment):
             return log_fail(log, EIO)
+        mended += 1
         code = segment_find(segment, offset, limit, out)
     if code == CORE_IO_ERROR and kx_load32(&segment.deleted) == 0:
         return log_fail(log, EIO)
@@ -263,6 +269,10 @@ cdef int32_t in_segment(log_t *log, segment_t *segment, int64_t timestamp, momen
     cdef int64_t begin = time_index_floor(&segment.times, timestamp, &entry_timestamp)
     cdef found_t found
     cdef int32_t code
+    if begin < 0:
+        if mend(log, segment):
+            return ERR_KAFKA_STORAGE_ERROR
+        begin = time_index_floor(&segment.times, timestamp, &entry_timestamp)
     # The entry names a batch whose largest timestamp is at or below the one asked for, or the segment's base.
     code = log_find(log, segment, begin if begin > least else least, limit, &found)
     while code == OK:

@@ -9,7 +9,7 @@ from kafkax._core.batch cimport AT_MAGIC, BATCH_HEADER, BATCH_OVERHEAD, batch_ch
 from kafkax._core.codes cimport CORE_END, CORE_IO_ERROR, CORE_NO_MEMORY, ERR_CORRUPT_MESSAGE, OK
 from kafkax._core.cursor cimport kx_be32
 from kafkax._core.files cimport read_up_to
-from kafkax._core.index cimport index_reset, offset_index_floor
+from kafkax._core.index cimport index_lost, index_reset, offset_index_floor
 from kafkax._core.pthreads cimport pthread_mutex_lock, pthread_mutex_unlock
 from kafkax._core.segment cimport segment_fd, segment_name, segment_note, segment_prepare, segment_seal
 
@@ -191,15 +191,16 @@ cdef int32_t segment_retally(segment_t *segment) noexcept nogil:
     segment.max_timestamp_offset = segment.base_offset + segment.times.last_offset if segment.times.entries else -1
     if segment.size == 0:
         segment.first_timestamp = -1
-    code = segment_scan(segment, position, segment.size, False, retally_visit, segment, &end, NULL)
+    code = segment_scan(segment, max(position, 0), segment.size, False, retally_visit, segment, &end, NULL)
     return 0 if code == OK else EIO
 
 
 cdef int32_t segment_ready(segment_t *segment, int64_t index_bytes, int64_t index_interval) noexcept nogil:
     cdef int32_t error
-    if segment.prepared and segment.offsets.writable:
+    cdef bint lost = index_lost(&segment.offsets) or index_lost(&segment.times)
+    if segment.prepared and segment.offsets.writable and not lost:
         return 0
-    error = segment_prepare(segment, index_bytes)
+    error = CORE_END if lost else segment_prepare(segment, index_bytes)
     if error == CORE_END:
         error = segment_rebuild(segment, index_bytes, index_interval)
     return error

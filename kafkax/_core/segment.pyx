@@ -413,6 +413,8 @@ cdef int32_t segment_find(segment_t *segment, int64_t offset, int64_t limit, fou
     if error:
         return CORE_INDEX_WRONG if error == CORE_END else CORE_IO_ERROR
     position = offset_index_floor(&segment.offsets, offset, &entry_offset)
+    if position < 0:
+        return CORE_INDEX_WRONG
     if position >= limit:
         # Entries above the limit: appended since, or wrong; from the start the limit bounds the scan.
         position = 0
