@@ -117,7 +117,6 @@ import asyncio, sys
 from kafkax.cli.main import main
 from kafkax.net.outbound import BrokerLink
 from kafkax.protocol.messages.fetch import FetchRequest
-from kafkax.replication.leadership import Leadership
 send = BrokerLink.send
 async def slowly(self, request, version, response):
     if isinstance(request, FetchRequest):
@@ -126,7 +125,16 @@ async def slowly(self, request, version, response):
 BrokerLink.send = slowly
 """
 """Followers that take their time, which is no fault."""
-EARLY = "Leadership.committed = lambda self, own, mark, *_: max(own, mark)\n"
+EARLY = """
+from functools import partial
+from kafkax.replication.leaders import Leaders
+def nobody_counts(self, led):
+    led.replica.partition.set_replicas(
+        self._queue, partial(self._may_join, led), [(follower, False) for follower in led.leadership.followers],
+        leader_epoch=led.leadership.leader_epoch, epoch_start=led.leadership.epoch_start, lag_max_ms=self._lag_max_ms,
+    )
+Leaders._tell_core = nobody_counts
+"""
 """Acknowledges before the followers have the records."""
 RUN = "main(sys.argv[1:])\n"
 
