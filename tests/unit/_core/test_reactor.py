@@ -291,7 +291,9 @@ def test_memory_for_requests_is_bounded() -> None:
         clients = [broker.client() for _ in range(5)]
         for client in clients:
             client.send(request(API_VERSIONS, 0, 1, bytes(6000)))
-        assert broker.until(lambda: broker.reactor.counters()["handed_over"] == 2)
+        end = time.monotonic() + 30
+        while broker.reactor.counters()["handed_over"] < 2 and time.monotonic() < end:  # taking any would let more in
+            time.sleep(0.01)
         time.sleep(0.1)
         assert broker.reactor.counters()["handed_over"] == 2
         assert len(broker.handed(5)) == 5
