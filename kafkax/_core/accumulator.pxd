@@ -71,5 +71,9 @@ cdef class Accumulator:
         self, PartitionQueue queue, int64_t when, block_t *key, block_t *value, bytes headers, int32_t header_count,
         object callback, int32_t wanted,
     ) except -1
+    cdef int32_t _put(
+        self, PartitionQueue queue, int64_t when, block_t *key, block_t *value, bytes headers, int32_t header_count,
+        object callback, int32_t wanted,
+    ) except -1
     cdef object _assign(self, TopicQueue topic, ProducedBatch batch)
     cdef list _drain(self, PartitionQueue queue)

@@ -18,6 +18,8 @@ from kafkax.errors import ErrorCode, KafkaError
 
 cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
+    int PyGC_Disable() noexcept
+    int PyGC_Enable() noexcept
 
 cdef enum:
     # A sticky partition gets so many bytes before the next one's turn (KIP-794).
@@ -236,6 +238,19 @@ cdef class Accumulator:
         return 0
 
     cdef int32_t _append(
+        self, PartitionQueue queue, int64_t when, block_t *key, block_t *value, bytes headers, int32_t header_count,
+        object callback, int32_t wanted,
+    ) except -1:
+        """Put a record into a batch. No garbage is collected meanwhile: its finalizers would let other threads run, which
+        could take a batch that is half changed."""
+        cdef int collecting = PyGC_Disable()
+        try:
+            return self._put(queue, when, key, value, headers, header_count, callback, wanted)
+        finally:
+            if collecting:
+                PyGC_Enable()
+
+    cdef int32_t _put(
         self, PartitionQueue queue, int64_t when, block_t *key, block_t *value, bytes headers, int32_t header_count,
         object callback, int32_t wanted,
     ) except -1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
@@ -135,3 +136,41 @@ def test_limits() -> None:
     for wrong in (5, 1.5, object()):
         with pytest.raises(TypeError):
             accumulator.produce("t", wrong)  # type: ignore[arg-type]
+
+
+def test_garbage_that_is_collected_in_the_midst_of_a_record_lets_nobody_take_half_of_it() -> None:
+    accumulator = made(most=100_000)
+    accumulator.produce("t", b"first", partition=0)
+    accumulator.topic_known("t", 1)
+    drain(accumulator)
+    taken: list[ProducedBatch] = []
+    within = False
+
+    class Garbage:
+        """Its finalizer does what another thread may do while a finalizer runs."""
+
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            if not within:
+                return
+            for queue in accumulator.active:
+                while (batch := accumulator.take(queue, True)) is not None:
+                    taken.append(batch)
+
+    before = gc.get_threshold()
+    try:
+        for number in range(3000):
+            gc.set_threshold(1 + number % 11)
+            Garbage()
+            value, report = b"%d" % number, (lambda *_: None)
+            within = True
+            accumulator.produce("t", value, partition=0, on_delivery=report)
+            within = False
+    finally:
+        gc.set_threshold(*before)
+        gc.collect()
+    taken += [batch for batches in drain(accumulator).values() for batch in batches]
+    assert len({id(batch) for batch in taken}) == len(taken)
+    assert [int(value) for batch in taken for _, value, _, _ in decoded(batch)] == list(range(3000))
