@@ -6,11 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from kafkax.storage.partition_log import PartitionLog
 from tests.unit.storage.rig import Rig, batch
 
-SIZE = 16 << 20
+SIZE = 1 << 30 if settings.default.max_examples > 100 else 16 << 20
+"""The last GB in ci/nightly."""
 
 
 def bytes_from_disk() -> int:
