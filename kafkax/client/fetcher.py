@@ -210,8 +210,13 @@ class Fetcher:
             self._cluster.io.call(self.run)
 
     def _look_later(self, session: _Session) -> None:
-        if session.timer is None or session.timer.when() <= self._cluster.loop.time():
-            session.timer = self._cluster.loop.call_at(session.looked + _IDLE_INTERVAL, self.run)
+        if session.timer is None:
+            session.timer = self._cluster.loop.call_at(session.looked + _IDLE_INTERVAL, self._look, session)
+
+    def _look(self, session: _Session) -> None:
+        # A loop may call a little early; then this sets the timer again.
+        session.timer = None
+        self.run()
 
     def waited(self) -> list[Connection]:
         """Connections that answers are due on and that any thread may receive from."""
