@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from kafkax._core.accumulator import Accumulator, PartitionQueue
 from kafkax._core.produced import ProducedBatch
@@ -80,6 +80,15 @@ class _State:
         # would take the second batch though the first one is still to come.
         self.confirmed = False
         self.backoff = backoff
+
+
+class _Sent(NamedTuple):
+    """A request that is under way."""
+
+    node: int
+    connection: Connection
+    version: int
+    batches: list[tuple[_State, ProducedBatch]]
 
 
 class Sender:
@@ -382,7 +391,7 @@ class Sender:
             self._send_unanswered(connection, version, body, batches)
             return
         self._requests[node] = self._requests.get(node, 0) + 1
-        answered = partial(self._answered, node, connection, version, batches)
+        answered = partial(self._answered, _Sent(node, connection, version, batches))
         connection.send(ProduceRequest.api_key, version, body, self._cluster.timeout, answered)
 
     def _body(self, version: int, batches: list[tuple[_State, ProducedBatch]]) -> list[Any]:
@@ -426,62 +435,47 @@ class Sender:
             state.in_flight.remove(batch)
             self._finish(batch)
 
-    def _answered(
-        self,
-        node: int,
-        connection: Connection,
-        version: int,
-        batches: list[tuple[_State, ProducedBatch]],
-        answer: memoryview | KafkaError,
-    ) -> None:
+    def _answered(self, sent: _Sent, answer: memoryview | KafkaError) -> None:
         if not self._cluster.io.inside:
-            self._answered_to_caller(node, connection, version, batches, answer)
+            self._answered_to_caller(sent, answer)
             return
         with self._lock:
-            self._requests[node] -= 1
+            self._requests[sent.node] -= 1
             try:
                 if isinstance(answer, KafkaError):
                     raise answer
-                self._take_answer(connection, version, batches, answer)
+                self._take_answer(sent, answer)
             except KafkaError as error:
-                self._failed(batches, error)
+                self._failed(sent.batches, error)
             self._run()
 
-    def _answered_to_caller(
-        self,
-        node: int,
-        connection: Connection,
-        version: int,
-        batches: list[tuple[_State, ProducedBatch]],
-        answer: memoryview | KafkaError,
-    ) -> None:
+    def _answered_to_caller(self, sent: _Sent, answer: memoryview | KafkaError) -> None:
         """Take an answer on a caller's thread if it is a plain one; others are left to the I/O thread."""
         with self._lock:
-            if not isinstance(answer, KafkaError) and self._take_plain(version, batches, answer):
-                self._requests[node] -= 1
+            if not isinstance(answer, KafkaError) and self._take_plain(sent, answer):
+                self._requests[sent.node] -= 1
                 if self._accumulator.active:
                     self._cluster.io.aside(self.run)
                 return
-        self._cluster.io.aside(self._answered, node, connection, version, batches, answer)
+        self._cluster.io.aside(self._answered, sent, answer)
 
-    def _take_plain(self, version: int, batches: list[tuple[_State, ProducedBatch]], answer: memoryview) -> bool:
+    def _take_plain(self, sent: _Sent, answer: memoryview) -> bool:
         """Take an answer in which everything was delivered; False for any other."""
-        plain = plain_produce(answer) if version >= _IDS_SINCE else None
+        plain = plain_produce(answer) if sent.version >= _IDS_SINCE else None
         if plain is None:
             return False
         by_bytes = self._cluster.metadata.names_by_bytes
         taken = {(by_bytes.get(topic_id, ""), partition): (offset, at) for topic_id, partition, offset, at in plain}
-        if not all((state.queue.topic, state.queue.partition) in taken for state, _ in batches):
+        if not all((state.queue.topic, state.queue.partition) in taken for state, _ in sent.batches):
             return False
-        for state, batch in batches:
+        for state, batch in sent.batches:
             self._delivered(state, batch, *taken[state.queue.topic, state.queue.partition])
         return True
 
-    def _take_answer(
-        self, connection: Connection, version: int, batches: list[tuple[_State, ProducedBatch]], answer: memoryview
-    ) -> None:
-        if self._take_plain(version, batches, answer):
+    def _take_answer(self, sent: _Sent, answer: memoryview) -> None:
+        if self._take_plain(sent, answer):
             return
+        connection, version = sent.connection, sent.version
         whole = connection.decode(answer, ProduceResponse, version)
         names = self._cluster.metadata.names
         results: dict[tuple[str, int], PartitionProduceResponse] = {
@@ -489,7 +483,7 @@ class Sender:
             for topic in whole.responses
             for each in topic.partition_responses
         }
-        for state, batch in batches:
+        for state, batch in sent.batches:
             key = (state.queue.topic, state.queue.partition)
             result = results.get(key)
             if result is None:

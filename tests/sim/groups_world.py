@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import NAMESPACE_DNS, UUID, uuid5
 
 from kafkax._core.commit_request import CommitRequest
@@ -37,7 +37,11 @@ from kafkax.protocol.messages.offset_delete import OffsetDeleteRequest, OffsetDe
 from kafkax.protocol.messages.offset_fetch import OffsetFetchRequestGroup, OffsetFetchRequestTopics
 from kafkax.protocol.messages.sync_group import SyncGroupRequest, SyncGroupRequestAssignment, SyncGroupResponse
 from kafkax.protocol.schema import ZERO_UUID
+from tests.sim.standing import VirtualStanding
 from tests.sim.virtual import MemoryTopic, VirtualTime
+
+if TYPE_CHECKING:
+    from kafkax._core.standing import StandingAnswers
 
 GROUP = "g"
 
@@ -106,7 +110,8 @@ class GroupsWorld:
         self.start()
 
     def make(self) -> GroupCoordinator:
-        """The coordinator of a fresh broker process."""
+        """The coordinator of a fresh broker process, whose network threads answer what stands."""
+        self.standing = VirtualStanding(self.time)
         return GroupCoordinator(
             self.topic,
             self.topic,
@@ -116,6 +121,7 @@ class GroupsWorld:
             RuntimeSettings(),
             partitions=self.partitions,
             topics=lambda: self.topics,
+            standing=cast("StandingAnswers", self.standing),
         )
 
     def have(self, *, racks: tuple[frozenset[str], ...] = (), **partitions: int) -> None:

@@ -17,7 +17,7 @@ from itertools import groupby
 from uuid import UUID
 
 from kafkax._core.partition import Partition
-from kafkax.broker.current_leader import ASKED_THE_WRONG_BROKER, tell_leaders
+from kafkax.broker.current_leader import tell_leaders
 from kafkax.broker.follower_fetch import follower_fetch
 from kafkax.broker.handlers.spec import RequestContext, Spec
 from kafkax.errors import ErrorCode, KafkaError
@@ -79,26 +79,20 @@ async def handle(context: RequestContext, request: FetchRequest) -> FetchRespons
         enough = _read(context, request, parts, most)
         left = deadline - loop.time()
         if enough or left <= 0:
-            response = FetchResponse(responses=_in_order(parts))
-            if context.version >= _LEADERS_SINCE:
-                _tell_leaders(context, response)
-            return response
+            return _response(context, parts)
         await context.services.purgatory.any_reaches(_marks(parts, request.isolation_level), left)
 
 
-def _tell_leaders(context: RequestContext, response: FetchResponse) -> None:
-    """Say who leads the partitions that this broker does not."""
-    image = context.services.image
-    refused = [
-        (topic.topic or image.names.get(topic.topic_id, ""), part.partition_index, part.current_leader)
-        for topic in response.responses
-        for part in topic.partitions
-        if part.error_code in ASKED_THE_WRONG_BROKER
-    ]
-    response.node_endpoints = [
-        NodeEndpoint(node_id=broker.broker_id, host=host, port=port, rack=broker.rack)
-        for broker, host, port in tell_leaders(context, refused)
-    ]
+def _response(context: RequestContext, parts: list[_Asked]) -> FetchResponse:
+    response = FetchResponse(responses=_in_order(parts))
+    if context.version >= _LEADERS_SINCE:
+        answered = (
+            (topic.topic, topic.topic_id, part.partition_index, part.error_code, part.current_leader)
+            for topic in response.responses
+            for part in topic.partitions
+        )
+        response.node_endpoints = tell_leaders(context, NodeEndpoint, answered)
+    return response
 
 
 def _nothing(index: int) -> PartitionData:

@@ -14,7 +14,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from kafkax._core.log import AppendError, Handoff, RecordErrors
-from kafkax.broker.current_leader import ASKED_THE_WRONG_BROKER, tell_leaders
+from kafkax.broker.current_leader import tell_leaders
 from kafkax.broker.handlers.spec import RequestContext, Spec
 from kafkax.broker.record_validation import NO_KEY, OUT_OF_BOUNDS, RecordProblem, validated_batch
 from kafkax.errors import ErrorCode, KafkaError
@@ -67,23 +67,13 @@ async def handle(context: RequestContext, request: ProduceRequest) -> ProduceRes
         return None
     response = ProduceResponse(responses=topics)
     if context.version >= _LEADERS_SINCE:
-        _tell_leaders(context, response)
+        answered = (
+            (topic.name, topic.topic_id, part.index, part.error_code, part.current_leader)
+            for topic in response.responses
+            for part in topic.partition_responses
+        )
+        response.node_endpoints = tell_leaders(context, NodeEndpoint, answered)
     return response
-
-
-def _tell_leaders(context: RequestContext, response: ProduceResponse) -> None:
-    """Say who leads the partitions that this broker does not."""
-    image = context.services.image
-    refused = [
-        (topic.name or image.names.get(topic.topic_id, ""), part.index, part.current_leader)
-        for topic in response.responses
-        for part in topic.partition_responses
-        if part.error_code in ASKED_THE_WRONG_BROKER
-    ]
-    response.node_endpoints = [
-        NodeEndpoint(node_id=broker.broker_id, host=host, port=port, rack=broker.rack)
-        for broker, host, port in tell_leaders(context, refused)
-    ]
 
 
 def _append(

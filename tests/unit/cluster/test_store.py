@@ -25,17 +25,6 @@ from kafkax.cluster.store import (
 )
 from kafkax.cluster.zookeeper import ZooKeeperSettings, ZooKeeperStore
 from tests.sim.zookeeper import FakeZooKeeper
-from tests.zookeeper_server import ZooKeeperServer, missing
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    why = missing()
-    if why is not None:
-        pytest.skip(why)
-    started = ZooKeeperServer(tmp_path_factory.mktemp("zookeeper"))
-    yield started
-    started.kill()
 
 
 @pytest.fixture(params=["embedded", "simulated", "zookeeper"])

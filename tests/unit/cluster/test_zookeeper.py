@@ -13,22 +13,12 @@ from kafkax.cluster.store import ConnectionLostError, Create, SessionLostError, 
 from kafkax.cluster.znodes import BrokerRegistration, Endpoint
 from kafkax.cluster.zookeeper import ZooKeeperSettings, ZooKeeperStore
 from kafkax.cluster.zookeeper_reads import READS_PER_REQUEST
-from tests.zookeeper_server import ZooKeeperServer, free_port, missing
+from tests.zookeeper_server import free_port
 
 CONNECTED, SUSPENDED, LOST = SessionState.CONNECTED, SessionState.SUSPENDED, SessionState.LOST
 
 
 pytestmark = pytest.mark.timeout(400)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    why = missing()
-    if why is not None:
-        pytest.skip(why)
-    started = ZooKeeperServer(tmp_path_factory.mktemp("zookeeper"))
-    yield started
-    started.kill()
 
 
 @pytest.fixture

@@ -5,21 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
-import pytest
-
 from kafkax.cluster.zookeeper import ZooKeeperSettings, ZooKeeperStore
 from kafkax.cluster.zookeeper_patience import patience_seconds
-from tests.zookeeper_server import ZooKeeperServer, missing
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    why = missing()
-    if why is not None:
-        pytest.skip(why)
-    started = ZooKeeperServer(tmp_path_factory.mktemp("zookeeper"))
-    yield started
-    started.kill()
 
 
 class Mute:

@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from kafkax._core.standing import StandingAnswers
-from kafkax.coordinator.groups.coordinator import GroupCoordinator
 from kafkax.coordinator.groups.settings import Caller, GroupSettings
-from kafkax.coordinator.runtime import RuntimeSettings
 from kafkax.protocol.messages.consumer_group_heartbeat import ConsumerGroupHeartbeatRequest
 from kafkax.protocol.messages.heartbeat import HeartbeatRequest
 from tests.sim.groups_world import GROUP, GroupsWorld
-from tests.sim.standing import VirtualStanding
 
 SESSION_MS = 45_000
 
 
 class World(GroupsWorld):
-    """A world whose network threads answer what stands."""
-
-    def make(self) -> GroupCoordinator:
-        self.standing = VirtualStanding(self.time)
-        return GroupCoordinator(
-            self.topic,
-            self.topic,
-            self.time,
-            self.time,
-            self.settings,
-            RuntimeSettings(),
-            partitions=self.partitions,
-            topics=lambda: self.topics,
-            standing=cast("StandingAnswers", self.standing),
-        )
+    """A world whose heartbeats may stand."""
 
     def ask(self, request: HeartbeatRequest | ConsumerGroupHeartbeatRequest) -> Any:
         """Have the coordinator answer a heartbeat, which may then stand."""
