@@ -80,6 +80,15 @@ class Workload:
             thread.start()
 
     def _produce(self, partition: int) -> None:
+        from confluent_kafka import KafkaException
+
+        try:
+            self._go_on(partition)
+        except KafkaException as fatal:
+            with self._lock:
+                self.errors.append(str(fatal))
+
+    def _go_on(self, partition: int) -> None:
         from confluent_kafka import Producer
 
         settings = {

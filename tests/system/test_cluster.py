@@ -17,7 +17,7 @@ import pytest
 pytest.importorskip("confluent_kafka")
 
 from tests.system.clusters import SESSION_MS, Admin, Node, TestCluster, wait_until
-from tests.system.ledger import Readers, Workload, problems, read_replica
+from tests.system.ledger import Readers, ReplicaLog, Workload, problems, read_replica
 from tests.zookeeper_server import missing
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
@@ -25,6 +25,14 @@ pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 ROUNDS = int(os.environ.get("KAFKAX_CLUSTER_ROUNDS", "0"))
 PARTITIONS = 3
 TOPIC = "ledger"
+
+
+def replicas_of(cluster: TestCluster) -> dict[int, dict[int, ReplicaLog]]:
+    """What every broker has of every partition."""
+    return {
+        partition: {number: read_replica(node.data / f"{TOPIC}-{partition}") for number, node in cluster.nodes.items()}
+        for partition in range(PARTITIONS)
+    }
 
 
 def check(cluster: TestCluster, admin: Admin, workload: Workload, readers: Readers) -> None:
@@ -36,11 +44,7 @@ def check(cluster: TestCluster, admin: Admin, workload: Workload, readers: Reade
     assert readers.changed == []
     admin.wait_in_sync(TOPIC, list(cluster.nodes))
     cluster.stop()
-    replicas = {
-        partition: {number: read_replica(node.data / f"{TOPIC}-{partition}") for number, node in cluster.nodes.items()}
-        for partition in range(PARTITIONS)
-    }
-    assert problems(workload.acknowledged, replicas) == []
+    assert problems(workload.acknowledged, replicas_of(cluster)) == []
 
 
 def strike(cluster: TestCluster, admin: Admin, workload: Workload, fault: Callable[[Node], None]) -> None:
@@ -131,39 +135,45 @@ from kafkax.replication.leaders import Leaders
 def nobody_counts(self, led):
     led.replica.partition.set_replicas(
         self._queue, partial(self._may_join, led), [(follower, False) for follower in led.leadership.followers],
-        leader_epoch=led.leadership.leader_epoch, epoch_start=led.leadership.epoch_start, lag_max_ms=self._lag_max_ms,
+        leader_epoch=led.leadership.leader_epoch, epoch_start=led.leadership.epoch_start, lag_max_ms=0,
     )
 Leaders._tell_core = nobody_counts
 """
-"""Acknowledges before the followers have the records."""
+"""Acknowledges before the followers have the records: none counts, and none that is about to join is waited for."""
 RUN = "main(sys.argv[1:])\n"
 
 
-@pytest.mark.timeout(400)
-@pytest.mark.skipif(ROUNDS == 0, reason="takes a minute; KAFKAX_CLUSTER_ROUNDS=1 asks for it")
-def test_acknowledging_before_the_followers_have_it_is_found(tmp_path: Path) -> None:
-    program = (sys.executable, "-c", SLOW + EARLY + RUN, "broker")
-    cluster = TestCluster(tmp_path, configs={"min.insync.replicas": "2"}, program=program)
+def found(folder: Path) -> bool:
+    """Whether the checker finds that acknowledged records are gone after a leader of the planted cluster was killed."""
+    folder.mkdir()
+    cluster = TestCluster(
+        folder, configs={"min.insync.replicas": "2"}, program=(sys.executable, "-c", SLOW + EARLY + RUN, "broker")
+    )
     workload: Workload | None = None
     try:
         cluster.start()
         admin = Admin(cluster.bootstrap)
         admin.create(TOPIC, PARTITIONS)
-        workload = Workload(cluster.bootstrap, TOPIC, PARTITIONS)
-        wait_until(workload.more, "producers go on")
+        workload = started = Workload(cluster.bootstrap, TOPIC, PARTITIONS)
+        # The first records meet fetches that wait for them already; only later ones find the followers behind.
+        wait_until(lambda: started.more(3000), "producers go on")
         leader = admin.leader(TOPIC)
         cluster.nodes[leader].kill()
         wait_until(lambda: admin.leader(TOPIC) not in (leader, -1), "another broker leads")
-        workload.finish()
+        wait_until(lambda: started.more() or bool(started.errors), "producers go on, or have noticed")
+        workload.abandon()
         cluster.nodes[leader].start()
         admin.wait_in_sync(TOPIC, list(cluster.nodes))
         cluster.stop()
-        replicas = {
-            partition: {number: read_replica(node.data / f"{TOPIC}-{partition}") for number, node in cluster.nodes.items()}
-            for partition in range(PARTITIONS)
-        }
-        assert workload.errors or problems(workload.acknowledged, replicas)
+        return bool(workload.errors or problems(workload.acknowledged, replicas_of(cluster)))
     finally:
         if workload is not None:
             workload.abandon()
         cluster.close()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(ROUNDS == 0, reason="takes a minute; KAFKAX_CLUSTER_ROUNDS=1 asks for it")
+def test_acknowledging_before_the_followers_have_it_is_found(tmp_path: Path) -> None:
+    # A single kill finds the followers behind only two times in three.
+    assert any(found(tmp_path / str(attempt)) for attempt in range(5))
