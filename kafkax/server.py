@@ -336,7 +336,7 @@ class Server:
 
     async def _serve(self, reactor: Reactor) -> None:
         router = Router(self.services)
-        dispatcher = Dispatcher(router, clock=self._clock, overlap=router.overlapping)
+        dispatcher = Dispatcher(router, clock=self._clock, overlap=router.overlapping, quick=router.quick())
         dispatcher.attach(reactor)
         reactor.answer_standing(self.services.groups.coordinator.standing)
         self._stack.push_async_callback(dispatcher.stop, STOP_SECONDS)

@@ -19,7 +19,7 @@ cdef struct commit_part_t:
 
 
 cdef class CommitRequest:
-    cdef const uint8_t[::1] body
+    cdef bytes frame
     cdef commit_topic_t *topics
     cdef commit_part_t *parts
     cdef int32_t topic_count
@@ -33,6 +33,7 @@ cdef class CommitRequest:
     cdef readonly str group_id
     cdef readonly str member_id
     cdef readonly str group_instance_id
+    cdef int32_t correlation_id
     cdef int64_t timestamp
     cdef bytes group
 

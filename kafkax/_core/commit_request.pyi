@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
-from typing_extensions import Buffer
-
 from kafkax._core.batch_writer import BatchWriter
 
 class CommitRequest:
@@ -29,12 +27,11 @@ class CommitRequest:
     @property
     def group_instance_id(self) -> str | None: ...
     @staticmethod
-    def read(body: Buffer, version: int, metadata_max: int) -> CommitRequest | None:
-        """The request, without its header; None when it is out of the ordinary, or does not parse.
+    def read(frame: bytes, metadata_max: int) -> CommitRequest | None:
+        """The request with its header; None when it is out of the ordinary, or does not parse.
 
         Args:
-            body: stays in use as long as the request.
-            version: ordinary ones are 5 to 10.
+            frame: without its length. Ordinary versions are 5 to 10.
             metadata_max: ordinary metadata has at most so many bytes.
         """
 
@@ -63,4 +60,4 @@ class CommitRequest:
         """Add the records as they stand in ``__consumer_offsets`` (key version 1, value version 4), after ``apply``."""
 
     def answer(self, code: int = 0) -> bytes:
-        """The response without its header: every partition with one error code."""
+        """The response with its header: every partition with one error code."""

@@ -11,12 +11,13 @@ from kafkax._core.cursor cimport (
     write_uvarint, writer, writer_t,
 )
 from kafkax._core.fields cimport (
-    read_count, read_data, skip_tags, write_count, write_no_tags, write_text,
+    read_count, read_data, read_header, request_header_t, skip_tags, write_count, write_no_tags, write_text,
 )
 
 __all__ = ["CommitRequest"]
 
 cdef enum:
+    API_KEY = 8
     FIRST_VERSION = 5
     EPOCHS_SINCE = 6
     INSTANCES_SINCE = 7
@@ -106,26 +107,25 @@ cdef class CommitRequest:
         free(self.parts)
 
     @staticmethod
-    def read(body, int32_t version, int32_t metadata_max):
+    def read(bytes frame not None, int32_t metadata_max):
         cdef CommitRequest request = CommitRequest.__new__(CommitRequest)
-        if not FIRST_VERSION <= version <= LAST_VERSION:
-            return None
-        request.body = body
-        request.version = version
+        request.frame = frame
         try:
             return request if request.parse(metadata_max) else None
         except ValueError:
             return None
 
     cdef bint parse(self, int32_t metadata_max) except -1:
-        cdef reader_t r
+        cdef reader_t r = reader(<const uint8_t *><const char *>self.frame, len(self.frame))
         cdef reader_t again
         cdef reader_t count
-        cdef bint flexible = self.version >= FLEXIBLE_SINCE
+        cdef request_header_t header = read_header(&r, FLEXIBLE_SINCE)
+        cdef bint flexible = header.flexible
         cdef int32_t at
-        if self.body.shape[0] == 0:
+        if r.bad or header.api_key != API_KEY or not FIRST_VERSION <= header.version <= LAST_VERSION:
             return False
-        r = reader(&self.body[0], self.body.shape[0])
+        self.version = header.version
+        self.correlation_id = header.correlation_id
         self.group_id = text(&r, flexible)
         self.generation_id_or_member_epoch = read_i32(&r)
         self.member_id = text(&r, flexible)
@@ -237,13 +237,15 @@ cdef class CommitRequest:
     def answer(self, int16_t code=0):
         cdef bint flexible = self.version >= FLEXIBLE_SINCE
         cdef int32_t at, each
-        cdef Py_ssize_t most = 16
+        cdef Py_ssize_t most = 24
         cdef bytes out
         cdef writer_t w
         for at in range(self.topic_count):
             most += 16 + self.topics[at].size + 8 * self.topics[at].count
         out = PyBytes_FromStringAndSize(NULL, most)
         w = writer(<uint8_t *><char *>out, most)
+        write_i32(&w, self.correlation_id)
+        write_no_tags(&w, flexible)
         write_i32(&w, 0)
         write_count(&w, self.topic_count, flexible)
         for at in range(self.topic_count):

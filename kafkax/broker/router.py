@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, cast
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from kafkax.broker.handlers.spec import Answer, Handler
     from kafkax.broker.services import Services
     from kafkax.net.connection import Connection
+    from kafkax.net.dispatch import Quick
     from kafkax.protocol.headers import RequestHeader
     from kafkax.protocol.message import Request
 
@@ -44,6 +46,15 @@ class Router:
         """Keys of the APIs whose requests need not wait for each other on a connection."""
         return [key for key, handler in self._handlers.items() if handler.spec.overlaps]
 
+    def quick(self) -> dict[int, Quick]:
+        """What answers the ordinary case of requests that come very often, by API key; nothing does while quotas are in force."""
+        return {key: partial(self._quick, handler.quick) for key, handler in self._handlers.items() if handler.quick is not None}
+
+    def _quick(
+        self, quick: Callable[[Services, bytes, Callable[[bytes], object]], bool], frame: bytes, answer: Callable[[bytes], object]
+    ) -> bool:
+        return self._services.member.ready.is_set() and not self._meter.active and quick(self._services, frame, answer)
+
     def __call__(self, connection: Connection, header: RequestHeader, body: memoryview) -> bytes | Awaitable[bytes | None] | None:
         """Answer one request with the body of its response.
 
@@ -63,11 +74,6 @@ class Router:
                 f"versions {handler.spec.min_version} to {handler.spec.max_version} are"
             )
         context = RequestContext(self._services, version, header.client_id, connection, cast("bytes", body.obj))
-        quick = handler.quick
-        if quick is not None and member.ready.is_set() and not self._meter.active:
-            quick_answer = quick(context, body)
-            if quick_answer is not None:
-                return quick_answer
         # librdkafka's Metadata v13 has bytes behind the message; Kafka does not mind, so real clients rely on that
         request = API_KEYS[key].request_type().decode(body, version, exact=False)
         if not member.ready.is_set() and not (handler.spec.between_brokers or handler.spec.before_authentication):

@@ -24,7 +24,7 @@ from kafkax.coordinator.timers import KeyedTimers, TimerHandle, Timers
 from kafkax.coordinator.undo import UndoLog
 from kafkax.errors import ErrorCode, KafkaError
 
-__all__ = ["Appender", "CoordinatorRuntime", "Loader", "Producer", "Result", "RuntimeSettings", "Shard"]
+__all__ = ["Appender", "CoordinatorRuntime", "Loader", "Producer", "Result", "RuntimeSettings", "Shard", "Waiter"]
 
 log = logging.getLogger(__name__)
 
@@ -141,8 +141,18 @@ class _State(Enum):
     FAILED = "failed"
 
 
+class Waiter(Protocol):
+    """Whoever waits for records to be committed."""
+
+    def undone(self, error: KafkaError) -> None:
+        """They were not appended, and what they did was taken back."""
+
+    def settle(self, error: KafkaError | None) -> None:
+        """They are committed, or why that is not known."""
+
+
 @dataclass(slots=True)
-class _Waiter:
+class _Operation:
     """An operation that waits for its commit."""
 
     promise: Promise[Any]
@@ -171,7 +181,7 @@ class _Batch:
 
     end_offset: int
     deadline: float
-    waiters: list[_Waiter]
+    waiters: list[Waiter]
 
 
 @dataclass
@@ -185,7 +195,7 @@ class _Partition(Generic[S]):
     undo: UndoLog
     state: _State = _State.LOADING
     batch: BatchWriter = field(default_factory=BatchWriter)
-    waiters: list[_Waiter] = field(default_factory=list)
+    waiters: list[Waiter] = field(default_factory=list)
     flush_scheduled: bool = False
     uncommitted: deque[_Batch] = field(default_factory=deque)
     watchdog: TimerHandle | None = None
@@ -346,6 +356,20 @@ class CoordinatorRuntime(Generic[S]):
         """Look at the state; the answer is given out once everything that it may show is committed."""
         return self.write(index, lambda shard: Result([], operation(shard)))
 
+    def keep(self, index: int, block: Block, apply: Callable[[], object], waiter: Waiter) -> None:
+        """Write records for an operation that needs neither a promise nor a response: many such come at once.
+
+        Args:
+            index: the partition of the internal topic, which this broker serves.
+            block: the records.
+            apply: changes the shard as they say; raises nothing.
+            waiter: told once they are committed, or why they are not.
+        """
+        partition = self._partitions[index]
+        mark = partition.undo.mark()
+        apply()
+        self._gather(partition, block, mark, waiter)
+
     def end_transaction(self, index: int, producer: Producer, coordinator_epoch: int, *, commit: bool) -> Promise[None]:
         """Write a transaction marker and apply it.
 
@@ -363,7 +387,7 @@ class CoordinatorRuntime(Generic[S]):
             end_offset = self._appender.append(index, marker)
             partition.shard.end_transaction(producer.id, commit=commit)
             partition.undo.clear()
-            self._await_commit(partition, end_offset, [_Waiter(promise, None, None, None)])
+            self._await_commit(partition, end_offset, [_Operation(promise, None, None, None)])
         except KafkaError as error:
             promise.fail(error)
         return promise
@@ -382,7 +406,7 @@ class CoordinatorRuntime(Generic[S]):
         mark = partition.undo.mark()
         try:
             result = operation(partition.shard)
-            waiter = _Waiter(promise, result.response, result.on_commit, result.on_undo)
+            waiter = _Operation(promise, result.response, result.on_commit, result.on_undo)
             block = result.block
             if block is None:
                 if not result.records:
@@ -395,6 +419,20 @@ class CoordinatorRuntime(Generic[S]):
         except Exception:
             partition.undo.rollback(mark)
             raise
+        self._gather(partition, block, mark, waiter, producer)
+
+    def _gather(
+        self, partition: _Partition[S], block: Block, mark: int, waiter: Waiter, producer: Producer | None = None
+    ) -> None:
+        """Add records that are applied to those that are appended together.
+
+        Args:
+            partition: whose.
+            block: the records.
+            mark: where the undo log stood before they were applied.
+            waiter: told once they are committed.
+            producer: in whose transaction.
+        """
         limit = self._settings.max_batch_bytes
         if block.size > limit:
             partition.undo.rollback(mark)
@@ -415,7 +453,7 @@ class CoordinatorRuntime(Generic[S]):
             partition.flush_scheduled = True
             self._timers.soon(lambda: self._scheduled_flush(partition))
 
-    def _join_last_write(self, partition: _Partition[S], waiter: _Waiter) -> None:
+    def _join_last_write(self, partition: _Partition[S], waiter: Waiter) -> None:
         """Answer an operation without records once what was written before it is committed."""
         if partition.batch.count:
             partition.waiters.append(waiter)
@@ -466,7 +504,7 @@ class CoordinatorRuntime(Generic[S]):
         self._await_commit(partition, end_offset, waiters)
         return None
 
-    def _await_commit(self, partition: _Partition[S], end_offset: int, waiters: list[_Waiter]) -> None:
+    def _await_commit(self, partition: _Partition[S], end_offset: int, waiters: list[Waiter]) -> None:
         deadline = self._clock.monotonic() + self._settings.commit_timeout_ms / 1000
         partition.uncommitted.append(_Batch(end_offset, deadline, waiters))
         if partition.watchdog is None:
@@ -483,7 +521,7 @@ class CoordinatorRuntime(Generic[S]):
         """Fail the answers that waited too long for the commit; the records stay and may yet be committed."""
         partition.watchdog = None
         now = self._clock.monotonic() + 0.001
-        overdue: list[_Waiter] = []
+        overdue: list[Waiter] = []
         for batch in partition.uncommitted:
             if batch.deadline <= now:
                 overdue += batch.waiters

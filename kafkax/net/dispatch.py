@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from functools import partial
 from inspect import isawaitable
 from typing import Any, Protocol, TypeAlias, cast
 
@@ -20,8 +21,7 @@ from kafkax.net.connection import Connection, Payload
 from kafkax.net.faults import FaultLog
 from kafkax.protocol.headers import RequestHeader, response_header
 
-__all__ = ["CloseConnection", "Dispatcher", "Handler"]
-
+__all__ = ["CloseConnection", "Dispatcher", "Handler", "Quick"]
 
 
 class Later(Protocol):
@@ -38,6 +38,11 @@ Handler: TypeAlias = "Callable[[Connection, RequestHeader, memoryview], Payload 
 """Takes a request's header and body, returns the response's body (its header is put before it) or None for no answer.
 
 Plain functions answer at once or later; other awaitables are awaited in a task of their own."""
+
+Quick: TypeAlias = "Callable[[bytes, Callable[[bytes], object]], bool]"
+"""Answers a whole frame in its ordinary form, at once or later, with the response and its header.
+
+False when the request is out of the ordinary, and nothing was done."""
 
 _QUIET = frozenset({"closed by peer", "closed by the broker", "broker stops", "idle for longer than connections.max.idle.ms"})
 _log = logging.getLogger("kafkax.net")
@@ -58,6 +63,8 @@ class Dispatcher:
         closed: called with every connection that had sent requests here and is gone.
         clock: for the rate of log lines.
         overlap: keys of the APIs whose requests, one after the other on a connection, need not wait for each other's answer.
+        quick: what is asked before the handler, by API key; where the connection itself keeps answers in order, its requests
+            overlap.
     """
 
     def __init__(
@@ -67,9 +74,11 @@ class Dispatcher:
         closed: Callable[[Connection], object] | None = None,
         clock: Clock | None = None,
         overlap: Collection[int] = (),
+        quick: Mapping[int, Quick] | None = None,
     ) -> None:
         self._handler = handler
-        self._overlap = frozenset(key.to_bytes(2, "big") for key in overlap)
+        self._quick = {key.to_bytes(2, "big"): each for key, each in (quick or {}).items()}
+        self._overlap = frozenset(key.to_bytes(2, "big") for key in overlap) | self._quick.keys()
         self._on_closed = closed
         self._faults = FaultLog(clock or SystemClock())
         self._reactor: Reactor | None = None
@@ -138,6 +147,9 @@ class Dispatcher:
             self.forget(connection)
 
     def _begin(self, connection: Connection, token: int, frame: bytes) -> None:
+        quick = self._quick.get(frame[:2])
+        if quick is not None and self._begin_quick(connection, token, frame, quick):
+            return
         try:
             header, body = RequestHeader.parse(frame)
             answer = self._handler(connection, header, body)
@@ -160,18 +172,43 @@ class Dispatcher:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _await(self, connection: Connection, token: int, header: RequestHeader, later: Later, *, overlap: bool) -> None:
-        """Answer once the answer is there, then begin what waits for that."""
+    def _begin_quick(self, connection: Connection, token: int, frame: bytes, quick: Quick) -> bool:
+        self._under_way(connection, overlap=connection.ordered)
+        try:
+            done = quick(frame, partial(self._answer_quick, connection, token))
+        except Exception as error:
+            self._fail(connection, error)
+            return True
+        if not done:
+            self._over(connection, overlap=connection.ordered)
+        return done
+
+    def _answer_quick(self, connection: Connection, token: int, response: bytes) -> None:
+        self._over(connection, overlap=connection.ordered)
+        connection.respond(token, response)
+        if connection.waiting:
+            asyncio.get_running_loop().call_soon(self._begin_waiting, connection)
+
+    @staticmethod
+    def _under_way(connection: Connection, *, overlap: bool) -> None:
         if overlap:
             connection.overlapping += 1
         else:
             connection.busy = True
 
+    @staticmethod
+    def _over(connection: Connection, *, overlap: bool) -> None:
+        if overlap:
+            connection.overlapping -= 1
+        else:
+            connection.busy = False
+
+    def _await(self, connection: Connection, token: int, header: RequestHeader, later: Later, *, overlap: bool) -> None:
+        """Answer once the answer is there, then begin what waits for that."""
+        self._under_way(connection, overlap=overlap)
+
         def done(_: Later) -> None:
-            if overlap:
-                connection.overlapping -= 1
-            else:
-                connection.busy = False
+            self._over(connection, overlap=overlap)
             try:
                 self._answer(connection, token, header, later.result())
             except Exception as error:

@@ -27,6 +27,7 @@ from kafkax._core.load_answers import parse_answer
 from kafkax._core.reactor import HandedRequest
 from kafkax.errors import KafkaError, ProtocolError
 from kafkax.protocol.compression import compress
+from kafkax.protocol.headers import request_header
 from kafkax.protocol.messages.offset_commit import OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic
 from tests.unit._core.batches import Rec
 from tests.unit._core.batches import batch as raw_batch
@@ -122,13 +123,13 @@ def test_commits() -> None:
         texts = {n: "m" * n for n in range(5)}
         parts = [OffsetCommitRequestPartition(partition_index=n, committed_metadata=text) for n, text in texts.items()]
         topics = [OffsetCommitRequestTopic(name=name, topic_id=UUID(int=9), partitions=parts) for name in ("a", "bc")]
-        return OffsetCommitRequest(group_id="group", member_id="member", topics=topics).encode(version)
+        asked = OffsetCommitRequest(group_id="group", member_id="member", topics=topics)
+        return request_header(8, version, 1, "client") + asked.encode(version)
 
-    samples = [(version, request(version)) for version in range(5, 11)]
+    samples = [request(version) for version in range(5, 11)]
     found = {name: SimpleNamespace(name=name, topic_id=UUID(int=9), partitions=range(5)) for name in ("a", "bc")}
     for chance in chances():
-        version, data = chance.choice(samples)
-        commit = CommitRequest.read(memoryview(mutated(data, chance)), version, 4096)
+        commit = CommitRequest.read(bytes(mutated(chance.choice(samples), chance)), 4096)
         if commit is not None and commit.find(found, {UUID(int=9): "a"}, lambda raw: UUID(bytes=raw)):
             batch = BatchWriter()
             commit.apply({}, tuple, 5)

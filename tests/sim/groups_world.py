@@ -14,6 +14,7 @@ from kafkax.coordinator.offsets import topic_id_of
 from kafkax.coordinator.promise import Promise
 from kafkax.coordinator.runtime import RuntimeSettings
 from kafkax.protocol.coordinator_records.consumer_protocol import ConsumerProtocolSubscription
+from kafkax.protocol.headers import parse_response_header, request_header
 from kafkax.protocol.messages.consumer_group_describe import ConsumerGroupDescribeRequest
 from kafkax.protocol.messages.consumer_group_describe import DescribedGroup as DescribedConsumerGroup
 from kafkax.protocol.messages.consumer_group_heartbeat import (
@@ -81,15 +82,20 @@ class _Everything(dict[str, Any]):
         return SimpleNamespace(name=name, topic_id=self._ids[name], partitions=range(1_000_000))
 
 
+def _decoded(answer: bytes, version: int) -> OffsetCommitResponse:
+    _, body = parse_response_header(answer, OffsetCommitRequest.api_key, version)
+    return OffsetCommitResponse.decode(body, version)
+
+
 def commit_quickly(coordinator: GroupCoordinator, caller: Caller, request: OffsetCommitRequest) -> Promise[Any]:
     """Have offsets committed as the broker does: from the request's bytes where it is ordinary."""
-    body = memoryview(request.encode(caller.version))
-    commit = CommitRequest.read(body, caller.version, coordinator.settings.offset_metadata_max_bytes)
+    frame = request_header(request.api_key, caller.version, 1, caller.client_id) + request.encode(caller.version)
+    commit = CommitRequest.read(frame, coordinator.settings.offset_metadata_max_bytes)
     if commit is not None:
         assert commit.find(_Everything(request), {}, topic_id_of)
-        kept = coordinator.keep_offsets(commit)
-        if kept is not None:
-            return kept.map(lambda answer: OffsetCommitResponse.decode(answer, caller.version))
+        kept: Promise[Any] = Promise()
+        if coordinator.keep_offsets(commit, kept.resolve):
+            return kept.map(lambda answer: _decoded(answer, caller.version))
     return coordinator.commit_offsets(caller, request)
 
 

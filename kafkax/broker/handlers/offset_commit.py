@@ -6,6 +6,9 @@ flexible; 9 may come from members of consumer groups (KIP-848); 10 names topics 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from kafkax._core.commit_request import CommitRequest
 from kafkax.broker.handlers.spec import RequestContext, Spec
 from kafkax.coordinator.offsets import topic_id_of
@@ -20,18 +23,21 @@ from kafkax.protocol.messages.offset_commit import (
     OffsetCommitResponseTopic,
 )
 
+if TYPE_CHECKING:
+    from kafkax.broker.services import Services
+
 SPEC = Spec(key=8, min_version=2, max_version=10, overlaps=True)
 
 _TOPIC_IDS_SINCE = 10
 
 
-def quick(context: RequestContext, body: memoryview) -> Promise[bytes] | None:
+def quick(services: Services, frame: bytes, answer: Callable[[bytes], object]) -> bool:
     """Commit what exists and may be committed as a whole, as nearly all requests ask."""
-    coordinator, image = context.services.groups.coordinator, context.services.image
-    commit = CommitRequest.read(body, context.version, coordinator.settings.offset_metadata_max_bytes)
+    coordinator, image = services.groups.coordinator, services.image
+    commit = CommitRequest.read(frame, coordinator.settings.offset_metadata_max_bytes)
     if commit is None or not commit.find(image.topics, image.names, topic_id_of):
-        return None
-    return coordinator.keep_offsets(commit)
+        return False
+    return coordinator.keep_offsets(commit, answer)
 
 
 def handle(context: RequestContext, request: OffsetCommitRequest) -> Promise[OffsetCommitResponse]:

@@ -325,15 +325,14 @@ class GroupShard:
         records, response = self.offsets.commit(request, self._clock.wall_ms(), refused)
         return Result(records, response)
 
-    def keep_offsets(self, commit: CommitRequest) -> Result[CommitRequest]:
-        """:meth:`commit_offsets` for a request in its ordinary form that :meth:`may_keep` lets through."""
+    def keep_offsets(self, commit: CommitRequest) -> None:
+        """Apply what :meth:`commit_offsets` would for a request in its ordinary form that :meth:`may_keep` lets through."""
         group = self.groups.get(commit.group_id)
         if group is None:
             self._new_classic_group(commit.group_id)
         elif group.state in _TOUCHED_STATES and isinstance(group, ClassicGroup):
             self._classic.touch(group, commit.member_id)
         self.offsets.keep(commit, self._clock.wall_ms())
-        return Result([], commit, block=commit)
 
     def may_keep(self, commit: CommitRequest) -> bool:
         """Whether everything that a request in its ordinary form asks for may be committed."""

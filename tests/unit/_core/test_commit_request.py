@@ -13,6 +13,7 @@ from kafkax._core.batch_writer import BatchWriter
 from kafkax._core.commit_request import CommitRequest
 from kafkax.coordinator.offset_records import CommittedOffset, encode_key, encode_value
 from kafkax.coordinator.offsets import topic_id_of
+from kafkax.protocol.headers import request_header, response_header
 from kafkax.protocol.messages.offset_commit import (
     OffsetCommitRequest,
     OffsetCommitRequestPartition,
@@ -25,6 +26,11 @@ from kafkax.protocol.record import Record
 from kafkax.protocol.records import build_batch
 
 VERSIONS = range(5, 11)
+
+
+def framed(request: OffsetCommitRequest, version: int) -> bytes:
+    """A request with its header."""
+    return request_header(8, version, 7, "c") + request.encode(version)
 
 
 class Topic(NamedTuple):
@@ -67,7 +73,7 @@ requests = st.builds(
 def test_what_is_asked_is_applied_written_and_answered(request: OffsetCommitRequest, version: int, now: int) -> None:
     if version < 7:
         request.group_instance_id = None
-    commit = CommitRequest.read(memoryview(request.encode(version)), version, 4096)
+    commit = CommitRequest.read(framed(request, version), 4096)
     assert commit is not None
     assert commit.find(*image(request), topic_id_of)
     assert commit.group_id == request.group_id
@@ -108,7 +114,7 @@ def test_what_is_asked_is_applied_written_and_answered(request: OffsetCommitRequ
                 for topic in request.topics
             ]
         )
-        assert commit.answer(code) == declared.encode(version)
+        assert commit.answer(code) == response_header(8, version, 7) + declared.encode(version)
 
 
 def ordinary(**more: Any) -> OffsetCommitRequest:
@@ -128,30 +134,30 @@ def ordinary(**more: Any) -> OffsetCommitRequest:
     ids=["no group", "no topics", "no partitions", "long metadata"],
 )
 def test_what_is_out_of_the_ordinary_is_left_alone(request_: OffsetCommitRequest) -> None:
-    assert CommitRequest.read(memoryview(request_.encode(9)), 9, 10) is None
+    assert CommitRequest.read(framed(request_, 9), 10) is None
 
 
 @pytest.mark.parametrize("version", [2, 3, 4, 11])
 def test_other_versions_are_left_alone(version: int) -> None:
-    assert CommitRequest.read(memoryview(ordinary().encode(min(version, 10))), version, 10) is None
+    assert CommitRequest.read(request_header(8, version, 7, "c") + ordinary().encode(min(version, 10)), 10) is None
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_bytes_that_do_not_parse_are_left_alone(version: int) -> None:
-    whole = ordinary().encode(version)
-    assert CommitRequest.read(memoryview(whole), version, 10) is not None
-    assert CommitRequest.read(memoryview(whole + b"\0"), version, 10) is None
+    whole = framed(ordinary(), version)
+    assert CommitRequest.read(whole, 10) is not None
+    assert CommitRequest.read(whole + b"\0", 10) is None
     for end in range(len(whole)):
-        assert CommitRequest.read(memoryview(whole[:end]), version, 10) is None
+        assert CommitRequest.read(whole[:end], 10) is None
     broken = whole.replace(b"m", b"\xff")
     assert broken != whole
-    assert CommitRequest.read(memoryview(broken), version, 10) is None
+    assert CommitRequest.read(broken, 10) is None
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_topics_and_partitions_that_do_not_exist_are_not_found(version: int) -> None:
     request = ordinary()
-    commit = CommitRequest.read(memoryview(request.encode(version)), version, 10)
+    commit = CommitRequest.read(framed(request, version), 10)
     assert commit is not None
     assert not commit.find({}, {}, topic_id_of)
     assert not commit.find(*image(request, partitions=1), topic_id_of)
@@ -161,7 +167,7 @@ def test_topics_and_partitions_that_do_not_exist_are_not_found(version: int) -> 
 def test_a_topic_without_an_id_is_written_without_one() -> None:
     request = ordinary()
     request.topics[0].topic_id = UUID(int=0)
-    commit = CommitRequest.read(memoryview(request.encode(9)), 9, 10)
+    commit = CommitRequest.read(framed(request, 9), 10)
     assert commit is not None
     assert commit.find(*image(request), topic_id_of)
     commit.apply({}, CommittedOffset, 3)

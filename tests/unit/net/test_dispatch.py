@@ -13,7 +13,7 @@ import pytest
 from kafkax._core.reactor import Reactor
 from kafkax.errors import ProtocolError
 from kafkax.net.connection import Connection, Payload
-from kafkax.net.dispatch import CloseConnection, Dispatcher
+from kafkax.net.dispatch import CloseConnection, Dispatcher, Quick
 from kafkax.net.settings import ReactorSettings
 from kafkax.protocol.headers import RequestHeader
 from tests.unit._core.wire import request
@@ -24,12 +24,15 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 @asynccontextmanager
 async def serving(
-    handler: Callable[..., object], closed: Callable[[Connection], object] | None = None, overlap: tuple[int, ...] = ()
+    handler: Callable[..., object],
+    closed: Callable[[Connection], object] | None = None,
+    overlap: tuple[int, ...] = (),
+    quick: dict[int, Quick] | None = None,
 ) -> AsyncIterator[int]:
     reactor = Reactor(None, ReactorSettings())
     port = reactor.listen("127.0.0.1", 0, "PLAINTEXT")
     reactor.start(1)
-    dispatcher = Dispatcher(handler, closed=closed, overlap=overlap)
+    dispatcher = Dispatcher(handler, closed=closed, overlap=overlap, quick=quick)
     dispatcher.attach(reactor)
     try:
         yield port
@@ -145,6 +148,48 @@ async def test_requests_of_apis_that_overlap_begin_in_order_and_do_not_wait_for_
         answers[4].give()
         assert [(await receive(reader))[4:] for _ in range(2)] == [b"other", b"later"]
         writer.close()
+
+
+async def test_what_is_answered_quickly_overlaps_and_what_is_not_goes_to_the_handler() -> None:
+    waiting: list[Callable[[bytes], object]] = []
+    handled: list[bytes] = []
+
+    def quick(frame: bytes, answer: Callable[[bytes], object]) -> bool:
+        if frame.endswith(b"odd"):
+            return False
+        waiting.append(answer)
+        return True
+
+    def handler(connection: Connection, header: RequestHeader, body: memoryview) -> Payload:
+        handled.append(bytes(body))
+        return b"handled"
+
+    async with serving(handler, quick={COMMIT: quick}) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        frames = [request(COMMIT, 2, n, body) for n, body in enumerate((b"0", b"1", b"odd", b"2"))]
+        writer.write(b"".join(frames) + request(METADATA, 1, 4, b"other"))
+        while len(waiting) < 3:
+            await asyncio.sleep(0.01)
+        assert handled == [b"odd"], "what does not overlap began before its time"
+        for number, answer in reversed(list(enumerate(waiting))):
+            answer(b"quick %d" % number)
+        assert [await receive(reader) for _ in range(5)] == [
+            b"quick 0", b"quick 1", struct.pack(">i", 2) + b"handled", b"quick 2", struct.pack(">i", 4) + b"handled",
+        ]  # fmt: skip
+        assert handled == [b"odd", b"other"]
+        writer.close()
+
+
+async def test_a_quick_answer_that_fails_closes_its_connection(caplog: pytest.LogCaptureFixture) -> None:
+    def quick(frame: bytes, answer: Callable[[bytes], object]) -> bool:
+        raise ValueError("quick")
+
+    async with serving(lambda *_: b"handled", quick={COMMIT: quick}) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request(COMMIT, 2, 1, b"x"))
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+    assert "quick" in caplog.text
 
 
 async def test_very_many_answers_that_are_there_at_once() -> None:
