@@ -31,26 +31,38 @@ def free_port() -> int:
 
 
 class ZooKeeperServer:
-    """One server; ``tick_ms`` bounds session timeouts from below at twice its value."""
+    """One server; ``tick_ms`` bounds session timeouts from below at twice its value.
 
-    def __init__(self, folder: Path, tick_ms: int = 100) -> None:
-        self.port = free_port()
+    Args:
+        port: where it listens; a free one when not given.
+        settings: more lines of its configuration.
+        alone: whether it is no member of an ensemble, so that it answers at once when it has started.
+    """
+
+    def __init__(
+        self, folder: Path, tick_ms: int = 100, *, port: int | None = None, settings: str = "", alone: bool = True
+    ) -> None:
+        self.port = free_port() if port is None else port
         self.address = f"127.0.0.1:{self.port}"
         self._log = folder / "zookeeper.log"
         self._config = folder / "zoo.cfg"
         self._config.write_text(
             f"dataDir={folder / 'data'}\nclientPort={self.port}\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n"
-            f"tickTime={tick_ms}\nmaxSessionTimeout=60000\nmaxClientCnxns=0\n"
+            f"tickTime={tick_ms}\nmaxSessionTimeout=60000\nmaxClientCnxns=0\n{settings}"
         )
         self._process: subprocess.Popen[bytes] | None = None
-        self.start()
+        self._alone = alone
+        if alone:
+            self.start()
 
     def start(self) -> None:
-        """Start, and wait until it answers."""
+        """Start; one that is alone is waited for until it answers."""
         command = ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", str(_JAR)]
         command += ["org.apache.zookeeper.server.quorum.QuorumPeerMain", str(self._config)]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        if not self._alone:
+            return
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
@@ -77,3 +89,26 @@ class ZooKeeperServer:
         """Let it go on."""
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGCONT)
+
+
+class ZooKeeperEnsemble:
+    """Three servers, of which one may be missing."""
+
+    def __init__(self, folder: Path) -> None:
+        ports = [[free_port() for _ in range(3)] for _ in range(3)]
+        members = "".join(f"server.{n}=127.0.0.1:{quorum}:{vote}\n" for n, (_, quorum, vote) in enumerate(ports, 1))
+        self.members = []
+        for number, (port, _, _) in enumerate(ports, 1):
+            home = folder / f"zookeeper-{number}"
+            (home / "data").mkdir(parents=True)
+            (home / "data" / "myid").write_text(f"{number}\n")
+            settings = f"initLimit=100\nsyncLimit=50\n{members}"
+            self.members.append(ZooKeeperServer(home, port=port, settings=settings, alone=False))
+        self.address = ",".join(member.address for member in self.members)
+        for member in self.members:
+            member.start()
+
+    def kill(self) -> None:
+        """Kill all."""
+        for member in self.members:
+            member.kill()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from uuid import UUID
 
 from kafkax._core.partition import Partition
+from kafkax.cluster.fence import ControllerFence
 from kafkax.cluster.image import FULL_UPDATE, LEADER_DURING_DELETE, ImageDelta, MetadataCache, MetadataImage
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.model import TopicPartition
@@ -100,7 +101,7 @@ class ReplicaManager:
         self._cache = cache
         self._configs = configs
         self._followers = followers
-        self._controller_epoch = 0
+        self._obeyed = ControllerFence()
         self._replicas: dict[TopicPartition, Replica] = {}
         self._offline: set[TopicPartition] = set()
         self._listeners: list[Callable[[list[LeadershipChange]], None]] = []
@@ -146,12 +147,7 @@ class ReplicaManager:
         raise KafkaError(ErrorCode.INVALID_REQUEST, f"{type(request).__name__} is not a request of the controller")
 
     def _fence(self, controller_epoch: int, broker_epoch: int) -> ErrorCode:
-        if controller_epoch < self._controller_epoch:
-            return ErrorCode.STALE_CONTROLLER_EPOCH
-        if broker_epoch != _NO_EPOCH and broker_epoch < self.broker_epoch:
-            return ErrorCode.STALE_BROKER_EPOCH
-        self._controller_epoch = controller_epoch
-        return ErrorCode.NONE
+        return self._obeyed.admit(controller_epoch, broker_epoch, self.broker_epoch)
 
     async def _update_metadata(self, request: UpdateMetadataRequest) -> UpdateMetadataResponse:
         code = self._fence(request.controller_epoch, request.broker_epoch)
@@ -296,9 +292,7 @@ class ReplicaManager:
                 partition.become_follower(state.leader_epoch)
         elif leads:
             if mark != _mark(known.replicas):
-                partition.become_leader(
-                    state.leader_epoch, in_sync=len(state.isr), min_in_sync=self._min_in_sync(key), mark=mark
-                )
+                partition.become_leader(state.leader_epoch, in_sync=len(state.isr), min_in_sync=self._min_in_sync(key), mark=mark)
             partition.set_in_sync(len(state.isr), self._min_in_sync(key))
         self._replicas[key] = Replica(
             partition, state.leader, state.leader_epoch, tuple(state.isr), tuple(state.replicas), state.partition_epoch

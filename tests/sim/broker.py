@@ -9,6 +9,7 @@ from kafkax.cluster.controller import Controller
 from kafkax.cluster.controller.channels import BrokerChannel
 from kafkax.cluster.controller.tenure import Settings
 from kafkax.cluster.dynamic_configs import DynamicConfigs
+from kafkax.cluster.fence import ControllerFence
 from kafkax.cluster.image import FULL_UPDATE, MetadataCache
 from kafkax.cluster.registration import Membership, prepare_cluster
 from kafkax.cluster.store import CoordinationStore, StoreError
@@ -48,11 +49,13 @@ class LoopClock:
 class Cluster:
     """Brokers by id; requests between them take up to ``latency`` seconds and fail when the target is down."""
 
-    def __init__(self, random: Random | None = None, latency: float = 0.0, loss: float = 0.0) -> None:
+    def __init__(self, random: Random | None = None, latency: float = 0.0, loss: float = 0.0, late: float = 0.0) -> None:
         self.random = random or Random(0)
         self.latency = latency
         self.loss = loss
         """How likely a connection breaks before a request arrives, and again before its answer does."""
+        self.late = late
+        """How likely a controller's request is held up on the way until its sender is no longer there, and arrives then."""
         self.brokers: dict[int, SimBroker] = {}
         self.channels: set[_Channel] = set()
 
@@ -78,6 +81,7 @@ class _Channel(BrokerChannel):
     def __init__(self, cluster: Cluster, registration: BrokerRegistration) -> None:
         self._cluster = cluster
         self._target = registration
+        self._held: list[Request] = []
 
     @property
     def target(self) -> int:
@@ -92,6 +96,9 @@ class _Channel(BrokerChannel):
     async def send(self, request: Request) -> Response:
         await self._cluster.delay()
         self._break("before the request arrived")
+        if self._cluster.late and self._cluster.random.random() < self._cluster.late:
+            self._held.append(request)
+            raise ConnectionResetError(f"the connection to broker {self._target.broker_id} broke with a request on it")
         broker = self._cluster.brokers.get(self._target.broker_id)
         if broker is None or not broker.up:
             raise ConnectionRefusedError(f"broker {self._target.broker_id} is down")
@@ -108,6 +115,13 @@ class _Channel(BrokerChannel):
 
     async def close(self) -> None:
         self._cluster.channels.discard(self)
+        for request in self._held:
+            asyncio.get_running_loop().call_later(self._cluster.random.uniform(0, 10), self._arrive_late, request)
+
+    def _arrive_late(self, request: Request) -> None:
+        broker = self._cluster.brokers.get(self.target)
+        if broker is not None and broker.up:
+            broker.handle(request)
 
 
 class SimBroker:
@@ -127,7 +141,7 @@ class SimBroker:
         self.store = store
         self.up = False
         self.epoch = -1
-        self.controller_epoch = 0
+        self.obeyed = ControllerFence()
         endpoint = Endpoint("PLAINTEXT", f"127.0.0.{broker_id}", 9092, "PLAINTEXT")
         self.registration = BrokerRegistration(broker_id, (endpoint,), rack)
         self.membership = Membership(store, lambda: self.registration, self._joined, self._refused)
@@ -221,12 +235,7 @@ class SimBroker:
         return LeaderAndIsrPartitionError(topic_name=partition.topic, partition_index=partition.partition, error_code=code)
 
     def _fence(self, controller_epoch: int, broker_epoch: int) -> ErrorCode:
-        if controller_epoch < self.controller_epoch:
-            return ErrorCode.STALE_CONTROLLER_EPOCH
-        if broker_epoch < self.epoch:
-            return ErrorCode.STALE_BROKER_EPOCH
-        self.controller_epoch = controller_epoch
-        return ErrorCode.NONE
+        return self.obeyed.admit(controller_epoch, broker_epoch, self.epoch)
 
     def leads(self, partition: TopicPartition) -> bool:
         state = self.replicas.get(partition)

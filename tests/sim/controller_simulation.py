@@ -12,12 +12,13 @@ from random import Random
 
 from kafkax.cluster import znodes
 from kafkax.cluster.controller.controller import ElectionType
+from kafkax.cluster.controller.requests import ControlRequest
 from kafkax.cluster.store import MultiError, Op, OpResult, StoreError
 from kafkax.cluster.topic_admin import NewTopic
 from kafkax.cluster.znodes import NO_LEADER, PartitionState, TopicAssignment
 from kafkax.errors import KafkaError
 from kafkax.model import TopicPartition
-from kafkax.protocol.message import Request, Response
+from kafkax.protocol.message import Response
 from kafkax.protocol.messages.leader_and_isr import LeaderAndIsrRequest
 from tests.sim.broker import Cluster, SimBroker
 from tests.sim.zookeeper import FakeStore, FakeZooKeeper
@@ -32,6 +33,11 @@ class Violation(AssertionError):
 class WatchfulZooKeeper(FakeZooKeeper):
     """Checks every change of a partition's state against the one before."""
 
+    def __init__(self, random: Random, latency: float, session_timeout: float = 6.0) -> None:
+        super().__init__(random, latency, session_timeout)
+        self.violations: list[Violation] = []
+        """What was found; raised at the end, since whoever wrote might go on from an error."""
+
     def transact(self, ops: Sequence[Op], session: int) -> list[OpResult] | MultiError:
         before = {op.path: self.tree.get(op.path) for op in ops if op.path.endswith("/state")}
         result = super().transact(ops, session)
@@ -39,7 +45,10 @@ class WatchfulZooKeeper(FakeZooKeeper):
             for path, former in before.items():
                 after = self.tree.get(path)
                 if former is not None and after is not None:
-                    check_transition(path, PartitionState.decode(path, former[0]), PartitionState.decode(path, after[0]))
+                    try:
+                        check_transition(path, PartitionState.decode(path, former[0]), PartitionState.decode(path, after[0]))
+                    except Violation as violation:
+                        self.violations.append(violation)
         return result
 
 
@@ -60,20 +69,33 @@ def check_transition(path: str, before: PartitionState, after: PartitionState) -
 
 
 class WatchfulBroker(SimBroker):
-    """Notes which leaderships it took."""
+    """Notes which leaderships it took, and whom it obeyed."""
 
-    def handle(self, request: Request) -> Response:
+    newest_obeyed = 0
+    """Epoch of the newest controller that it obeyed."""
+
+    def handle(self, request: ControlRequest) -> Response:
         response = super().handle(request)
+        if response.error_code == 0:
+            if request.controller_epoch < self.newest_obeyed:
+                self._object(f"obeyed controller {request.controller_epoch} after {self.newest_obeyed}")
+            if request.broker_epoch < self.epoch:
+                self._object(f"took what was meant for its life {request.broker_epoch} in {self.epoch}: {request}")
+            self.newest_obeyed = max(self.newest_obeyed, request.controller_epoch)
         if isinstance(request, LeaderAndIsrRequest) and response.error_code == 0:
             self.cluster.leaderships(self)
         return response
+
+    def _object(self, what: str) -> None:
+        self.cluster.violations.append(Violation(f"broker {self.broker_id} {what}"))
 
 
 class WatchfulCluster(Cluster):
     """Checks that an epoch of a partition has one leader only."""
 
-    def __init__(self, random: Random, latency: float, loss: float) -> None:
-        super().__init__(random, latency, loss)
+    def __init__(self, random: Random, latency: float, loss: float, late: float) -> None:
+        super().__init__(random, latency, loss, late)
+        self.violations: list[Violation] = []
         self._led: dict[tuple[TopicPartition, object, int], int] = {}
 
     def leaderships(self, broker: SimBroker) -> None:
@@ -86,7 +108,8 @@ class WatchfulCluster(Cluster):
             key = (partition, topic.topic_id, state.leader_epoch)
             other = self._led.setdefault(key, broker.broker_id)
             if other != broker.broker_id:
-                raise Violation(f"{partition} epoch {state.leader_epoch} is led by {other} and {broker.broker_id}")
+                what = f"{partition} epoch {state.leader_epoch} is led by {other} and {broker.broker_id}"
+                self.violations.append(Violation(what))
 
 
 class Simulation:
@@ -101,7 +124,7 @@ class Simulation:
         self.random = Random(seed)
         self.steps = steps
         self.zookeeper = WatchfulZooKeeper(self.random, latency=0.01)
-        self.cluster = WatchfulCluster(self.random, latency=0.02, loss=0.05)
+        self.cluster = WatchfulCluster(self.random, latency=0.02, loss=0.05, late=0.03)
         self.ids = list(range(1, self.random.randint(3, 4) + 1))
         self.tasks: set[asyncio.Task[object]] = set()
         self.starting: set[int] = set()
@@ -118,6 +141,8 @@ class Simulation:
             self._happen()
         await self._heal()
         await asyncio.sleep(_REST_SECONDS)
+        for violation in (*self.zookeeper.violations, *self.cluster.violations):
+            raise violation
         self._check_tasks()
         self._check_rest()
 

@@ -244,12 +244,16 @@ class DataBroker(SimBroker):
             step = following.answered(log, code, diverging, mark)
             if step.gone:
                 return
-            if step.truncate_to is not None:
-                log.truncate(step.truncate_to)
-            elif step.high_watermark is not None:
+            if step.truncate_to is None:
                 log.append(records)
+            if step.high_watermark is not None:
                 hosted.high_watermark = max(hosted.high_watermark, min(step.high_watermark, log.log_end_offset))
-            elif step.look_up_range:
+            if step.truncate_to is not None:
+                if step.truncate_to < hosted.high_watermark:
+                    what = f"{partition}: {self.broker_id} cuts at {step.truncate_to}, below its mark {hosted.high_watermark}"
+                    self.cluster.violations.append(Violation(what))
+                log.truncate(step.truncate_to)
+            if step.look_up_range:
                 log.truncate(following.in_range(log, 0, await self.cluster.end_of(following.leader, partition))[0])
             if not records:
                 await asyncio.sleep(0.1)
@@ -300,6 +304,9 @@ class DataCluster(Cluster):
         super().__init__(random, latency=0.02, loss=0.02)
         self.flushed = flushed
         self.min_in_sync = min_in_sync
+        self.violations: list[Violation] = []
+        self.held: asyncio.Event | None = None
+        """Holds requests to the controller up until it is set."""
 
     async def _to(self, broker_id: int) -> DataBroker:
         await self.delay()
@@ -327,6 +334,8 @@ class DataCluster(Cluster):
         controllers = self.controllers()
         if not controllers:
             raise ConnectionRefusedError
+        if self.held is not None:
+            await self.held.wait()
         broker = await self._to(controllers[0])
         answer = await broker.controller.alter_partition(request)
         await self._back(broker)
@@ -364,9 +373,7 @@ class ReplicationSimulation:
         await self.cluster.brokers[1].admin.create_topics([topic], timeout_ms=5000)
         workers = [asyncio.ensure_future(self._produce(number)) for number in range(3)]
         workers.append(asyncio.ensure_future(self._consume()))
-        for _ in range(self.steps):
-            await asyncio.sleep(self.random.expovariate(1.0))
-            self.random.choice([self._crash, self._crash, self._restart, self._restart, self._cut, self._blackout])()
+        await self.happen()
         self._note("heal")
         for _ in range(6):
             for broker_id in self._down():
@@ -381,6 +388,12 @@ class ReplicationSimulation:
             if not worker.cancelled() and worker.done() and worker.exception() is not None:
                 raise worker.exception()
         self._check()
+
+    async def happen(self) -> None:
+        """The faults."""
+        for _ in range(self.steps):
+            await asyncio.sleep(self.random.expovariate(1.0))
+            self.random.choice([self._crash, self._crash, self._restart, self._restart, self._cut, self._blackout])()
 
     def _note(self, text: str) -> None:
         self.history.append(f"{asyncio.get_running_loop().time():8.3f} {text}")
@@ -484,15 +497,24 @@ class ReplicationSimulation:
                     end = min(hosted.high_watermark, hosted.log.log_end_offset)
                     for offset in range(max(0, end - 30), end):
                         value = hosted.log.records[offset][1]
+                        if (partition, offset) not in self.read:
+                            self._check_copies(partition, offset, hosted.log.records[offset])
                         if self.read.setdefault((partition, offset), value) != value:
                             was = self.read[partition, offset]
                             raise Violation(f"{partition} offset {offset} was read as {was}, now {broker.broker_id} has {value}")
 
+    def _check_copies(self, partition: TopicPartition, offset: int, record: tuple[int, str]) -> None:
+        """What can be read first is on as many disks as have to be in sync."""
+        logs = [disk[partition].records for disk in self.disks.values() if partition in disk]
+        copies = sum(offset < len(log) and log[offset] == record for log in logs)
+        if copies < self.cluster.min_in_sync:
+            raise Violation(f"{partition} offset {offset} can be read and is on {copies} disks")
+
     # The end
 
     def _check(self) -> None:
-        if self.defects:
-            raise self.defects[0]
+        for error in (*self.defects, *self.zookeeper.violations, *self.cluster.violations):
+            raise error
         for partition in self.partitions:
             path = znodes.state_path(*partition)
             state = PartitionState.decode(path, self.zookeeper.tree.get(path)[0])

@@ -7,16 +7,23 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+from copy import copy
 
 import pytest
 
-from kafkax.cluster.controller import tenure
+from kafkax.cluster import registration, znodes
+from kafkax.cluster.controller import alter_partition, tenure
 from kafkax.cluster.controller.controller import Controller
 from kafkax.cluster.controller.election import elect_live
 from kafkax.cluster.controller.ledger import Ledger
 from kafkax.cluster.controller.tenure import Tenure
-from kafkax.cluster.store import Check
+from kafkax.cluster.fence import ControllerFence
+from kafkax.cluster.store import Check, Create, MultiError, SetData
 from kafkax.cluster.znodes import CONTROLLER_EPOCH
+from kafkax.errors import ErrorCode, KafkaError
+from kafkax.protocol.messages.stop_replica import StopReplicaRequest
+from tests.sim.broker import SimBroker
 from tests.sim.controller_simulation import Simulation
 from tests.sim.loop import run
 
@@ -44,14 +51,26 @@ def test_seed(seed):
     simulate(seed)
 
 
-def assert_found():
-    """Some seed must find what is wrong."""
-    for seed in range(_HUNT):
+def assert_found(what="", seeds=_HUNT):
+    """Some seed must find what is wrong, and say ``what``, a regular expression."""
+    for seed in range(seeds):
         try:
             simulate(seed)
-        except (AssertionError, RuntimeError):
-            return
-    pytest.fail(f"no seed below {_HUNT} found the defect")
+        except (AssertionError, RuntimeError, KafkaError) as error:
+            if re.search(what, str(error)):
+                return
+    pytest.fail(f"no seed below {seeds} found the defect")
+
+
+_admit = ControllerFence.admit
+
+
+def _but(message, **fields):
+    """A copy of a message with other fields."""
+    changed = copy(message)
+    for name, value in fields.items():
+        setattr(changed, name, value)
+    return changed
 
 
 def test_the_same_seed_is_the_same_run():
@@ -97,4 +116,72 @@ def test_a_controller_that_does_not_tell_new_brokers_is_found(monkeypatch):
         return None
 
     monkeypatch.setattr(Tenure, "_brokers_started", nothing)
+    assert_found()
+
+
+def test_obeying_a_replaced_controller_is_found(monkeypatch):
+    monkeypatch.setattr(ControllerFence, "admit", lambda self, controller, broker, present: _admit(self, 1, broker, present))
+    assert_found("obeyed controller")
+
+
+def test_obeying_what_was_meant_for_a_former_life_is_found(monkeypatch):
+    monkeypatch.setattr(ControllerFence, "admit", lambda self, controller, _, present: _admit(self, controller, -1, present))
+    assert_found("meant for its life")
+
+
+def test_stopping_replicas_for_a_former_life_is_found(monkeypatch):
+    handle = SimBroker.handle
+
+    def obey(self, request):
+        if isinstance(request, StopReplicaRequest):
+            return handle(self, _but(request, broker_epoch=-1))
+        return handle(self, request)
+
+    monkeypatch.setattr(SimBroker, "handle", obey)
+    assert_found("meant for its life.*StopReplica", seeds=3 * _HUNT)
+
+
+def test_isr_changes_that_are_not_compared_with_the_present_state_are_found(monkeypatch):
+    decide = alter_partition._decide
+
+    def careless(context, partition, leadership, data, _):
+        present = _but(data, leader_epoch=leadership.state.leader_epoch, partition_epoch=leadership.version)
+        return decide(context, partition, leadership, present, data.new_isr_with_epochs[0].broker_id)
+
+    monkeypatch.setattr(alter_partition, "_decide", careless)
+    assert_found()
+
+
+def test_taking_ones_former_registration_for_anothers_is_found(monkeypatch):
+    async def careless(store, registration):
+        path, data = znodes.broker_id_path(registration.broker_id), registration.encode()
+        try:
+            return (await store.multi([Create(path, data, ephemeral=True), SetData(path, data, 0)]))[-1].czxid
+        except MultiError:
+            raise KafkaError(ErrorCode.DUPLICATE_BROKER_REGISTRATION) from None
+
+    monkeypatch.setattr(registration, "register_broker", careless)
+    assert_found()
+
+
+def test_a_broker_that_is_not_registered_again_after_a_lost_session_is_found(monkeypatch):
+    monkeypatch.setattr(registration.Membership, "_session_changed", lambda self, state: None)
+    assert_found()
+
+
+def test_taking_an_office_whose_answer_was_lost_for_held_is_found(monkeypatch):
+    elect = Controller._elect
+
+    async def careless(self):
+        # whoever finds its own registration takes itself for the controller already
+        found = await self._store.find(znodes.CONTROLLER)
+        if found is None or found[1].ephemeral_owner != self._store.session_id:
+            await elect(self)
+
+    monkeypatch.setattr(Controller, "_elect", careless)
+    assert_found()
+
+
+def test_a_controller_that_goes_on_after_its_session_is_found(monkeypatch):
+    monkeypatch.setattr(Controller, "_resign", lambda self: None)
     assert_found()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.compat.brokers import REPOSITORY
-from tests.zookeeper_server import ZooKeeperServer
+from tests.zookeeper_server import ZooKeeperEnsemble, ZooKeeperServer
 
 SESSION_MS = 4000
 START_SECONDS = 60.0
@@ -42,7 +42,7 @@ class Node:
         self.address = f"{self.host}:{self.port}"
         self.data = folder / f"broker-{number}"
         self.log = folder / f"broker-{number}.log"
-        self._configs = {
+        self.configs = {
             "node.id": str(number),
             "listeners": f"PLAINTEXT://{self.address}",
             "log.dirs": str(self.data),
@@ -66,7 +66,7 @@ class Node:
     def start(self, *, wait: bool = True) -> None:
         """Start it, and wait for its ready line unless told otherwise."""
         command = [*self._program]
-        for key, value in self._configs.items():
+        for key, value in self.configs.items():
             command += ["--override", f"{key}={value}"]
         self._ready.clear()
         with self.log.open("a") as sink:
@@ -110,6 +110,7 @@ class TestCluster:
     Args:
         program: how a broker is started; overrides are appended.
         same_host: whether all have the address 127.0.0.1.
+        zookeeper: an ensemble to use instead of a server of its own.
     """
 
     __test__ = False
@@ -122,8 +123,9 @@ class TestCluster:
         program: Sequence[str] = (sys.executable, "-m", "kafkax", "broker"),
         *,
         same_host: bool = False,
+        zookeeper: ZooKeeperEnsemble | None = None,
     ) -> None:
-        self.zookeeper = ZooKeeperServer(folder)
+        self.zookeeper = zookeeper or ZooKeeperServer(folder)
         self.nodes = {
             n: Node(n, folder, self.zookeeper.address, configs or {}, program, "127.0.0.1" if same_host else f"127.0.0.{n}")
             for n in numbers
