@@ -217,16 +217,14 @@ cdef bint must_roll(log_t *log, segment_t *active, const batch_t *batch, int64_t
 
 
 cdef int32_t note_epoch(log_t *log, int32_t epoch, int64_t offset) noexcept nogil:
-    """A new epoch's start is on disk before its first batch is acknowledged; 0 or errno."""
+    """A new epoch begins with a batch at ``offset``; 0 or errno."""
     cdef int32_t changed
     if epoch <= epochs_latest(log.epochs):
         return 0
     pthread_mutex_lock(&log.lock)
     changed = epochs_assign(log.epochs, epoch, offset)
     pthread_mutex_unlock(&log.lock)
-    if changed < 0:
-        return ENOMEM
-    return epochs_store(log.epochs, log.directory) if changed else 0
+    return ENOMEM if changed < 0 else 0
 
 
 cdef int32_t log_note_producer(log_t *log, segment_t *segment, const uint8_t *data, const batch_t *batch) noexcept nogil:
@@ -427,6 +425,8 @@ cdef int32_t log_roll(log_t *log, int64_t base) noexcept nogil:
     cdef int64_t now = wall_ms()
     cdef int32_t error = segment_seal(old)
     kx_store32(&old.sealed, 1)
+    if not error:
+        error = epochs_store(log.epochs, log.directory)
     if not error:
         error = log_snapshot(log, base)
     segment = segment_new(log.directory, base, 0, now) if not error else NULL

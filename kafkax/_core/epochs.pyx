@@ -109,10 +109,13 @@ cdef int32_t epochs_load(epochs_t *epochs, directory_t *directory) noexcept nogi
 
 cdef int32_t epochs_store(epochs_t *epochs, directory_t *directory) noexcept nogil:
     cdef int64_t room = LINE_BYTES * (<int64_t>epochs.count + 2)
-    cdef char *text = <char *>malloc(room)
+    cdef char *text
     cdef int64_t size
     cdef int32_t i
     cdef int32_t error
+    if not epochs.changed:
+        return 0
+    text = <char *>malloc(room)
     if text == NULL:
         return ENOMEM
     size = snprintf(text, room, "0\n%d\n", epochs.count)
@@ -121,6 +124,7 @@ cdef int32_t epochs_store(epochs_t *epochs, directory_t *directory) noexcept nog
                          <long long>epochs.entries[i].start_offset)
     error = replace_file(directory, FILE_NAME, text, size)
     free(text)
+    epochs.changed = error != 0
     return error
 
 
@@ -133,7 +137,10 @@ cdef int32_t epochs_assign(epochs_t *epochs, int32_t epoch, int64_t start_offset
         return 0
     # An epoch in which nothing was written gives way to the one that begins at the same offset.
     epochs_truncate_end(epochs, start_offset)
-    return 1 if push(epochs, epoch, start_offset) == 0 else CORE_NO_MEMORY
+    if push(epochs, epoch, start_offset) != 0:
+        return CORE_NO_MEMORY
+    epochs.changed = 1
+    return 1
 
 
 cdef void epochs_end(epochs_t *epochs, int32_t epoch, int64_t log_end, int32_t *found, int64_t *end_offset) noexcept nogil:
@@ -157,6 +164,7 @@ cdef bint epochs_truncate_end(epochs_t *epochs, int64_t offset) noexcept nogil:
     cdef int32_t before = epochs.count
     while epochs.count and epochs.entries[epochs.count - 1].start_offset >= offset:
         epochs.count -= 1
+        epochs.changed = 1
     return epochs.count != before
 
 
@@ -169,6 +177,7 @@ cdef bint epochs_truncate_start(epochs_t *epochs, int64_t offset) noexcept nogil
     memmove(epochs.entries, epochs.entries + drop, (epochs.count - drop) * sizeof(epoch_t))
     epochs.count -= drop
     epochs.entries[0].start_offset = offset
+    epochs.changed = 1
     return True
 
 

@@ -201,7 +201,10 @@ class Log:
         """(largest epoch <= ``epoch``, where it ends) as OffsetForLeaderEpoch answers it; (-1, -1) when not known."""
 
     def assign_epoch(self, epoch: int, start_offset: int) -> None:
-        """Note that ``epoch`` begins at ``start_offset``, on disk when this returns; older or equal epochs are ignored."""
+        """Note that ``epoch`` begins at ``start_offset``; older or equal epochs are ignored."""
+
+    def store_epochs(self) -> None:
+        """Have all epochs on the disk, as they have to be before a recovery point moves on; raises :class:`KafkaError`."""
 
     def epochs(self) -> list[tuple[int, int]]:
         """(epoch, start offset), ascending."""

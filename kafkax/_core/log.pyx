@@ -423,12 +423,20 @@ cdef class Log:
             pthread_mutex_lock(&self.log.lock)
             changed = epochs_assign(self.log.epochs, epoch, start_offset)
             pthread_mutex_unlock(&self.log.lock)
-            if changed > 0:
-                changed = epochs_store(self.log.epochs, self.log.directory)
-            if changed != 0:
+            if changed < 0:
                 code = log_fail(self.log, changed)
             pthread_mutex_unlock(&self.log.append_lock)
         self.check(code, f"leader epoch {epoch}")
+
+    def store_epochs(self):
+        cdef int32_t error
+        cdef int32_t code
+        with nogil:
+            pthread_mutex_lock(&self.log.append_lock)
+            error = epochs_store(self.log.epochs, self.log.directory)
+            pthread_mutex_unlock(&self.log.append_lock)
+            code = log_fail(self.log, error) if error else OK
+        self.check(code, "leader epochs")
 
     def epochs(self):
         cdef log_t *log = self.log
@@ -569,6 +577,8 @@ cdef class Log:
         code = log_flush(log)
         pthread_mutex_lock(&log.append_lock)
         if code == OK:
+            error = epochs_store(log.epochs, log.directory)
+        if code == OK and not error:
             error = log_snapshot(log, log.log_end_offset)
         kx_store32(&log.closed, LOG_CLOSED)
         for i in range(log.segment_count):

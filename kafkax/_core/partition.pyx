@@ -3,6 +3,7 @@
 from typing import NamedTuple
 from uuid import UUID
 
+from libc.errno cimport ENOMEM
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
@@ -14,7 +15,7 @@ from kafkax._core.codes cimport (
     ERR_OFFSET_OUT_OF_RANGE, ERR_RECORD_LIST_TOO_LARGE, ERR_UNKNOWN_LEADER_EPOCH, OK,
 )
 from kafkax._core.cursor cimport kx_put64
-from kafkax._core.epochs cimport epochs_assign, epochs_end, epochs_store
+from kafkax._core.epochs cimport epochs_assign, epochs_end
 from kafkax._core.files cimport monotonic_ms
 from kafkax._core.log cimport Log, aborted_list, append_result, origin_of, raise_append
 from kafkax._core.logstate cimport (
@@ -393,8 +394,7 @@ cdef class Partition:
             pthread_mutex_lock(&log.lock)
             changed = epochs_assign(log.epochs, epoch, log.log_end_offset)
             pthread_mutex_unlock(&log.lock)
-            if changed > 0:
-                changed = epochs_store(log.epochs, log.directory)
+            changed = ENOMEM if changed < 0 else 0
         if leader and not partition.is_leader:
             kx_store32(&partition.led_since, epoch)
         kx_store32(&partition.leader_epoch, epoch)

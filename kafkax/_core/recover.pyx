@@ -16,7 +16,7 @@ from kafkax._core.batch cimport batch_t
 from kafkax._core.codes cimport CORE_END, CORE_IO_ERROR, CORE_NO_MEMORY, ERR_CORRUPT_MESSAGE, OK
 from kafkax._core.cursor cimport kx_be32
 from kafkax._core.epochs cimport (
-    epochs_assign, epochs_latest, epochs_load, epochs_store, epochs_truncate_end, epochs_truncate_start,
+    epochs_assign, epochs_load, epochs_truncate_end, epochs_truncate_start,
 )
 from kafkax._core.files cimport directory_path, file_size, open_in, read_up_to, rename_in, unlink_in, wall_ms
 from kafkax._core.index cimport index_reset
@@ -351,9 +351,8 @@ cdef int32_t begin_empty(log_t *log, int64_t offset) noexcept nogil:
     return error
 
 
-cdef int32_t settle_marks(log_t *log, int64_t end, int64_t start, int64_t flushed) noexcept nogil:
-    """Set the marks that an opened log begins with, and bring the epoch cache into their range; 0 or errno."""
-    cdef bint changed
+cdef void settle_marks(log_t *log, int64_t end, int64_t start, int64_t flushed) noexcept nogil:
+    """Set the marks that an opened log begins with, and bring the epoch cache into their range."""
     if start < log.segments[0].base_offset:
         start = log.segments[0].base_offset
     pthread_mutex_lock(&log.lock)
@@ -373,46 +372,43 @@ cdef int32_t settle_marks(log_t *log, int64_t end, int64_t start, int64_t flushe
     log.high.position = -1
     kx_store64(&log.high_watermark, start)
     # An epoch that begins at the end stays: a leader without a record in it goes on without writing the file again.
-    changed = epochs_truncate_end(log.epochs, end + 1)
-    changed = epochs_truncate_start(log.epochs, start) or changed
+    epochs_truncate_end(log.epochs, end + 1)
+    epochs_truncate_start(log.epochs, start)
     log_settle(log)
     pthread_mutex_unlock(&log.lock)
-    return epochs_store(log.epochs, log.directory) if changed else 0
 
 
 cdef int32_t log_load_folder(log_t *log, bint clean, int64_t recovery_point, int64_t log_start_offset,
                              progress_t *progress) noexcept nogil:
     cdef int64_t end = -1
     cdef int64_t flushed = LLONG_MAX
-    cdef int32_t latest
+    cdef bint unreadable
     cdef int32_t error = tidy_folder(log)
     if not error:
         error = load_segments(log)
     if not error:
         error = epochs_load(log.epochs, log.directory)
-    # An unreadable epoch checkpoint is rebuilt as far as batches tell.
-    error = 0 if error == ERR_CORRUPT_MESSAGE else error
+    # An unreadable epoch checkpoint, which a power cut may leave, is made anew from all batches.
+    unreadable = error == ERR_CORRUPT_MESSAGE
+    error = 0 if unreadable else error
     if not error and log.segment_count == 0:
         error = begin_empty(log, log_start_offset)
     if error:
         return error
-    latest = epochs_latest(log.epochs)
-    if clean:
+    if clean and not unreadable:
         end = clean_end(log_active(log))
     if end >= 0:
         error = log_reload_producers(log, end)
     else:
         # Not clean, or the files say otherwise: then the active segment at least is checked.
         flushed = recovery_point if not clean else log_active(log).base_offset
-        error = check_from(log, flushed, progress, &end)
-        if not error and epochs_latest(log.epochs) != latest:
-            error = epochs_store(log.epochs, log.directory)
+        error = check_from(log, 0 if unreadable else flushed, progress, &end)
     if not error and end < log_start_offset:
         # Everything at or above the log start was lost: go on there.
         error = cut_all(log, log_start_offset)
         end = log_start_offset
     if not error:
-        error = settle_marks(log, end, log_start_offset, flushed)
+        settle_marks(log, end, log_start_offset, flushed)
     if not error and flushed < end:
         log_appended(log, False)
     return error

@@ -9,7 +9,7 @@ from kafkax._core.atomics cimport kx_load64, kx_store32, kx_store64
 from kafkax._core.codes cimport (
     CORE_END, CORE_INDEX_WRONG, ERR_INVALID_REQUEST, ERR_KAFKA_STORAGE_ERROR, ERR_OFFSET_OUT_OF_RANGE, OK,
 )
-from kafkax._core.epochs cimport epochs_store, epochs_truncate_end, epochs_truncate_start
+from kafkax._core.epochs cimport epochs_truncate_end, epochs_truncate_start
 from kafkax._core.files cimport file_size, offset_name, sync_directory, unlink_in, wall_ms
 from kafkax._core.logstate cimport (
     log_active, log_add_segment, log_fail, log_failed, log_segment_index, log_settle, log_wake,
@@ -136,7 +136,6 @@ cdef int32_t truncate_locked(log_t *log, int64_t offset) noexcept nogil:
         error = cut_segment(log, &offset)
     if not error:
         set_end(log, offset)
-        error = epochs_store(log.epochs, log.directory)
     if not error:
         error = log_reload_producers(log, offset)
     return error
@@ -181,8 +180,7 @@ cdef int32_t begin_anew(log_t *log, int64_t offset) noexcept nogil:
         return error
     kx_store64(&log.log_start_offset, offset)
     set_end(log, offset)
-    error = epochs_store(log.epochs, log.directory)
-    return error if error else log_reload_producers(log, offset)
+    return log_reload_producers(log, offset)
 
 
 cdef int32_t log_truncate_fully(log_t *log, int64_t offset) noexcept nogil:
@@ -207,12 +205,10 @@ cdef int32_t log_truncate_fully(log_t *log, int64_t offset) noexcept nogil:
     return log_fail(log, error) if error else OK
 
 
-cdef int32_t store_epochs_from(log_t *log, int64_t offset) noexcept nogil:
-    cdef bint changed
+cdef void begin_epochs_at(log_t *log, int64_t offset) noexcept nogil:
     pthread_mutex_lock(&log.lock)
-    changed = epochs_truncate_start(log.epochs, offset)
+    epochs_truncate_start(log.epochs, offset)
     pthread_mutex_unlock(&log.lock)
-    return epochs_store(log.epochs, log.directory) if changed else 0
 
 
 cdef int32_t rename_retired(log_t *log, retired_t *retired, bint snapshots) noexcept nogil:
@@ -246,7 +242,7 @@ cdef int32_t log_delete_before(log_t *log, int64_t offset, retired_t *out) noexc
     if not error:
         error = rename_retired(log, out, True)
     if not error:
-        error = store_epochs_from(log, kx_load64(&log.log_start_offset))
+        begin_epochs_at(log, kx_load64(&log.log_start_offset))
     pthread_mutex_unlock(&log.append_lock)
     return log_fail(log, error) if error else OK
 
@@ -262,7 +258,7 @@ cdef int32_t log_raise_start(log_t *log, int64_t offset) noexcept nogil:
         return ERR_OFFSET_OUT_OF_RANGE
     if offset > log.log_start_offset:
         kx_store64(&log.log_start_offset, offset)
-        error = store_epochs_from(log, offset)
+        begin_epochs_at(log, offset)
     pthread_mutex_unlock(&log.append_lock)
     return log_fail(log, error) if error else OK
 

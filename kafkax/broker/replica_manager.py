@@ -235,7 +235,7 @@ class ReplicaManager:
         appearing = dict.fromkeys(p.topic for p, _, _ in todo if p not in self._replicas)
         await self._configs.read([("topics", topic) for topic in appearing])
         if self._followers is not None:
-            self._followers.forget([partition for partition, _, state in todo if self._changes_role(partition, state)])
+            self._followers.forget([partition for partition, topic_id, said in todo if self._changes(partition, topic_id, said)])
         before = {partition: self._replicas.get(partition) for partition, _, _ in todo}
         errors.update(await asyncio.to_thread(self._apply_all, todo))
         self._announce(before)
@@ -259,9 +259,10 @@ class ReplicaManager:
             or (state.leader_epoch, state.partition_epoch) > (known.leader_epoch, known.partition_epoch)
         )
 
-    def _changes_role(self, partition: TopicPartition, state: LeaderAndIsrPartitionState) -> bool:
+    def _changes(self, partition: TopicPartition, topic_id: UUID, state: LeaderAndIsrPartitionState) -> bool:
+        """Whether fetching has to stop first; with the same leader it goes on into the new epoch."""
         known = self._replicas.get(partition)
-        return known is not None and (known.leader_epoch != state.leader_epoch or known.leader != state.leader)
+        return known is not None and (known.leader != state.leader or known.partition.topic_id != topic_id)
 
     def _apply_all(self, todo: list[tuple[TopicPartition, UUID, LeaderAndIsrPartitionState]]) -> dict[TopicPartition, ErrorCode]:
         """On a worker thread: open what is new, lead or follow.  The lock of :meth:`handle` keeps everybody else out."""

@@ -179,6 +179,18 @@ class Fetcher:
             if followed is not None:
                 followed.end()
 
+    def renew(self, followed: Followed) -> None:
+        """Go on with a partition, if it is looked after here, in another epoch of the same leader.
+
+        What was asked for in the epoch before is no longer applied; the leader answers it as soon as its own epoch changes.
+        """
+        former = self._followed.get(followed.key)
+        if former is not None:
+            former.end()
+            followed.busy_at = former.busy_at
+            self._followed[followed.key] = followed
+            self._changed.set()
+
     async def close(self) -> None:
         """Stop, and close the connection."""
         self._closed = True

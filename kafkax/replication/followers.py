@@ -80,6 +80,11 @@ class _Pair:
         for fetcher in self.fetchers():
             fetcher.remove([partition])
 
+    def renew(self, followed: Followed) -> None:
+        """Go on with a partition in another epoch of the same leader."""
+        for fetcher in self.fetchers():
+            fetcher.renew(followed)
+
     async def close(self) -> None:
         """Stop both."""
         for fetcher in self.fetchers():
@@ -134,8 +139,11 @@ class Followers:
         for replica in replicas:
             key = replica.key
             known = self._followed.get(key)
-            if known is not None and (known.leader, known.leader_epoch) == (replica.leader, replica.leader_epoch):
+            if known is not None and known.partition is replica.partition and known.leader == replica.leader:
                 self._followed[key] = replica
+                route = self._routes.get(key)
+                if known.leader_epoch != replica.leader_epoch and route is not None:
+                    self._fetchers[route].renew(self._to_follow(replica))
                 continue
             self.forget([key])
             self._followed[key] = replica
@@ -153,8 +161,11 @@ class Followers:
         if pair is None:
             pair = self._fetchers[route] = _Pair(partial(self._fetcher, route))
         self._routes[key] = route
+        pair.main.add(self._to_follow(replica))
+
+    def _to_follow(self, replica: Replica) -> Followed:
         following = Following(replica.leader, replica.leader_epoch)
-        pair.main.add(Followed(replica.partition, following, flush=self._flushed(key), logs=self._logs))
+        return Followed(replica.partition, following, flush=self._flushed(replica.key), logs=self._logs)
 
     def _fetcher(self, route: _Route, wait_max_ms: int | None, answered: Callable[[], None]) -> Fetcher:
         link = self._connect(route.host, route.port)

@@ -567,7 +567,15 @@ class LogManager:
 
     def checkpoint_recovery_points(self) -> None:
         """Write down up to where each log is on disk, which is where recovery would begin."""
-        self._checkpoint(lambda directory: directory.recovery_points, lambda hosted: hosted.log.flushed_offset)
+
+        def flushed(hosted: PartitionLog) -> int:
+            offset = hosted.log.flushed_offset
+            with self._guard(hosted.directory, "write leader epochs", swallow=True):
+                # Recovery finds epochs in the batches that it looks at, which are those behind the recovery point.
+                hosted.log.store_epochs()
+            return offset
+
+        self._checkpoint(lambda directory: directory.recovery_points, flushed)
 
     def checkpoint_high_watermarks(self) -> None:
         """Write down the high watermarks."""

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from kafkax.errors import KafkaError
 from kafkax.protocol.records import RecordBatch
 from kafkax.storage.checkpoints import parse_offsets
+from kafkax.storage.directory import CLEAN_SHUTDOWN_MARKER
 from kafkax.storage.dump import parse_index, parse_time_index
 from kafkax.storage.epoch_checkpoint import EpochStart, read_epochs
 from kafkax.storage.files import MalformedFile
@@ -134,6 +135,8 @@ class _Partition:
         self._deep = deep
         self._progress = progress
         self._epochs: list[EpochStart] = []
+        self._epochs_end = -1
+        """Offset from which on the epoch file may be behind, -1: nowhere."""
 
     def check(self) -> None:
         """Look at everything in the folder."""
@@ -146,6 +149,9 @@ class _Partition:
             with _noting(self._result):
                 read_snapshot(path)
         offsets = sorted(offset for path in self._folder.glob("*" + LOG_SUFFIX) if (offset := offset_of(path.name)) is not None)
+        if offsets and not (self._folder.parent / CLEAN_SHUTDOWN_MARKER).exists():
+            # It is written when a segment is sealed and from time to time; after a crash recovery looks at the last segment.
+            self._epochs_end = offsets[-1]
         next_offset = -1
         for base_offset in offsets:
             if base_offset < next_offset:
@@ -201,6 +207,8 @@ class _Partition:
 
     def _check_epoch(self, base_offset: int, position: int, offset: int, epoch: int) -> None:
         """A batch's epoch against the epoch file, where that speaks of its offset."""
+        if 0 <= self._epochs_end <= offset:
+            return
         at = bisect_right(self._epochs, offset, key=lambda entry: entry.start_offset) - 1
         if at >= 0 and self._epochs[at].epoch != epoch:
             problem = f"byte {position}: leader epoch {epoch} at offset {offset}, the epoch file says {self._epochs[at].epoch}"

@@ -32,9 +32,8 @@ async def shut_down_broker(tenure: Tenure, broker_id: int, broker_epoch: int) ->
     leaving = frozenset(context.shutting_down)
 
     def choose(partition: TopicPartition, assignment: ReplicaAssignment, state: PartitionState) -> Choice | None:
-        return elect_without(assignment, state.isr, lambda replica: context.is_alive(replica, partition), leaving)
-
-    def step_down(partition: TopicPartition, assignment: ReplicaAssignment, state: PartitionState) -> Choice | None:
+        if state.leader == broker_id:
+            return elect_without(assignment, state.isr, lambda replica: context.is_alive(replica, partition), leaving)
         remaining = tuple(member for member in state.isr if member != broker_id)
         return Choice(state.leader, remaining) if broker_id in state.isr and remaining else None
 
@@ -44,17 +43,15 @@ async def shut_down_broker(tenure: Tenure, broker_id: int, broker_epoch: int) ->
         if partition.topic not in context.deleting and len(assignment_of(tenure, partition).replicas) > 1
     ]
     led = [partition for partition in shared if context.leader(partition) == broker_id]
-    followed = [partition for partition in shared if context.leader(partition) != broker_id]
-    moved = await tenure.ledger.elect(led, choose)
-    left = await tenure.ledger.elect(followed, step_down)
+    left = await tenure.ledger.elect(shared, choose)
     with tenure.batch() as batch:
-        for partition in sorted(moved | left):
+        for partition in sorted(left):
             others = [replica for replica in assignment_of(tenure, partition).replicas if replica != broker_id]
             batch.lead(partition, others)
     # Only when the others lead and know it: whom this broker refuses, or does not wait for any longer, finds them at once.
     await tenure.channels.answered(context.brokers.keys() - {broker_id}, _READY_SECONDS)
     with tenure.batch() as batch:
-        for partition in sorted(moved | left):
+        for partition in sorted(left):
             batch.stop(partition, broker_id, delete=False)
     return [partition for partition in led if context.leader(partition) == broker_id]
 

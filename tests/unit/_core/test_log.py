@@ -347,6 +347,7 @@ def test_leader_epochs_answer_where_they_end(tmp_path: Path) -> None:
     for epoch, n in ((1, 3), (1, 2), (4, 5), (7, 1)):
         log.append(batch(n), leader_epoch=epoch)
     assert log.epochs() == [(1, 0), (4, 5), (7, 10)]
+    log.store_epochs()
     assert (tmp_path / "leader-epoch-checkpoint").read_text() == "0\n3\n1 0\n4 5\n7 10\n"
     answers = {0: (0, 0), 1: (1, 5), 2: (1, 5), 4: (4, 10), 6: (4, 10), 7: (7, 11), 8: (-1, -1), -1: (-1, -1)}
     assert {epoch: log.end_offset_for_epoch(epoch) for epoch in answers} == answers
@@ -355,6 +356,29 @@ def test_leader_epochs_answer_where_they_end(tmp_path: Path) -> None:
     log.close()
     assert open_log(tmp_path).epochs() == [(1, 0), (4, 5)]
     assert open_log(tmp_path, log_start_offset=7).epochs() == [(4, 7)]
+
+
+def test_leader_epochs_that_were_not_written_come_back_from_the_batches(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    log.append(batch(3), leader_epoch=1)
+    log.roll()
+    assert (tmp_path / "leader-epoch-checkpoint").read_text() == "0\n1\n1 0\n"
+    log.append(batch(2), leader_epoch=4)
+    log.flush()
+    # a process that is killed here has written no more than when the segment was sealed
+    assert (tmp_path / "leader-epoch-checkpoint").read_text() == "0\n1\n1 0\n"
+    assert open_log(tmp_path, clean=False, recovery_point=5).epochs() == [(1, 0), (4, 3)]
+
+
+def test_an_epoch_file_that_a_power_cut_left_empty_is_made_anew_from_all_segments(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    for epoch in (1, 4, 7):
+        log.append(batch(2), leader_epoch=epoch)
+        log.roll()
+    log.close()
+    (tmp_path / "leader-epoch-checkpoint").write_bytes(b"")
+    for clean in (True, False):
+        assert open_log(tmp_path, clean=clean, recovery_point=6).epochs() == [(1, 0), (4, 2), (7, 4)]
 
 
 @pytest.mark.parametrize("kind", [".index", ".timeindex"])

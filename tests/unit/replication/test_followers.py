@@ -38,6 +38,10 @@ class FakeFetcher:
         for partition in partitions:
             self.held.pop(partition, None)
 
+    def renew(self, followed):
+        if followed.key in self.held:
+            self.held[followed.key] = followed
+
     async def close(self):
         self.closed = True
 
@@ -70,14 +74,22 @@ async def test_partitions_go_to_their_leaders_fetcher(rig):
     assert held(rig) == {"one": {0, 2}, "two": {1}}
 
 
-async def test_a_new_epoch_of_the_same_leader_begins_anew_and_the_same_epoch_does_not(rig):
-    rig.followers.follow([replica(0, 1)])
+async def test_a_new_epoch_of_the_same_leader_is_fetched_over_the_same_connection(rig):
+    known = replica(0, 1)
+    rig.followers.follow([known])
     (first,) = rig.made[0].held.values()
-    rig.followers.follow([replica(0, 1)])
+    rig.followers.follow([known._replace(isr=(1,))])
     assert list(rig.made[0].held.values()) == [first]
-    rig.followers.follow([replica(0, 1, epoch=1)])
-    (second,) = rig.made[-1].held.values()
-    assert second.following.leader_epoch == 1
+    rig.followers.follow([known._replace(leader_epoch=1)])
+    (second,) = rig.made[0].held.values()
+    assert (second.following.leader_epoch, len(rig.made)) == (1, 1)
+
+
+async def test_a_partition_of_another_topic_with_the_same_name_begins_anew(rig):
+    rig.followers.follow([replica(0, 1)])
+    rig.followers.follow([anew := replica(0, 1)])
+    (held_now,) = rig.made[-1].held.values()
+    assert held_now.partition is anew.partition
 
 
 async def test_a_leader_whose_address_is_not_known_is_followed_once_it_is(rig):

@@ -20,13 +20,14 @@ def batch(offset: int, epoch: int = 0, timestamp: int = 1000) -> bytes:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A sound partition: offsets 0 and 1, indexed."""
+    """A sound partition after an orderly stop: offsets 0 and 1, indexed."""
     target = tmp_path / "t-0"
     target.mkdir()
     (target / "00000000000000000000.log").write_bytes(batch(0) + batch(1, timestamp=1001))
     (target / "00000000000000000000.index").write_bytes(struct.pack(">ii", 1, len(batch(0))))
     (target / "00000000000000000000.timeindex").write_bytes(struct.pack(">qi", 1001, 1))
     write_epochs(target, [EpochStart(0, 0)])
+    (tmp_path / ".kafka_cleanshutdown").write_text("")
     return target
 
 
@@ -110,8 +111,18 @@ def test_segments_that_overlap(folder: Path) -> None:
     assert problems(folder) == [("00000000000000000001.log", "the segment before it reaches up to offset 1")]
 
 
-def test_epochs_that_contradict_the_batches(folder: Path) -> None:
+def test_epochs_that_contradict_the_batches_after_an_orderly_stop(folder: Path) -> None:
     write_epochs(folder, [EpochStart(0, 0), EpochStart(1, 1)])
+    ((_, problem),) = problems(folder)
+    assert "leader epoch 0 at offset 1, the epoch file says 1" in problem
+
+
+def test_after_a_crash_the_epoch_file_may_be_behind_the_last_segment_only(folder: Path) -> None:
+    (folder.parent / ".kafka_cleanshutdown").unlink()
+    write_epochs(folder, [EpochStart(0, 0), EpochStart(1, 1)])
+    assert problems(folder) == []
+    for suffix, content in (("log", batch(2, epoch=3)), ("index", b""), ("timeindex", b"")):
+        (folder / f"00000000000000000002.{suffix}").write_bytes(content)
     ((_, problem),) = problems(folder)
     assert "leader epoch 0 at offset 1, the epoch file says 1" in problem
 
