@@ -40,6 +40,8 @@ _CONTROLLER_SECONDS = 10.0
 _RELEASE_SECONDS = 2.0
 _RELEASE_POLL_SECONDS = 0.005
 _SETTLED_POLL_SECONDS = 0.005
+_NOTICE_SECONDS = 0.003
+"""A client may notice that a broker died before this one does, and ask at once."""
 
 
 class ClusterMember:
@@ -141,6 +143,8 @@ class ClusterMember:
 
         A client that is told of a dead leader asks again only after a second or so; one that is answered a little later need not.
         """
+        if self._peers is not None:
+            await asyncio.sleep(_NOTICE_SECONDS)
         while self._peers is not None and (doubted := self._peers.doubted(self._cache.image.brokers)):
             now = (self._cache.image.topics.get(topic.name) for topic in topics)
             if not any(partition.leader in doubted for topic in now if topic for partition in topic.partitions.values()):

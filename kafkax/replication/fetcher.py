@@ -140,6 +140,7 @@ class Fetcher:
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._sending: asyncio.Task[FetchResponse] | None = None
+        self._asked: frozenset[Followed] = frozenset()
         self._renewing: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -153,11 +154,15 @@ class Fetcher:
         wait for this follower.
         """
         self._followed[followed.key] = followed
-        if soon and self._sending is not None and self._renewing is None and self._settings.wait_max_ms > _SHORT_WAIT_MS:
-            self._renewing = asyncio.get_running_loop().call_later(_RENEW_SECONDS, self._renew)
+        if soon:
+            self._hurry()
         self._changed.set()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def _hurry(self) -> None:
+        if self._sending is not None and self._renewing is None and self._settings.wait_max_ms > _SHORT_WAIT_MS:
+            self._renewing = asyncio.get_running_loop().call_later(_RENEW_SECONDS, self._renew)
 
     def _renew(self) -> None:
         self._renewing = None
@@ -182,13 +187,16 @@ class Fetcher:
     def renew(self, followed: Followed) -> None:
         """Go on with a partition, if it is looked after here, in another epoch of the same leader.
 
-        What was asked for in the epoch before is no longer applied; the leader answers it as soon as its own epoch changes.
+        What was asked for in the epoch before is no longer applied; the leader answers it as soon as its own epoch changes.  If
+        it did so already, what waits at the leader now was asked for without this partition, and is broken off.
         """
         former = self._followed.get(followed.key)
         if former is not None:
             former.end()
             followed.busy_at = former.busy_at
             self._followed[followed.key] = followed
+            if former not in self._asked:
+                self._hurry()
             self._changed.set()
 
     async def close(self) -> None:
@@ -231,6 +239,7 @@ class Fetcher:
         """Fetch; None when it was broken off because there are more partitions to ask for."""
         send = self._link.send(self._request(ready), _FETCH_VERSION, FetchResponse)
         self._sending = asyncio.get_running_loop().create_task(send)
+        self._asked = frozenset(ready)
         try:
             return await self._sending
         except asyncio.CancelledError:
@@ -239,7 +248,7 @@ class Fetcher:
             self._link.renew()
             return None
         finally:
-            self._sending = None
+            self._sending, self._asked = None, frozenset()
 
     async def _take(self, ready: list[Followed], response: FetchResponse) -> list[Followed]:
         """Apply an answer; the partitions whose range of offsets has to be looked up."""

@@ -196,6 +196,39 @@ async def test_a_fenced_follower_waits_for_the_controller(rig):
     assert len(leader.fetches) == 1
 
 
+async def test_a_fenced_follower_goes_on_in_the_next_epoch_while_a_fetch_of_others_waits(logs):
+    """The leader hears of its new epoch first: it fences this follower and then has nothing new in other partitions."""
+    asked = []
+
+    class Fencing(Leader):
+        async def send(self, request, version, response):
+            partitions = {each.partition: each.current_leader_epoch for each in request.topics[0].partitions}
+            asked.append(partitions)
+            if 0 not in partitions:
+                await asyncio.sleep(60)
+            await asyncio.sleep(0.002)
+            code = ErrorCode.NONE if partitions[0] == 6 else ErrorCode.FENCED_LEADER_EPOCH
+            data = [PartitionData(partition_index=0, error_code=code)]
+            return FetchResponse(responses=[FetchableTopicResponse(topic_id=TOPIC_ID, partitions=data)])
+
+    fetcher = Fetcher(Fencing(logs[0]), SETTINGS, lambda: 77)
+    first, second = (Partition("t", index, TOPIC_ID, logs[1]) for index in range(2))
+    follow(fetcher, first)
+    follow(fetcher, second)
+
+    async def until(wanted):
+        for _ in range(1000):
+            if asked and asked[-1] == wanted:
+                return
+            await asyncio.sleep(0.005)
+        pytest.fail(f"{wanted} was not asked for: {asked[-3:]}")
+
+    await until({1: 5})
+    fetcher.renew(Followed(first, Following(1, 6), flush=False))
+    await until({0: 6, 1: 5})
+    await fetcher.close()
+
+
 async def test_nothing_is_appended_once_the_fetcher_let_go(rig):
     leader, fetcher, partition = rig
     follow(fetcher, partition)
