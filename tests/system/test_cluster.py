@@ -140,15 +140,37 @@ def nobody_counts(self, led):
 Leaders._tell_core = nobody_counts
 """
 """Acknowledges before the followers have the records: none counts, and none that is about to join is waited for."""
+UNFENCED = """
+from kafkax.replication.fetcher import Fetcher
+asked = Fetcher._request
+def unfenced(self, partitions):
+    request = asked(self, partitions)
+    for topic in request.topics:
+        for partition in topic.partitions:
+            partition.current_leader_epoch = partition.last_fetched_epoch = -1
+    return request
+Fetcher._request = unfenced
+"""
+"""Followers that fetch on where their log ends, whoever leads and whatever it has there."""
+BY_MARK = """
+from kafkax.replication.followers import Followers
+follow = Followers._begin
+def cut(self, key, replica):
+    mark = replica.partition.high_watermark
+    if mark < replica.partition.log.log_end_offset:
+        self._logs.truncate(key, mark)
+    follow(self, key, replica)
+Followers._begin = cut
+"""
+"""Followers that cut their log at the high watermark whenever somebody else leads."""
 RUN = "main(sys.argv[1:])\n"
 
 
-def found(folder: Path) -> bool:
-    """Whether the checker finds that acknowledged records are gone after a leader of the planted cluster was killed."""
+def found(folder: Path, plant: str, *, kills: int = 1) -> bool:
+    """Whether the checker finds fault with the planted cluster after this many leaders were killed, one right after the other."""
     folder.mkdir()
-    cluster = TestCluster(
-        folder, configs={"min.insync.replicas": "2"}, program=(sys.executable, "-c", SLOW + EARLY + RUN, "broker")
-    )
+    program = (sys.executable, "-c", SLOW + plant + RUN, "broker")
+    cluster = TestCluster(folder, configs={"min.insync.replicas": "2"}, program=program)
     workload: Workload | None = None
     try:
         cluster.start()
@@ -157,13 +179,22 @@ def found(folder: Path) -> bool:
         workload = started = Workload(cluster.bootstrap, TOPIC, PARTITIONS)
         # The first records meet fetches that wait for them already; only later ones find the followers behind.
         wait_until(lambda: started.more(3000), "producers go on")
-        leader = admin.leader(TOPIC)
-        cluster.nodes[leader].kill()
-        wait_until(lambda: admin.leader(TOPIC) not in (leader, -1), "another broker leads")
-        wait_until(lambda: started.more() or bool(started.errors), "producers go on, or have noticed")
+        killed: list[int] = []
+        for _ in range(kills):
+            wait_until(lambda: admin.leader(TOPIC) not in (*killed, -1), "somebody leads")
+            killed.append(admin.leader(TOPIC))
+            cluster.nodes[killed[-1]].kill()
+        if kills == 1:
+            wait_until(lambda: admin.leader(TOPIC) not in (*killed, -1), "another broker leads")
+            wait_until(lambda: started.more() or bool(started.errors), "producers go on, or have noticed")
+        for number in killed:
+            cluster.nodes[number].start()
         workload.abandon()
-        cluster.nodes[leader].start()
-        admin.wait_in_sync(TOPIC, list(cluster.nodes))
+        try:
+            admin.wait_in_sync(TOPIC, list(cluster.nodes))
+        except AssertionError:
+            # replicas that never agree again are a fault, too
+            return True
         cluster.stop()
         return bool(workload.errors or problems(workload.acknowledged, replicas_of(cluster)))
     finally:
@@ -173,7 +204,21 @@ def found(folder: Path) -> bool:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.skipif(ROUNDS == 0, reason="takes a minute; KAFKAX_CLUSTER_ROUNDS=1 asks for it")
-def test_acknowledging_before_the_followers_have_it_is_found(tmp_path: Path) -> None:
+@pytest.mark.skipif(ROUNDS == 0, reason="takes minutes; KAFKAX_CLUSTER_ROUNDS=1 asks for it")
+@pytest.mark.parametrize(
+    ("plant", "kills"),
+    [
+        pytest.param(EARLY, 1, id="acknowledging before the followers have it"),
+        pytest.param(UNFENCED, 1, id="fetching without an epoch"),
+        pytest.param(BY_MARK, 2, id="truncating by high watermark"),
+    ],
+)
+def test_a_planted_fault_is_found(tmp_path: Path, plant: str, kills: int) -> None:
     # A single kill finds the followers behind only two times in three.
-    assert any(found(tmp_path / str(attempt)) for attempt in range(5))
+    assert any(found(tmp_path / str(attempt), plant, kills=kills) for attempt in range(5))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(ROUNDS == 0, reason="takes a minute; KAFKAX_CLUSTER_ROUNDS=1 asks for it")
+def test_slow_followers_alone_are_no_fault(tmp_path: Path) -> None:
+    assert not found(tmp_path / "slow", "", kills=2)
