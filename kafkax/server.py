@@ -28,6 +28,7 @@ from kafkax.broker.cluster_member import ClusterMember
 from kafkax.broker.group_service import GROUP_TOPIC, GroupService
 from kafkax.broker.load_progress import showing
 from kafkax.broker.log_dir_failures import LogDirFailures
+from kafkax.broker.nearest_replica import RACK_AWARE
 from kafkax.broker.purgatory import Purgatory
 from kafkax.broker.ready_versions import ReadyVersions
 from kafkax.broker.replica_manager import LeadershipChange
@@ -360,7 +361,8 @@ class Server:
 
     def _reactor_settings(self) -> ReactorSettings:
         names = [name for name in ReactorSettings.__dataclass_fields__ if name.replace("_", ".") in self.config]
-        return ReactorSettings(**{name: self.config[name.replace("_", ".")] for name in names})
+        near = self.config["replica.selector.class"] == RACK_AWARE
+        return ReactorSettings(**{name: self.config[name.replace("_", ".")] for name in names}, rack_aware_reads=near)
 
 
 def _tell_coordinators(groups: GroupService, changes: Iterable[LeadershipChange]) -> None:

@@ -325,7 +325,7 @@ cdef int32_t fetch(connection_t *connection, const uint8_t *frame, size_t size) 
     cdef fetch_t *served
     if request == NULL:
         return REQUEST_HANDOFF
-    if told_elsewhere(reactor, request):
+    if told_elsewhere(reactor, request) or (request.names_rack and reactor.settings.rack_aware_reads):
         fetch_free(request)
         return REQUEST_HANDOFF
     if request.replica >= 0 and not reactor.listeners[connection.listener].between_brokers:

@@ -215,6 +215,7 @@ cdef void copy_start(fetch_t *fetch, const fetch_t *plain) noexcept nogil:
     fetch.kind = plain.kind
     fetch.replica = plain.replica
     fetch.replica_epoch = plain.replica_epoch
+    fetch.names_rack = plain.names_rack
 
 
 cdef bint merge_repeats(fetch_t *fetch) noexcept nogil:
@@ -273,6 +274,7 @@ cdef fetch_t *fetch_parse(const uint8_t *frame, size_t size) noexcept nogil:
         return NULL
     plain.replica = read_i32(&r) if plain.header.version < REPLICA_STATE_SINCE else -1
     plain.replica_epoch = -1
+    plain.names_rack = False
     read_start(&r, &plain)
     body = r
     parts = walk_asked(&r, &plain, NULL)
@@ -281,6 +283,7 @@ cdef fetch_t *fetch_parse(const uint8_t *frame, size_t size) noexcept nogil:
         rack_size = read_data(&r, plain.header.flexible, False, &rack)
         if rack_size < 0 or not is_ascii(rack, rack_size):
             r.bad = 1
+        plain.names_rack = rack_size > 0
     if plain.header.flexible:
         read_tags(&r, &plain)
     if r.bad or remaining(&r) or parts > MAX_PARTITIONS or forgotten > MAX_PARTITIONS:

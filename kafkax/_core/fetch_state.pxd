@@ -76,6 +76,8 @@ cdef struct fetch_t:
     # The broker that fetches as a follower, -1 for a consumer; its epoch, where it tells it.
     int32_t replica
     int64_t replica_epoch
+    # A consumer that says where it is.
+    bint names_rack
     # What the follower has was noted; it says nothing new while it waits.
     bint noted
     session_t *session

@@ -211,6 +211,8 @@ cdef struct settings_t:
     int64_t queued_bytes
     int64_t output_bytes
     int64_t fetch_max_bytes
+    # Consumers that name their rack are the control plane's: it may send them to a nearer replica.
+    int32_t rack_aware_reads
     int64_t session_slots
     int32_t send_buffer
     int32_t receive_buffer

@@ -115,6 +115,7 @@ cdef int fill_settings(settings_t *into, settings) except -1:
     into.queued_bytes = settings.queued_max_request_bytes
     into.output_bytes = settings.connection_output_bytes
     into.fetch_max_bytes = settings.fetch_max_bytes
+    into.rack_aware_reads = settings.rack_aware_reads
     into.session_slots = settings.max_incremental_fetch_session_cache_slots
     into.send_buffer = settings.socket_send_buffer_bytes
     into.receive_buffer = settings.socket_receive_buffer_bytes

@@ -30,6 +30,8 @@ class ReactorSettings:
     connection_output_bytes: int = 1048576
     """Answers of one connection that wait for the socket; beyond it, the connection is not read. Not a config of Kafka."""
     fetch_max_bytes: int = 57671680
+    rack_aware_reads: bool = False
+    """Hand over what consumers ask that name their rack (``replica.selector.class``)."""
     max_incremental_fetch_session_cache_slots: int = 1000
     socket_send_buffer_bytes: int = 102400
     socket_receive_buffer_bytes: int = 102400

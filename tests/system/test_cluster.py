@@ -188,7 +188,9 @@ def found(folder: Path, plant: str, *, kills: int = 1) -> bool:
             wait_until(lambda: admin.leader(TOPIC) not in (*killed, -1), "another broker leads")
             wait_until(lambda: started.more() or bool(started.errors), "producers go on, or have noticed")
         for number in killed:
-            cluster.nodes[number].start()
+            cluster.nodes[number].start(wait=False)
+        for number in killed:
+            cluster.nodes[number].wait_ready()
         workload.abandon()
         try:
             admin.wait_in_sync(TOPIC, list(cluster.nodes))

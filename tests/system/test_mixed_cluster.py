@@ -1,14 +1,18 @@
-"""A cluster of Apache Kafka 3.9 moved to kafkax broker by broker and back, on the same directories, while producers go on.
+"""A cluster of Apache Kafka 3.9 moved to kafkax broker by broker and back, on the same directories, while producers and consumers go on.
+
+Each side is controller in turn and has its brokers killed.
 
 Takes minutes: ``KAFKAX_CLUSTER_ROUNDS`` asks for it, as ci/nightly does.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -17,7 +21,7 @@ pytest.importorskip("confluent_kafka")
 
 from tests.compat.brokers import real_kafka
 from tests.system.clusters import Admin, Node, TestCluster, wait_until
-from tests.system.ledger import Workload, problems, read_replica
+from tests.system.ledger import Readers, Workload, problems, read_replica
 from tests.zookeeper_server import missing
 
 ROUNDS = int(os.environ.get("KAFKAX_CLUSTER_ROUNDS", "0"))
@@ -65,12 +69,39 @@ class Apache:
         os.kill(pid, signal.SIGTERM)
         wait_until(lambda: not _alive(pid), f"Apache Kafka {self._node.number} ended", 120)
 
+    @property
+    def running(self) -> bool:
+        """Whether its process lives."""
+        return _alive(int((self._folder / "pid").read_text()))
+
     def kill(self) -> None:
         """Kill it if it runs."""
         try:
             os.kill(int((self._folder / "pid").read_text()), signal.SIGKILL)
         except (OSError, ValueError):
             return
+
+
+def make_controller(cluster: TestCluster, node: Node) -> None:
+    """Let the office of controller be vacated until this broker has it."""
+    from kazoo.client import KazooClient
+    from kazoo.exceptions import NoNodeError
+
+    zookeeper = KazooClient(cluster.zookeeper.address)
+    zookeeper.start()
+    try:
+        for _ in range(200):
+            try:
+                holder = json.loads(zookeeper.get("/controller")[0])["brokerid"]
+                if holder == node.number:
+                    return
+                zookeeper.delete("/controller")
+            except NoNodeError:
+                holder = None
+            time.sleep(0.5)
+    finally:
+        zookeeper.stop()
+    raise AssertionError(f"broker {node.number} did not become controller")
 
 
 def _alive(pid: int) -> bool:
@@ -80,31 +111,50 @@ def _alive(pid: int) -> bool:
         return False
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 def test_every_broker_is_exchanged_and_exchanged_back(tmp_path: Path) -> None:
     configs = {"min.insync.replicas": "2", "offsets.topic.num.partitions": "3", "auto.leader.rebalance.enable": "false"}
     cluster = TestCluster(tmp_path, numbers=(1, 2, 3), configs=configs, same_host=True)
     kafka = {number: Apache(node, cluster.zookeeper.address, configs) for number, node in cluster.nodes.items()}
     workload: Workload | None = None
+    readers: Readers | None = None
     try:
         for apache in kafka.values():
             apache.start()
         admin = Admin(cluster.bootstrap)
         admin.create(TOPIC, PARTITIONS)
         workload = Workload(cluster.bootstrap, TOPIC, PARTITIONS)
+        readers = Readers(cluster.bootstrap, TOPIC)
         wait_until(workload.more, "producers go on")
         for number, node in cluster.nodes.items():
             kafka[number].stop()
             node.start()
             admin.wait_in_sync(TOPIC, list(cluster.nodes), 120)
-            wait_until(workload.more, f"producers go on, {number} being kafkax")
+            wait_until(workload.more, f"producers go on, {number} being kafkax", 120)
+            make_controller(cluster, node)
+            wait_until(workload.more, f"producers go on, {number} being the controller", 120)
+            node.kill()
+            node.start()
+            admin.wait_in_sync(TOPIC, list(cluster.nodes), 120)
+            wait_until(workload.more, f"producers go on, {number} having been killed", 120)
         for number, node in cluster.nodes.items():
             assert node.stop() == 0
             kafka[number].start()
             admin.wait_in_sync(TOPIC, list(cluster.nodes), 120)
-            wait_until(workload.more, f"producers go on, {number} being Apache Kafka again")
+            wait_until(workload.more, f"producers go on, {number} being Apache Kafka again", 120)
+            make_controller(cluster, node)
+            wait_until(workload.more, f"producers go on, {number} being the controller", 120)
+            kafka[number].kill()
+            wait_until(lambda of=kafka[number]: not of.running, f"Apache Kafka {number} ended")  # type: ignore[misc]
+            kafka[number].start()
+            admin.wait_in_sync(TOPIC, list(cluster.nodes), 120)
+            wait_until(workload.more, f"producers go on, {number} having been killed", 120)
         workload.finish()
         assert workload.errors == []
+        told, seen = workload.acknowledged, readers
+        wait_until(lambda: seen.has_all(told), "everything acknowledged was read", 120)
+        readers.end()
+        assert readers.changed == []
         admin.wait_in_sync(TOPIC, list(cluster.nodes), 120)
         for apache in kafka.values():
             apache.stop()
@@ -120,6 +170,8 @@ def test_every_broker_is_exchanged_and_exchanged_back(tmp_path: Path) -> None:
     finally:
         if workload is not None:
             workload.abandon()
+        if readers is not None:
+            readers.end()
         for apache in kafka.values():
             apache.kill()
         cluster.close()

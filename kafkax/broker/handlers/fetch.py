@@ -20,6 +20,7 @@ from kafkax._core.partition import Partition
 from kafkax.broker.current_leader import tell_leaders
 from kafkax.broker.follower_fetch import follower_fetch
 from kafkax.broker.handlers.spec import RequestContext, Spec
+from kafkax.broker.nearest_replica import RACK_AWARE, nearest_replica
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.protocol.messages.fetch import (
     AbortedTransaction,
@@ -35,6 +36,7 @@ from kafkax.protocol.messages.fetch import (
 SPEC = Spec(key=1, min_version=4, max_version=18)
 
 _BY_ID = 13
+_IN_STATE = 15
 _LEADERS_SINCE = 16
 _NEW_SESSION = 0
 _NO_SESSION = -1
@@ -66,7 +68,7 @@ class _Asked:
 
 async def handle(context: RequestContext, request: FetchRequest) -> FetchResponse:
     """Answer as soon as ``min_bytes`` are there, a partition fails, or ``max_wait_ms`` are over."""
-    replica = request.replica_state.replica_id if context.version >= 15 else request.replica_id
+    replica = request.replica_state.replica_id if context.version >= _IN_STATE else request.replica_id
     if replica >= 0:
         return await follower_fetch(context, request)
     if request.session_epoch not in (_NEW_SESSION, _NO_SESSION):
@@ -120,7 +122,7 @@ def _in_order(parts: list[_Asked]) -> list[FetchableTopicResponse]:
 
 def _read(context: RequestContext, request: FetchRequest, parts: list[_Asked], most: int) -> bool:
     """Read every partition once, in the order of the request and within its ``max_bytes``; whether that is enough."""
-    left, size, failed, any_here = max(most, 0), 0, False, False
+    left, size, failed, any_here, elsewhere = max(most, 0), 0, False, False, False
     for part in parts:
         if part.partition is None:
             continue
@@ -128,14 +130,19 @@ def _read(context: RequestContext, request: FetchRequest, parts: list[_Asked], m
         limit = max(0, min(left, part.asked.partition_max_bytes))
         part.data = _nothing(part.asked.partition)
         try:
-            _read_partition(context, part, request.isolation_level, limit, min_one=size == 0)
+            near = _nearest(context, request, part)
+            if near is None:
+                _read_partition(context, part, request, limit, min_one=size == 0)
+            else:
+                _send_to(part, near)
+                elsewhere = True
         except KafkaError as error:
             part.data.error_code, failed = error.code, True
             if error.code is ErrorCode.KAFKA_STORAGE_ERROR and context.version < _STORAGE_ERROR_SINCE:
                 part.data.error_code = ErrorCode.NOT_LEADER_OR_FOLLOWER
         got = len(part.data.records or b"")
         size, left = size + got, max(0, left - got)
-    return failed or not any_here or size >= min(request.min_bytes, most)
+    return failed or elsewhere or not any_here or size >= min(request.min_bytes, most)
 
 
 def _marks(parts: list[_Asked], isolation: int) -> list[tuple[Partition, str, int]]:
@@ -151,8 +158,28 @@ def _partition(context: RequestContext, topic: FetchTopic, index: int) -> Partit
     return context.services.partition(topic.topic, index)
 
 
-def _read_partition(context: RequestContext, part: _Asked, isolation: int, limit: int, *, min_one: bool) -> None:
-    """Write into a partition's answer what it has to give.
+def _nearest(context: RequestContext, request: FetchRequest, part: _Asked) -> int | None:
+    """The replica that the consumer had better ask, None when that is this one."""
+    services, partition = context.services, part.partition
+    if not request.rack_id or services.config["replica.selector.class"] != RACK_AWARE:
+        return None
+    if partition is None or not partition.is_leader:
+        return None
+    offset = part.asked.fetch_offset
+    partition.check_epoch(part.asked.current_leader_epoch)
+    return nearest_replica(services.image, partition, services.node_id, context.listener, request.rack_id, offset)
+
+
+def _send_to(part: _Asked, replica: int) -> None:
+    """Name the replica to ask instead; nothing is read."""
+    partition, data = part.partition, part.data
+    assert partition is not None
+    data.preferred_read_replica = replica
+    data.high_watermark, data.log_start_offset = partition.high_watermark, partition.log.log_start_offset
+
+
+def _read_partition(context: RequestContext, part: _Asked, request: FetchRequest, limit: int, *, min_one: bool) -> None:
+    """Write into a partition's answer what it has to give; a consumer that names its rack may read from a follower.
 
     Raises:
         KafkaError: it gives nothing.
@@ -165,8 +192,9 @@ def _read_partition(context: RequestContext, part: _Asked, isolation: int, limit
         asked.fetch_offset,
         limit,
         current_leader_epoch=asked.current_leader_epoch,
-        isolation="read_committed" if isolation else "read_uncommitted",
+        isolation="read_committed" if request.isolation_level else "read_uncommitted",
         min_one_batch=min_one,
+        any_replica=bool(request.rack_id),
     )
     if context.version < _ZSTD_SINCE and context.services.topic_config(partition.topic)["compression.type"] == "zstd":
         data.aborted_transactions = []
