@@ -1,4 +1,4 @@
-"""A cluster of Apache Kafka 3.9 moved to kafkax broker by broker and back, on the same directories, while producers and consumers go on.
+"""A cluster of Apache Kafka 3.9 moved to kafkax broker by broker and back, on the same directories, under load.
 
 Each side is controller in turn and has its brokers killed.
 
