@@ -48,7 +48,7 @@ cdef enum:
     # From so many items on the whole file system is synced at once.
     TOGETHER = 16
     # How long a flush that nobody waits for is put off at least, and how many of them a millisecond may cost at most.
-    LATER_MS = 20
+    LATER_MS = 50
     LATER_PER_MS = 10
 
 
