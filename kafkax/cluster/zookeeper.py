@@ -109,6 +109,7 @@ def zookeeper_settings(config: BrokerConfig) -> ZooKeeperSettings:
             "certfile": config["zookeeper.ssl.keystore.location"],
             "keyfile": config["zookeeper.ssl.keystore.location"],
             "keyfile_password": None if password is None else password.value,
+            "check_hostname": config["zookeeper.ssl.endpoint.identification.algorithm"].upper() == "HTTPS",
         }
     return ZooKeeperSettings(
         config["zookeeper.connect"], session, config["zookeeper.connection.timeout.ms"] or session, tls=tls
