@@ -24,6 +24,8 @@ cdef class CommitRequest:
     cdef commit_part_t *parts
     cdef int32_t topic_count
     cdef int32_t part_count
+    cdef object answer_with
+    cdef object code_of
     cdef list names
     # Of the topics, and their ids, which ``find`` sets.
     cdef list ids

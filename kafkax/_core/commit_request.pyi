@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from kafkax._core.batch_writer import BatchWriter
+from kafkax.errors import KafkaError
 
 class CommitRequest:
     """A request whose partitions all may be committed as far as can be seen without the group.
@@ -58,6 +59,15 @@ class CommitRequest:
 
     def write(self, batch: BatchWriter) -> None:
         """Add the records as they stand in ``__consumer_offsets`` (key version 1, value version 4), after ``apply``."""
+
+    def promise(self, answer: Callable[[bytes], object], code_of: Callable[[KafkaError], int]) -> None:
+        """Note whom to give the answer to, and how an error becomes a code."""
+
+    def settle(self, error: KafkaError | None) -> None:
+        """Answer, after ``promise``."""
+
+    def undone(self, error: KafkaError) -> None:
+        """Answer that nothing was committed, after ``promise``."""
 
     def answer(self, code: int = 0) -> bytes:
         """The response with its header: every partition with one error code."""

@@ -6,6 +6,7 @@ from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp
 from kafkax._core.batch_writer cimport BatchWriter
+from kafkax._core.committed cimport committed_offset
 from kafkax._core.cursor cimport (
     read_i32, read_i64, reader, reader_t, remaining, take, write_bytes, write_i16, write_i32, write_i64, write_i8,
     write_uvarint, writer, writer_t,
@@ -188,22 +189,24 @@ cdef class CommitRequest:
                 self.size += key + VALUE_OVERHEAD + self.parts[each].metadata_size + RECORD_OVERHEAD
         return 0
 
-    def apply(self, offsets, make, int64_t timestamp_ms):
+    def apply(self, offsets, type make not None, object timestamp):
         cdef int32_t at, each
         cdef commit_part_t *part
-        self.timestamp = timestamp_ms
+        if not issubclass(make, tuple):
+            raise TypeError(f"committed offsets are tuples, not {make.__name__}")
+        self.timestamp = timestamp
         for at in range(self.topic_count):
             name, topic_id = self.names[at], self.ids[at]
             for each in range(self.topics[at].first, self.topics[at].first + self.topics[at].count):
                 part = &self.parts[each]
-                offsets[name, part.partition] = tuple.__new__(
-                    make, (part.offset, part.epoch, metadata_of(part), timestamp_ms, -1, topic_id))
+                offsets[name, part.partition] = committed_offset(
+                    make, part.offset, part.epoch, metadata_of(part), timestamp, -1, topic_id)
 
     def write(self, BatchWriter batch not None):
         cdef int32_t at, each
         cdef bytes name, topic_id
         for at in range(self.topic_count):
-            name, topic_id = (<str>self.names[at]).encode(), self.ids[at].bytes
+            name, topic_id = (<str>self.names[at]).encode(), self.ids[at].int.to_bytes(ID_SIZE, "big")
             for each in range(self.topics[at].first, self.topics[at].first + self.topics[at].count):
                 self.write_part(batch, name, topic_id, &self.parts[each])
 
@@ -233,6 +236,16 @@ cdef class CommitRequest:
             write_i8(&w, ID_SIZE)
             write_bytes(&w, <const char *>topic_id, ID_SIZE)
         return 0
+
+    def promise(self, answer, code_of):
+        self.answer_with = answer
+        self.code_of = code_of
+
+    def settle(self, error):
+        self.answer_with(self.answer(0 if error is None else self.code_of(error)))
+
+    def undone(self, error):
+        self.settle(error)
 
     def answer(self, int16_t code=0):
         cdef bint flexible = self.version >= FLEXIBLE_SINCE

@@ -19,6 +19,10 @@ cdef enum:
     NEWEST = 4
     TOPIC_ID_TAG = 0
     TOPIC_ID_SIZE = 16
+    MOST_KEYS = 100000
+
+cdef dict KEYS = {}
+"""Topics and partitions that groups have committed for: one object each for all groups."""
 
 cdef struct commit_t:
     const uint8_t *group
@@ -109,8 +113,22 @@ cdef class Shared:
 cdef class Replay:
     """One call of :func:`replay_commits`."""
 
-    cdef object committed, begin, make, topic_id, none, other
+    cdef object committed, begin, topic_id, none, other
+    cdef type make
     cdef Shared group, topic, metadata, id
+    cdef int64_t when
+    cdef object timestamp
+    cdef dict keys
+
+    cdef object key_of(self, object topic, int32_t partition):
+        """What a group's offsets are kept under, which is the same object for every group."""
+        cdef object key = (topic, partition)
+        cdef PyObject *found = PyDict_GetItem(self.keys, key)
+        if found != NULL:
+            return <object>found
+        if len(self.keys) < MOST_KEYS:
+            self.keys[key] = key
+        return key
 
     cdef bint apply(self, const commit_t *commit) except -1:
         """Keep a commit; false when its texts are none."""
@@ -125,8 +143,10 @@ cdef class Replay:
         found = PyDict_GetItem(self.committed, group)
         offsets = self.begin(group) if found == NULL else <object>found
         topic_id = self.none if commit.topic_id == NULL else self.id.id(commit.topic_id, self.topic_id)
-        value = tuple.__new__(self.make, (commit.offset, commit.epoch, metadata, commit.timestamp, -1, topic_id))
-        PyDict_SetItem(offsets, (topic, commit.partition), value)
+        if self.timestamp is None or self.when != commit.timestamp:
+            self.timestamp, self.when = commit.timestamp, commit.timestamp
+        value = committed_offset(self.make, commit.offset, commit.epoch, metadata, self.timestamp, -1, topic_id)
+        PyDict_SetItem(offsets, self.key_of(topic, commit.partition), value)
         return True
 
     cdef int pass_on(self, const record_t *record) except -1:
@@ -161,6 +181,9 @@ def replay_commits(bytes data not None, Py_ssize_t position, committed, begin, m
     replay.committed, replay.begin, replay.make = committed, begin, make
     replay.topic_id, replay.none, replay.other = topic_id, none, other
     replay.group, replay.topic, replay.metadata, replay.id = Shared(), Shared(), Shared(), Shared()
+    replay.keys = KEYS
+    if not issubclass(make, tuple):
+        raise TypeError(f"committed offsets are tuples, not {make.__name__}")
     if not isinstance(committed, dict):
         raise TypeError(f"committed offsets are a dict, not {type(committed).__name__}")
     if not 0 <= position <= size:

@@ -6,9 +6,11 @@ import asyncio
 import gc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from kafkax.broker.group_configs import GroupConfigs
 from kafkax.coordinator.groups.coordinator import GroupCoordinator
 from kafkax.coordinator.groups.settings import Caller, GroupSettings, MigrationPolicy
 from kafkax.coordinator.groups.topics import TopicInfo
@@ -228,12 +230,13 @@ class GroupService:
         internal = InternalTopic(GROUP_TOPIC, registry, queue)
         limits = RuntimeSettings(commit_timeout_ms=config["offsets.commit.timeout.ms"])
         partitions = config["offsets.topic.num.partitions"]
+        self._configs = GroupConfigs(cache, config, lambda group_id: self.coordinator.group_configured(group_id))
         self.coordinator = GroupCoordinator(
             internal,
             internal,
             LoopTimers(),
             clock,
-            group_settings(config),
+            replace(group_settings(config), own_times=self._configs.times),
             limits,
             partitions=partitions,
             topics=lambda: ImageTopics(cache.image),
@@ -289,6 +292,7 @@ class GroupService:
     def close(self) -> None:
         """Stop; whoever waits is told NOT_COORDINATOR."""
         self._cache.remove_listener(self._image_changed)
+        self._configs.close()
         self.coordinator.shut_down()
 
     def _image_changed(self, image: MetadataImage, delta: ImageDelta) -> None:

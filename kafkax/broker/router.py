@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, cast
 
@@ -48,12 +47,16 @@ class Router:
 
     def quick(self) -> dict[int, Quick]:
         """What answers the ordinary case of requests that come very often, by API key; nothing does while quotas are in force."""
-        return {key: partial(self._quick, handler.quick) for key, handler in self._handlers.items() if handler.quick is not None}
+        return {key: self._quick_of(handler.quick) for key, handler in self._handlers.items() if handler.quick is not None}
 
-    def _quick(
-        self, quick: Callable[[Services, bytes, Callable[[bytes], object]], bool], frame: bytes, answer: Callable[[bytes], object]
-    ) -> bool:
-        return self._services.member.ready.is_set() and not self._meter.active and quick(self._services, frame, answer)
+    def _quick_of(self, quick: Callable[[Services, bytes, Callable[[bytes], object]], bool]) -> Quick:
+        services, meter = self._services, self._meter
+        is_ready = services.member.ready.is_set
+
+        def ordinary(frame: bytes, answer: Callable[[bytes], object]) -> bool:
+            return is_ready() and not meter.active and quick(services, frame, answer)
+
+        return ordinary
 
     def __call__(self, connection: Connection, header: RequestHeader, body: memoryview) -> bytes | Awaitable[bytes | None] | None:
         """Answer one request with the body of its response.

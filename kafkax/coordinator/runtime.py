@@ -24,7 +24,7 @@ from kafkax.coordinator.timers import KeyedTimers, TimerHandle, Timers
 from kafkax.coordinator.undo import UndoLog
 from kafkax.errors import ErrorCode, KafkaError
 
-__all__ = ["Appender", "CoordinatorRuntime", "Loader", "Producer", "Result", "RuntimeSettings", "Shard", "Waiter"]
+__all__ = ["Appender", "CoordinatorRuntime", "Kept", "Loader", "Producer", "Result", "RuntimeSettings", "Shard", "Waiter"]
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +72,9 @@ class Shard(Protocol[R]):
 
     def replay(self, record: R, producer: Producer | None) -> None:
         """Apply a record; the only way in which committed state changes."""
+
+    def keep(self, block: Any) -> bool:
+        """Apply what is its own records, unless there is something to object; it raises nothing."""
 
     def load(self, entries: Iterable[Entry], producer: Producer | None) -> None:
         """Apply the records of one batch of the log."""
@@ -149,6 +152,10 @@ class Waiter(Protocol):
 
     def settle(self, error: KafkaError | None) -> None:
         """They are committed, or why that is not known."""
+
+
+class Kept(Block, Waiter, Protocol):
+    """Records of the ordinary kind that wait for themselves."""
 
 
 @dataclass(slots=True)
@@ -356,19 +363,24 @@ class CoordinatorRuntime(Generic[S]):
         """Look at the state; the answer is given out once everything that it may show is committed."""
         return self.write(index, lambda shard: Result([], operation(shard)))
 
-    def keep(self, index: int, block: Block, apply: Callable[[], object], waiter: Waiter) -> None:
-        """Write records for an operation that needs neither a promise nor a response: many such come at once.
+    def keep(self, index: int, block: Kept) -> bool:
+        """Run an operation that is its own records and waits for them itself: many such come at once.
 
         Args:
-            index: the partition of the internal topic, which this broker serves.
-            block: the records.
-            apply: changes the shard as they say; raises nothing.
-            waiter: told once they are committed, or why they are not.
+            index: the partition of the internal topic.
+            block: told once it is committed, or why it is not.
+
+        Returns:
+            False when this broker does not serve the partition or the shard does not take it; nothing was done then.
         """
-        partition = self._partitions[index]
-        mark = partition.undo.mark()
-        apply()
-        self._gather(partition, block, mark, waiter)
+        partition = self._partitions.get(index)
+        if partition is None or partition.state is not _State.ACTIVE:
+            return False
+        mark = len(partition.undo.entries)
+        if not partition.shard.keep(block):
+            return False
+        self._gather(partition, block, mark, block)
+        return True
 
     def end_transaction(self, index: int, producer: Producer, coordinator_epoch: int, *, commit: bool) -> Promise[None]:
         """Write a transaction marker and apply it.

@@ -7,14 +7,11 @@ goes back.  State that takes part lives in :class:`UndoDict` with immutable valu
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
+
+from kafkax._core.undo_dict import ABSENT, UndoDict
 
 __all__ = ["UndoDict", "UndoLog"]
-
-K = TypeVar("K")
-V = TypeVar("V")
-
-_ABSENT: Any = object()
 
 
 class UndoLog:
@@ -36,7 +33,7 @@ class UndoLog:
         entries = self.entries
         while len(entries) > mark:
             mapping, key, value = entries.pop()
-            if value is _ABSENT:
+            if value is ABSENT:
                 dict.pop(mapping, key, None)
             else:
                 dict.__setitem__(mapping, key, value)
@@ -44,40 +41,3 @@ class UndoLog:
     def clear(self, mark: int | None = None) -> None:
         """Forget what was noted, up to a mark or all of it: the log has accepted it."""
         del self.entries[:mark]
-
-
-class UndoDict(dict[K, V]):
-    """A dict whose changes through item assignment, ``del``, ``pop`` and ``setdefault`` can be taken back.
-
-    Values must be immutable, or be undoable themselves.
-    """
-
-    __slots__ = ("_undo",)
-
-    def __init__(self, undo: UndoLog) -> None:
-        super().__init__()
-        self._undo = undo
-
-    def __setitem__(self, key: K, value: V) -> None:
-        if self._undo.active:
-            self._undo.entries.append((self, key, self.get(key, _ABSENT)))
-        super().__setitem__(key, value)
-
-    def __delitem__(self, key: K) -> None:
-        if self._undo.active:
-            self._undo.entries.append((self, key, self[key]))
-        super().__delitem__(key)
-
-    def pop(self, key: K, default: Any = None) -> Any:
-        """Remove the key and return its value; ``default`` when it is absent."""
-        if key not in self:
-            return default
-        value = self[key]
-        del self[key]
-        return value
-
-    def setdefault(self, key: K, default: Any = None) -> Any:
-        """The value of the key, which becomes ``default`` when it is absent."""
-        if key not in self:
-            self[key] = default
-        return self[key]

@@ -105,15 +105,10 @@ class Dispatcher:
 
     def submit(self, connection: Connection, token: int, frame: bytes) -> None:
         """Handle a request of a connection after those that came before it."""
-        if connection.waiting or not self._may_begin(connection, frame):
+        if connection.waiting or connection.busy or (connection.overlapping and frame[:2] not in self._overlap):
             connection.waiting.append((token, frame))
         else:
             self._begin(connection, token, frame)
-
-    def _may_begin(self, connection: Connection, frame: bytes) -> bool:
-        if connection.overlapping:
-            return frame[:2] in self._overlap
-        return not connection.busy
 
     def fault(self, connection: Connection, reason: str, detail: str) -> None:
         """Close a connection that broke a rule, and log who and why."""
@@ -173,7 +168,11 @@ class Dispatcher:
         task.add_done_callback(self._tasks.discard)
 
     def _begin_quick(self, connection: Connection, token: int, frame: bytes, quick: Quick) -> bool:
-        self._under_way(connection, overlap=connection.ordered)
+        # this is gone through by every commit, so it calls as little as it can
+        if connection.ordered:
+            connection.overlapping += 1
+        else:
+            connection.busy = True
         try:
             done = quick(frame, partial(self._answer_quick, connection, token))
         except Exception as error:
@@ -184,7 +183,10 @@ class Dispatcher:
         return done
 
     def _answer_quick(self, connection: Connection, token: int, response: bytes) -> None:
-        self._over(connection, overlap=connection.ordered)
+        if connection.ordered:
+            connection.overlapping -= 1
+        else:
+            connection.busy = False
         connection.respond(token, response)
         if connection.waiting:
             asyncio.get_running_loop().call_soon(self._begin_waiting, connection)
@@ -220,7 +222,9 @@ class Dispatcher:
         later.on_done(done)
 
     def _begin_waiting(self, connection: Connection) -> None:
-        while connection.waiting and self._may_begin(connection, connection.waiting[0][1]):
+        while connection.waiting and not connection.busy:
+            if connection.overlapping and connection.waiting[0][1][:2] not in self._overlap:
+                return
             self._begin(connection, *connection.waiting.popleft())
 
     async def _answer_later(

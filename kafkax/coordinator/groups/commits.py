@@ -22,14 +22,14 @@ _CONSUMERS_COMMIT_SINCE = 9
 
 def may_commit(group: ClassicGroup | ConsumerGroup, commit: CommitRequest) -> bool:
     """Whether a commit in its ordinary form may be made as it is: by a member of the present, or while there are none."""
+    if commit.generation_id_or_member_epoch < 0:
+        return group.state is ClassicState.EMPTY if isinstance(group, ClassicGroup) else not group.members
     if isinstance(group, ClassicGroup):
         try:
             check_classic_commit(group, commit)
         except KafkaError:
             return False
         return True
-    if commit.generation_id_or_member_epoch < 0:
-        return not group.members
     member = group.members.get(commit.member_id)
     return (
         member is not None

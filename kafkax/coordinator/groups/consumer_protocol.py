@@ -182,12 +182,13 @@ class ConsumerProtocol:
         self.subscribe(group, before, after, write)
         self.assign(group, write)
         self.reconcile(group, after.member_id, owned, write)
-        self._await_heartbeat(group, after.member_id, self._settings.consumer_session_timeout_ms)
+        times = self._settings.consumer_times(group.group_id)
+        self._await_heartbeat(group, after.member_id, times.session_timeout_ms)
         now = group.members[after.member_id]
         response = ConsumerGroupHeartbeatResponse(
             member_id=now.member_id,
             member_epoch=now.epoch,
-            heartbeat_interval_ms=self._settings.consumer_heartbeat_interval_ms,
+            heartbeat_interval_ms=times.heartbeat_interval_ms,
         )
         subscribes = request.subscribed_topic_names is not None or request.subscribed_topic_regex is not None
         full = request.rebalance_timeout_ms != -1 and subscribes and owned is not None
@@ -306,7 +307,8 @@ class ConsumerProtocol:
         if group.epoch <= group.assignment_epoch:
             return
         now = self._clock.wall_ms()
-        if group.assigned_at_ms and 0 <= now - group.assigned_at_ms < self._settings.consumer_assignment_interval_ms:
+        interval_ms = self._settings.consumer_times(group.group_id).assignment_interval_ms
+        if group.assigned_at_ms and 0 <= now - group.assigned_at_ms < interval_ms:
             return
         topics = group.topics(self._topics())
         members = {
@@ -389,7 +391,10 @@ class ConsumerProtocol:
             self._watch_member(group, member)
 
     def _watch_member(self, group: ConsumerGroup, member: ConsumerMember) -> None:
-        session = self._settings.consumer_session_timeout_ms if member.classic is None else member.classic.session_timeout_ms
+        if member.classic is None:
+            session = self._settings.consumer_times(group.group_id).session_timeout_ms
+        else:
+            session = member.classic.session_timeout_ms
         self._await_heartbeat(group, member.member_id, session)
         if member.classic is None:
             self._await_revocation(group, member)
@@ -451,7 +456,8 @@ class ConsumerProtocol:
     def _rest_of_session(self, group_id: str, member_id: str) -> int:
         """Milliseconds that the session still lasts after heartbeats that were answered by the network threads."""
         heard = self._standing.heard(group_id, member_id)
-        return int((heard - self._clock.monotonic()) * 1000) + self._settings.consumer_session_timeout_ms if heard else 0
+        session_ms = self._settings.consumer_times(group_id).session_timeout_ms
+        return int((heard - self._clock.monotonic()) * 1000) + session_ms if heard else 0
 
 
 def _described(member: ConsumerMember, caller: Caller, request: ConsumerGroupHeartbeatRequest) -> ConsumerMember:

@@ -7,7 +7,7 @@ the fields of the newest version, from which the encoder leaves out what older o
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from functools import lru_cache, partial
+from functools import lru_cache
 from struct import iter_unpack
 from typing import Any, TypeAlias, TypeVar
 from uuid import uuid4
@@ -83,22 +83,6 @@ def group_partition(group_id: str, partitions: int = 50) -> int:
     for (unit,) in iter_unpack(">H", units):
         value = (value * 31 + unit) & 0xFFFF_FFFF
     return (value & 0x7FFF_FFFF) % partitions
-
-
-class _Kept:
-    """A commit in its ordinary form that waits until it is on disk."""
-
-    __slots__ = ("_answer", "_commit")
-
-    def __init__(self, commit: CommitRequest, answer: Callable[[bytes], object]) -> None:
-        self._commit = commit
-        self._answer = answer
-
-    def settle(self, error: KafkaError | None) -> None:
-        """Answer the commit."""
-        self._answer(self._commit.answer(0 if error is None else _code(error)))
-
-    undone = settle
 
 
 class GroupCoordinator:
@@ -286,12 +270,8 @@ class GroupCoordinator:
         Returns:
             False when it is for :meth:`commit_offsets` to refuse, in part or as a whole; nothing was done then.
         """
-        index = self.partition_of(commit.group_id)
-        shard = self.runtime.serving(index)
-        if shard is None or not shard.may_keep(commit):
-            return False
-        self.runtime.keep(index, commit, partial(shard.keep_offsets, commit), _Kept(commit, answer))
-        return True
+        commit.promise(answer, _code)
+        return self.runtime.keep(group_partition(commit.group_id, self._partitions), commit)
 
     def fetch_offsets(self, request: OffsetFetchRequestGroup, *, require_stable: bool) -> Promise[OffsetFetchResponseGroup]:
         """OffsetFetch (key 9) for one group."""
@@ -310,6 +290,10 @@ class GroupCoordinator:
         return self._write(request.group_id, lambda shard: shard.delete_offsets(request)).map(
             _same, lambda error: OffsetDeleteResponse(error_code=_code(error))
         )
+
+    def group_configured(self, group_id: str) -> None:
+        """A group's own configs changed: its members are told with their next heartbeats."""
+        self.standing.revoke(group_id)
 
     def topics_deleted(self, topics: Collection[str]) -> None:
         """Forget the offsets of topics that were deleted."""

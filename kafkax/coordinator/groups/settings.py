@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-__all__ = ["Caller", "GroupSettings", "MigrationPolicy"]
+__all__ = ["Caller", "ConsumerTimes", "GroupSettings", "MigrationPolicy"]
 
 
 class Caller(NamedTuple):
@@ -42,6 +43,20 @@ class MigrationPolicy(Enum):
         return self in (MigrationPolicy.DOWNGRADE, MigrationPolicy.BIDIRECTIONAL)
 
 
+class ConsumerTimes(NamedTuple):
+    """What one consumer group may set for itself (KIP-848), in milliseconds.
+
+    Attributes:
+        session_timeout_ms: consumer.session.timeout.ms.
+        heartbeat_interval_ms: consumer.heartbeat.interval.ms.
+        assignment_interval_ms: consumer.assignment.interval.ms, least time between two assignments.
+    """
+
+    session_timeout_ms: int
+    heartbeat_interval_ms: int
+    assignment_interval_ms: int
+
+
 @dataclass(frozen=True)
 class GroupSettings:
     """Kafka's group configs under Kafka's defaults; times in milliseconds.
@@ -62,6 +77,7 @@ class GroupSettings:
         consumer_assignment_interval_ms: group.consumer.assignment.interval.ms, least time between two assignments of a group.
         consumer_regex_refresh_interval_ms: how old what a regular expression resolved to may become.
         migration_policy: group.consumer.migration.policy.
+        own_times: what a group's own configs say; None for a group without any.
     """
 
     min_session_timeout_ms: int = 6_000
@@ -79,3 +95,10 @@ class GroupSettings:
     consumer_assignment_interval_ms: int = 1_000
     consumer_regex_refresh_interval_ms: int = 600_000
     migration_policy: MigrationPolicy = MigrationPolicy.BIDIRECTIONAL
+    own_times: Callable[[str], ConsumerTimes | None] = lambda _: None
+
+    def consumer_times(self, group_id: str) -> ConsumerTimes:
+        """The times of a consumer group: its own where it has any set."""
+        return self.own_times(group_id) or ConsumerTimes(
+            self.consumer_session_timeout_ms, self.consumer_heartbeat_interval_ms, self.consumer_assignment_interval_ms
+        )

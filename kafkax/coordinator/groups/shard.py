@@ -325,19 +325,19 @@ class GroupShard:
         records, response = self.offsets.commit(request, self._clock.wall_ms(), refused)
         return Result(records, response)
 
-    def keep_offsets(self, commit: CommitRequest) -> None:
-        """Apply what :meth:`commit_offsets` would for a request in its ordinary form that :meth:`may_keep` lets through."""
+    def keep(self, commit: CommitRequest) -> bool:
+        """:meth:`commit_offsets` for a request in its ordinary form; false where not all that it asks for may be committed."""
         group = self.groups.get(commit.group_id)
         if group is None:
+            if commit.generation_id_or_member_epoch >= 0:
+                return False
             self._new_classic_group(commit.group_id)
-        elif group.state in _TOUCHED_STATES and isinstance(group, ClassicGroup):
+        elif not may_commit(group, commit):
+            return False
+        elif isinstance(group, ClassicGroup) and group.state in _TOUCHED_STATES:
             self._classic.touch(group, commit.member_id)
         self.offsets.keep(commit, self._clock.wall_ms())
-
-    def may_keep(self, commit: CommitRequest) -> bool:
-        """Whether everything that a request in its ordinary form asks for may be committed."""
-        group = self.groups.get(commit.group_id)
-        return commit.generation_id_or_member_epoch < 0 if group is None else may_commit(group, commit)
+        return True
 
     def fetch_offsets(self, request: OffsetFetchRequestGroup, *, require_stable: bool) -> OffsetFetchResponseGroup:
         """OffsetFetch for one group."""

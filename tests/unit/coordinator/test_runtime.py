@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from kafkax._core.batch_writer import BatchWriter
 from kafkax.coordinator.batches import Entry, read_batches
 from kafkax.coordinator.promise import Promise
 from kafkax.coordinator.runtime import CoordinatorRuntime, Producer, Result, RuntimeSettings
@@ -16,6 +17,24 @@ from kafkax.errors import ErrorCode, KafkaError
 from tests.sim.virtual import MemoryTopic, VirtualTime
 
 Pair = tuple[str, str | None]
+
+
+class Kept:
+    """A pair that is its own record and waits for itself."""
+
+    size = 100
+
+    def __init__(self, key: str, value: str) -> None:
+        self.pair = key, value
+        self.told: list[KafkaError | None] = []
+
+    def write(self, batch: BatchWriter) -> None:
+        batch.add(self.pair[0].encode(), self.pair[1].encode())
+
+    def settle(self, error: KafkaError | None) -> None:
+        self.told.append(error)
+
+    undone = settle
 
 
 class Words:
@@ -41,6 +60,12 @@ class Words:
             self.words.pop(key)
         else:
             self.words[key] = value
+
+    def keep(self, block: Kept) -> bool:
+        if block.pair[1] == "refused":
+            return False
+        self.replay(block.pair, None)
+        return True
 
     def load(self, entries: Iterable[Entry], producer: Producer | None) -> None:
         for key, value in entries:
@@ -358,3 +383,24 @@ def test_what_a_shard_changed_itself_is_taken_back_when_its_operation_fails(worl
 
     world.runtime.write(0, operation)
     assert world.words == {}
+
+
+def test_what_is_its_own_record_is_told_when_it_is_committed(world: World) -> None:
+    kept = [Kept("a", "1"), Kept("b", "1")]
+    assert [world.runtime.keep(0, each) for each in kept] == [True, True]
+    assert not world.runtime.keep(0, Kept("c", "refused"))
+    assert not world.runtime.keep(7, Kept("d", "1")), "this broker does not lead that partition"
+    assert [each.told for each in kept] == [[], []]
+    world.time.run()
+    assert [each.told for each in kept] == [[None], [None]]
+    assert len(world.topic.batches[0]) == 1, "they go into one batch"
+
+
+def test_what_is_its_own_record_and_was_not_appended_is_taken_back(world: World) -> None:
+    kept = Kept("a", "1")
+    world.topic.fail_append = lambda: ErrorCode.KAFKA_STORAGE_ERROR
+    assert world.runtime.keep(0, kept)
+    assert world.runtime.shard(0).words == {"a": "1"}
+    world.time.run()
+    assert [error.code for error in kept.told if error] == [ErrorCode.KAFKA_STORAGE_ERROR]
+    assert world.runtime.shard(0).words == {}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from kafkax.coordinator.groups.settings import GroupSettings
+from kafkax.coordinator.groups.settings import ConsumerTimes, GroupSettings
 from kafkax.errors import ErrorCode
 from kafkax.protocol.messages.consumer_group_heartbeat import ConsumerGroupHeartbeatResponse
-from tests.sim.groups_world import GroupsWorld, Held
+from tests.sim.groups_world import GROUP, GroupsWorld, Held
 
 SETTINGS = GroupSettings(initial_rebalance_delay_ms=0, consumer_assignment_interval_ms=0)
 
@@ -301,6 +301,23 @@ def test_a_silent_member_is_removed(world: GroupsWorld) -> None:
         a.beat()
     assert a.held == {"t": [0, 1, 2, 3]}
     assert world.beat("B", b.epoch).error_code == ErrorCode.UNKNOWN_MEMBER_ID
+
+
+def test_a_group_may_set_its_own_times() -> None:
+    times = {GROUP: ConsumerTimes(10_000, 700, 0)}
+    world = GroupsWorld(GroupSettings(own_times=times.get))
+    world.have(t=4)
+    joined = world.beat("A")
+    assert joined.heartbeat_interval_ms == 700
+    epoch = joined.member_epoch
+    world.time.run(9_000)
+    times[GROUP] = ConsumerTimes(20_000, 900, 0)
+    world.coordinator.group_configured(GROUP)
+    assert world.beat("A", epoch).heartbeat_interval_ms == 900
+    world.time.run(15_000)
+    assert world.beat("A", epoch).error_code == 0, "the session is the longer one now"
+    world.time.run(21_000)
+    assert world.beat("A", epoch).error_code == ErrorCode.UNKNOWN_MEMBER_ID
 
 
 def test_a_removal_that_cannot_be_written_is_tried_again(world: GroupsWorld) -> None:

@@ -1,0 +1,1 @@
+"""A dict that notes what it held before."""
