@@ -21,8 +21,8 @@ cdef enum:
     TOPIC_ID_SIZE = 16
     MOST_KEYS = 100000
 
+# Topics and partitions that groups have committed for: one object each for all groups.
 cdef dict KEYS = {}
-"""Topics and partitions that groups have committed for: one object each for all groups."""
 
 cdef struct commit_t:
     const uint8_t *group

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import sys
 import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -38,7 +39,15 @@ Key = tuple[str, int]
 @click.option("--all-topics", is_flag=True, help="All topics that the group has offsets of.")
 @click.option("--members", is_flag=True, help="With --describe: members instead of offsets.")
 @click.option("--offsets", is_flag=True, help="With --describe: offsets, which is the default.")
-@click.option("--state", is_flag=True, help="With --describe: state instead of offsets.")
+@click.option(
+    "--state",
+    is_flag=False,
+    flag_value="",
+    metavar="[STATES]",
+    help="With --describe: state instead of offsets. With --list: only groups in these states, separated by commas.",
+)
+@click.option("--type", is_flag=False, flag_value="", metavar="[TYPES]", help="With --list: only groups of these types.")
+@click.option("--timeout", type=click.IntRange(min=1), default=30_000, help="Milliseconds to wait for groups to be told.")
 @click.option("--verbose", is_flag=True, help="With --members: their partitions too.")
 @click.option("--to-earliest", is_flag=True, help="Reset to the first offset.")
 @click.option("--to-latest", is_flag=True, help="Reset to the end.")
@@ -48,8 +57,11 @@ Key = tuple[str, int]
 @click.option("--by-duration", metavar="PnDTnHnMnS", help="Reset to so long ago.")
 @click.option("--shift-by", type=int, help="Reset by so many records, forward or (negative) back.")
 @click.option(
-    "--from-file", type=click.Path(exists=True, dir_okay=False), help="Reset to the lines topic,partition,offset of a file."
+    "--from-file",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Reset to the lines topic,partition,offset of a CSV file; with several groups the group comes first.",
 )
+@click.option("--export", is_flag=True, help="With --reset-offsets: print CSV that --from-file takes.")
 @click.option("--execute", is_flag=True, help="Really reset; otherwise what would be done is shown.")
 @click.option("--dry-run", is_flag=True, help="Show what would be reset.")
 @output_format
@@ -58,7 +70,9 @@ def command(bootstrap_server: str, command_config: dict[str, str], form: str | N
     action = action_of(**{name.replace("-", "_"): options[name.replace("-", "_")] for name in _ACTIONS})
     with connect(bootstrap_server, command_config) as admin:
         if action == "list":
-            rows = [each._asdict() for each in admin.list_consumer_groups()]
+            states, types = _names(options["state"]), _names(options["type"])
+            listed = admin.list_consumer_groups(states=states, types=types, request_timeout=options["timeout"] / 1000)
+            rows = [each._asdict() for each in listed]
             show(rows, form, ("group_id", "state", "type", "protocol_type"))
             return
         groups = [each.group_id for each in admin.list_consumer_groups()] if options["all_groups"] else list(options["groups"])
@@ -68,10 +82,15 @@ def command(bootstrap_server: str, command_config: dict[str, str], form: str | N
         work[action](admin, groups, form, options)
 
 
+def _names(text: str | None) -> list[str]:
+    """The names that are listed with commas between, as the protocol writes them."""
+    return [each.strip() for each in (text or "").split(",") if each.strip()]
+
+
 def _describe(admin: AdminClient, groups: list[str], form: str | None, options: dict[str, Any]) -> None:
-    described, errors = settle(admin.describe_consumer_groups(groups))
+    described, errors = settle(admin.describe_consumer_groups(groups, request_timeout=options["timeout"] / 1000))
     rows: list[dict[str, Any]] = []
-    if options["state"]:
+    if options["state"] is not None:
         names: tuple[str, ...] = ("group", "coordinator", "assignor", "state", "type", "members")
         for group, each in described.items():
             row = (group, each.coordinator, each.partition_assignor, each.state, each.type, len(each.members))
@@ -151,24 +170,48 @@ def _reset(admin: AdminClient, groups: list[str], form: str | None, options: dic
         raise click.UsageError("--execute and --dry-run contradict each other")
     rows: list[dict[str, Any]] = []
     failed: list[KafkaError] = []
+    planned = _planned(options["from_file"], groups) if options["from_file"] else {}
     for group in groups:
-        offsets = _targets(admin, group, given[0], options)
+        offsets = _targets(admin, group, given[0], options, planned.get(group, {}))
         if options["execute"] and offsets:
             wanted = [TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()]
             failed += settle(admin.alter_consumer_group_offsets(group, wanted), lambda key: f"{key[0]}-{key[1]}")[1].values()
         rows += [{"group": group, "topic": key[0], "partition": key[1], "new_offset": offset} for key, offset in offsets.items()]
-    show(rows, form, ("group", "topic", "partition", "new_offset"))
+    columns = ("group", "topic", "partition", "new_offset")
+    if options["export"]:
+        # as Apache Kafka's tool does, the group is left out where there is only one
+        csv.writer(sys.stdout, lineterminator="\n").writerows([row[name] for name in columns[len(groups) == 1 :]] for row in rows)
+    else:
+        show(rows, form, columns)
     if not options["execute"]:
         click.echo("Nothing was changed; --execute resets these offsets.", err=True)
     fail_on(failed)
 
 
-def _targets(admin: AdminClient, group: str, how: str, options: dict[str, Any]) -> dict[Key, int]:
+def _planned(path: str, groups: list[str]) -> dict[str, dict[Key, int]]:
+    """The offsets that a CSV file plans, by group.
+
+    Raises:
+        click.UsageError: a line is none.
+    """
+    planned: dict[str, dict[Key, int]] = {group: {} for group in groups}
+    with open(path, newline="", encoding="utf-8") as lines:
+        for number, row in enumerate(csv.reader(lines), 1):
+            if not row:
+                continue
+            group, *rest = row if len(row) == 4 else (groups[0], *row) if len(groups) == 1 else ("",)
+            if len(rest) != 3 or not rest[1].isdigit() or not rest[2].isdigit():
+                form = "topic,partition,offset" if len(groups) == 1 else "group,topic,partition,offset"
+                raise click.UsageError(f"--from-file {path}, line {number}: {','.join(row)!r} is refused; {form} is allowed")
+            if group in planned:
+                planned[group][rest[0], int(rest[1])] = int(rest[2])
+    return planned
+
+
+def _targets(admin: AdminClient, group: str, how: str, options: dict[str, Any], planned: dict[Key, int]) -> dict[Key, int]:
     """Where each partition's offset shall go, within what the partition has."""
     if how == "from_file":
-        with open(options["from_file"], newline="", encoding="utf-8") as lines:
-            wanted = {(row[0], int(row[1])): int(row[2]) for row in csv.reader(lines) if row}
-        keys = list(wanted)
+        keys, wanted = list(planned), planned
     else:
         keys, wanted = _keys(admin, group, options), {}
     first = _offsets(admin, dict.fromkeys(keys, int(OffsetSpec.EARLIEST)))
