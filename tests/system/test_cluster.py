@@ -154,6 +154,12 @@ Fetcher._request = unfenced
 """Followers that fetch on where their log ends, whoever leads and whatever it has there."""
 BY_MARK = """
 from kafkax.replication.followers import Followers
+from kafkax.replication.following import Following
+answered = Following.answered
+def late(self, log, code, diverging, mark):
+    known, self.mark = getattr(self, "mark", 0), mark
+    return answered(self, log, code, diverging, min(mark, known))
+Following.answered = late
 follow = Followers._begin
 def cut(self, key, replica):
     mark = replica.partition.high_watermark
@@ -162,7 +168,7 @@ def cut(self, key, replica):
     follow(self, key, replica)
 Followers._begin = cut
 """
-"""Followers that cut their log at the high watermark whenever somebody else leads."""
+"""Followers that cut their log at the high watermark whenever somebody else leads; that they hear of it late is no fault."""
 RUN = "main(sys.argv[1:])\n"
 
 
