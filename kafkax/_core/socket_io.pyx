@@ -46,7 +46,7 @@ cdef class Held:
             PyBuffer_Release(&self.views[index])
 
 
-def send_parts(int fd, list parts not None):
+cpdef object send_parts(int fd, list parts):
     cdef iovec[MOST_PARTS] vectors
     cdef msghdr message
     cdef Held held = Held()
@@ -73,16 +73,19 @@ def send_parts(int fd, list parts not None):
     return None if <size_t>sent == size and len(parts) <= MOST_PARTS else left_over(parts, sent)
 
 
-def receive_into(int fd, uint8_t[::1] room not None):
+cdef ssize_t receive_at(int fd, uint8_t *at, size_t most) except -2:
     cdef ssize_t size
-    cdef size_t most = room.shape[0]
     if most < LARGE * 4:
-        size = recv(fd, &room[0], most, MSG_DONTWAIT)
+        size = recv(fd, at, most, MSG_DONTWAIT)
     else:
         with nogil:
-            size = recv(fd, &room[0], most, MSG_DONTWAIT)
+            size = recv(fd, at, most, MSG_DONTWAIT)
     if size < 0:
         if errno != EAGAIN and errno != EINTR:
             raise failed()
         return -1
     return size
+
+
+def receive_into(int fd, uint8_t[::1] room not None):
+    return receive_at(fd, &room[0], room.shape[0])

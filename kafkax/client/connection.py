@@ -13,16 +13,14 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
-import struct
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from kafkax import __version__
-from kafkax._core.socket_io import receive_into, send_parts
+from kafkax._core.channel import Channel
 from kafkax.errors import ErrorCode, KafkaError, ProtocolError
 from kafkax.protocol.api import API_KEYS
 from kafkax.protocol.headers import parse_response_header, request_header
@@ -32,12 +30,8 @@ from kafkax.protocol.messages.api_versions import ApiVersionsRequest, ApiVersion
 __all__ = ["Connection", "network_error"]
 
 R = TypeVar("R", bound=Response)
-_LENGTH = struct.Struct(">i")
-_SCRATCH = 64 * 1024
 _TAKEN = 0.02
 """Seconds that a caller's word counts that it receives."""
-_READS = 16
-"""How often a socket is read before others have their turn."""
 _API_VERSIONS = 18
 _UNSUPPORTED_VERSION = b"\0\x23"
 
@@ -51,15 +45,7 @@ Answer = Callable[["memoryview | KafkaError"], object]
 """Called with the frame of a response, or with what went wrong."""
 
 
-class _Pending(NamedTuple):
-    correlation_id: int
-    api_key: int
-    deadline: float
-    timeout: float
-    answer: Answer
-
-
-class Connection(asyncio.BufferedProtocol):
+class Connection(Channel, asyncio.BufferedProtocol):
     """A connected socket and the requests under way on it.
 
     Args:
@@ -70,126 +56,43 @@ class Connection(asyncio.BufferedProtocol):
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, address: str, client_id: str, limit: int) -> None:
-        self.address = address
+        super().__init__(address, limit)
         self.node_id = -1
         self.versions: dict[int, tuple[int, int]] = {}
         self.closed: asyncio.Future[KafkaError] = loop.create_future()
-        self.used = time.monotonic()
         self._loop = loop
         self._thread = threading.get_ident()
         self._client_id = client_id
-        self._limit = limit
-        self._transport: asyncio.Transport | None = None
         self._socket: socket.socket | None = None
-        self._fd = -1
         self._broken = False
         self._watching = False
         self._taken_until = 0.0
-        # Held for a moment by whoever sends or receives; nothing is called back under it.
-        self._lock = threading.Lock()
-        self._unsent: list[Any] = []
-        self._pending: deque[_Pending] = deque()
-        self._correlation_id = 0
-        self._scratch = bytearray(_SCRATCH)
-        self._filled = 0
-        self._frame: bytearray | None = None
-        self._frame_filled = 0
-        self._frames: list[memoryview] = []
         self._watch: asyncio.TimerHandle | None = None
-        self._watched_until = math.inf
 
     # what the transport calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection stands, with TLS."""
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=1 << 30)
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Where the next bytes go: straight into a large frame, or into the scratch buffer."""
-        if self._frame is not None:
-            return memoryview(self._frame)[self._frame_filled :]
-        return memoryview(self._scratch)[self._filled :]
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """Bytes have arrived."""
-        error = self._arrived(nbytes)
-        self._deliver(error)
-
-    def _arrived(self, size: int) -> KafkaError | None:
-        """Note bytes that were put into the buffer; what is wrong with them."""
-        if self._frame is not None:
-            self._frame_filled += size
-            if self._frame_filled == len(self._frame):
-                self._frames.append(memoryview(self._frame))
-                self._frame = None
-            return None
-        self._filled += size
-        return self._split()
-
-    def _split(self) -> KafkaError | None:
-        """Take the whole frames out of the scratch buffer and begin a large one."""
-        start, filled, scratch = 0, self._filled, self._scratch
-        while filled - start >= 4:
-            size = _LENGTH.unpack_from(scratch, start)[0]
-            if not 4 <= size <= self._limit:
-                return network_error(
-                    f"{self.address} claims a response of {size} bytes; 4 to {self._limit} (receive.message.max.bytes) are "
-                    "allowed. Is it a Kafka broker, and does security.protocol match its listener?"
-                )
-            end = start + 4 + size
-            if end > filled:
-                if 4 + size > len(scratch) - start or size > _SCRATCH // 2:
-                    self._frame = bytearray(size)
-                    self._frame_filled = filled - start - 4
-                    self._frame[: self._frame_filled] = scratch[start + 4 : filled]
-                    start = filled
-                break
-            self._frames.append(memoryview(bytes(scratch[start + 4 : end])))
-            start = end
-        if start:
-            scratch[: filled - start] = scratch[start:filled]
-            self._filled = filled - start
-        return None
-
-    def _matched(self) -> tuple[list[tuple[Answer, memoryview]], KafkaError | None]:
-        """The frames that have arrived, each with the request that waited longest; with the lock held."""
-        frames, self._frames = self._frames, []
-        matched: list[tuple[Answer, memoryview]] = []
-        for frame in frames:
-            correlation_id = _LENGTH.unpack_from(frame)[0]
-            if not self._pending or self._pending[0].correlation_id != correlation_id:
-                expected = self._pending[0].correlation_id if self._pending else "none"
-                return matched, network_error(f"{self.address} answered with correlation id {correlation_id}, {expected} was due")
-            matched.append((self._pending.popleft().answer, frame))
-        return matched, None
-
-    def _deliver(self, error: KafkaError | None) -> None:
-        """Hand out what has arrived, then end the connection if something was wrong."""
-        with self._lock:
-            matched, wrong = self._matched()
-        for answer, frame in matched:
-            answer(frame)
-        if error is not None or wrong is not None:
-            self._end(wrong or error)
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=1 << 30)
 
     # without TLS
 
     def adopt(self, connected: socket.socket) -> None:
         """Go on with a connected, non-blocking socket of one's own; on the loop's thread."""
         self._socket = connected
-        self._fd = connected.fileno()
+        self.fd = connected.fileno()
         self._watch_socket()
 
     def _watch_socket(self) -> None:
         self._watching = True
-        self._loop.add_reader(self._fd, self._readable)
+        self._loop.add_reader(self.fd, self._readable)
 
     def _readable(self) -> None:
         """Something has arrived; left to a caller who takes care of it, so that two threads don't wake up for it."""
         if self._taken_until > time.monotonic():
             self._watching = False
-            self._loop.remove_reader(self._fd)
+            self._loop.remove_reader(self.fd)
             self._loop.call_later(_TAKEN, self._watch_again)
         else:
             self.receive()
@@ -209,54 +112,34 @@ class Connection(asyncio.BufferedProtocol):
     def give_back(self) -> None:
         """Have the I/O thread receive from now on; on the loop's thread."""
         self._taken_until = 0.0
-        if not self._watching and self._fd >= 0:
+        if not self._watching and self.fd >= 0:
             self._watch_socket()
 
     @property
     def descriptor(self) -> int:
         """Descriptor of the socket that any thread may send to and receive from; -1 when there is none."""
-        return -1 if self._broken else self._fd
+        return -1 if self._broken else self.fd
 
     @property
     def direct(self) -> bool:
         """Whether any thread may send and receive."""
-        return self._fd >= 0 and not self._broken
+        return self.fd >= 0 and not self._broken
 
-    def receive(self) -> None:
-        """Take what has arrived and hand it out; from any thread."""
-        error: KafkaError | None = None
-        try:
-            with self._lock:
-                for _ in range(_READS):
-                    if self._fd < 0:
-                        return
-                    room = self.get_buffer(0)
-                    size = receive_into(self._fd, room)
-                    if size > 0:
-                        error = self._arrived(size)
-                    elif size == 0:
-                        error = network_error(f"{self.address} closed the connection")
-                    if size < len(room) or error is not None:
-                        break
-        except OSError as failure:
-            error = network_error(f"{self.address} closed the connection: {failure}")
-        self._deliver(error)
+    def await_room(self) -> None:
+        """Have what the socket did not take sent later."""
+        self._loop.call_soon_threadsafe(self._add_writer)
+
+    def _add_writer(self) -> None:
+        if self.fd >= 0:
+            self._loop.add_writer(self.fd, self._flush)
 
     def _flush(self) -> None:
         """Send what the socket did not take before; on the loop's thread."""
         try:
-            with self._lock:
-                if self._fd < 0:
-                    return
-                self._unsent = send_parts(self._fd, self._unsent) or []
-                if not self._unsent:
-                    self._loop.remove_writer(self._fd)
+            if self.flush() and self.fd >= 0:
+                self._loop.remove_writer(self.fd)
         except OSError as failure:
             self.abort(network_error(f"{self.address} closed the connection: {failure}"))
-
-    def _await_room(self) -> None:
-        if self._fd >= 0:
-            self._loop.add_writer(self._fd, self._flush)
 
     def _call(self, function: Callable[..., object], *arguments: Any) -> None:
         """Call a function on the loop's thread: now if this is it, else soon."""
@@ -265,10 +148,11 @@ class Connection(asyncio.BufferedProtocol):
         elif not self._loop.is_closed():
             self._loop.call_soon_threadsafe(function, *arguments)
 
-    def _end(self, error: KafkaError | None) -> None:
-        assert error is not None
+    def broken(self, error: KafkaError) -> None:
+        """Close soon; from any thread."""
         self._broken = True
-        self._call(self.abort, error)
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.abort, error)
 
     # what the transport calls at the end
 
@@ -282,60 +166,54 @@ class Connection(asyncio.BufferedProtocol):
 
     # what the client calls
 
-    @property
-    def in_flight(self) -> int:
-        """Requests that wait for their answer."""
-        return len(self._pending)
-
     def fileno(self) -> int:
         """Descriptor of the socket.
 
         Raises:
             KafkaError: the connection is closed.
         """
-        if self._fd < 0:
+        if self.fd < 0:
             raise network_error(f"{self.address} is not connected")
-        return self._fd
+        return self.fd
 
     def abort(self, error: KafkaError) -> None:
         """Close at once; everything under way fails with ``error``. On the loop's thread."""
         if not self.closed.done():
             self.closed.set_result(error)
-        if self._transport is not None:
-            self._transport.abort()
-            self._transport = None
+        if self.transport is not None:
+            self.transport.abort()
+            self.transport = None
         if self._socket is not None:
-            self._loop.remove_reader(self._fd)
-            self._loop.remove_writer(self._fd)
-            with self._lock:
-                self._fd = -1
+            self._loop.remove_reader(self.fd)
+            self._loop.remove_writer(self.fd)
+            with self.lock:
+                self.fd = -1
                 self._socket.close()
                 self._socket = None
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
-        with self._lock:
-            pending, self._pending = self._pending, deque()
-        for each in pending:
-            each.answer(error)
+        self.give_up(error)
+
+    def expect(self, deadline: float) -> None:
+        """Look at a time whether answers are overdue, unless that is done before."""
+        self._call(self._expect, deadline)
 
     def _expect(self, deadline: float) -> None:
-        """Look at a time whether answers are overdue, unless that is done before."""
         if self.closed.done():
             return
         if self._watch is not None:
-            if self._watched_until <= deadline:
+            if self.watched_until <= deadline:
                 return
             self._watch.cancel()
-        self._watched_until = deadline
+        self.watched_until = deadline
         self._watch = self._loop.call_later(max(deadline - time.monotonic(), 0.0), self._expire)
 
     def _expire(self) -> None:
-        self._watch, self._watched_until = None, math.inf
+        self._watch, self.watched_until = None, math.inf
         # When the interpreter was stuck, answers may wait.
         self.receive()
-        with self._lock:
-            first = min(self._pending, key=lambda each: each.deadline, default=None)
+        first = self.soonest()
         if first is None:
             return
         if first.deadline > time.monotonic():
@@ -354,65 +232,13 @@ class Connection(asyncio.BufferedProtocol):
         self.send(api_key, version, parts, timeout, partial(self._call, _settle, future))
         return future
 
-    def send(self, api_key: int, version: int, parts: list[Any], timeout: float, answer: Answer) -> None:
-        """Send a request whose body is encoded already.
-
-        Args:
-            parts: the body, as buffers that do not change until the answer is there.
-            timeout: seconds until the connection is given up without an answer.
-            answer: called once with the response's frame or an error, on whatever thread receives it.
-        """
-        deadline = time.monotonic() + timeout
-        with self._lock:
-            failure = self._gone()
-            if failure is None:
-                self._correlation_id = (self._correlation_id + 1) & 0x7FFFFFFF
-                self._pending.append(_Pending(self._correlation_id, api_key, deadline, timeout, answer))
-                self._write(api_key, version, parts)
-        if failure is not None:
-            answer(failure)
-        elif deadline < self._watched_until:
-            self._call(self._expect, deadline)
-
-    def _gone(self) -> KafkaError | None:
+    def gone(self) -> KafkaError:
         """Why nothing can be sent."""
-        if self._transport is not None or self._fd >= 0:
-            return None
         return self.closed.result() if self.closed.done() else network_error(f"{self.address} is not connected")
 
-    def send_unanswered(self, api_key: int, version: int, parts: list[Any]) -> None:
-        """Send a request that has no response (Produce with acks=0).
-
-        Raises:
-            KafkaError: the connection is closed.
-        """
-        with self._lock:
-            failure = self._gone()
-            if failure is None:
-                self._correlation_id = (self._correlation_id + 1) & 0x7FFFFFFF
-                self._write(api_key, version, parts)
-        if failure is not None:
-            raise failure
-
-    def _write(self, api_key: int, version: int, parts: list[Any]) -> None:
-        """Put a request on its way, with the lock held; what is wrong with the connection is told by its end."""
-        self.used = time.monotonic()
-        header = request_header(api_key, version, self._correlation_id, self._client_id)
-        size = len(header) + sum(len(part) for part in parts)
-        whole = [_LENGTH.pack(size) + header, *parts]
-        if self._transport is not None:
-            self._transport.writelines(whole)
-        elif self._unsent:
-            self._unsent += whole
-        else:
-            try:
-                self._unsent = send_parts(self._fd, whole) or []
-            except OSError as failure:
-                error = network_error(f"{self.address} closed the connection: {failure}")
-                self._loop.call_soon_threadsafe(self.abort, error)
-                return
-            if self._unsent:
-                self._loop.call_soon_threadsafe(self._await_room)
+    def header(self, api_key: int, version: int) -> bytes:
+        """The header of a request, without its correlation id."""
+        return request_header(api_key, version, 0, self._client_id)
 
     def version(self, request: type[Request], most: int | None = None) -> int:
         """The newest version of a request that both sides know, not above ``most``.

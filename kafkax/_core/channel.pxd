@@ -1,0 +1,49 @@
+"""A client's end of a connection: what was asked and not yet answered, and the frames that arrive."""
+
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
+
+
+cdef class Pending:
+    cdef Pending _next
+    cdef object _answer
+    cdef readonly int32_t correlation_id
+    cdef readonly int16_t api_key
+    # Monotonic seconds at which the connection is given up, and seconds from sending to that.
+    cdef readonly double deadline
+    cdef readonly double timeout
+
+
+cdef class Channel:
+    cdef readonly object address
+    # Socket that any thread may use; -1 with TLS and when there is none.
+    cdef public int fd
+    # What sends with TLS.
+    cdef public object transport
+    # Monotonic seconds when the last request was sent.
+    cdef readonly double used
+    # Until when somebody looks at what is overdue; infinite when nobody does.
+    cdef public double watched_until
+    # Held for a moment by whoever sends or receives; nothing is called back under it.
+    cdef readonly object lock
+    cdef readonly list unsent
+    cdef readonly int32_t in_flight
+    cdef Pending _first
+    cdef Pending _last
+    cdef int32_t _correlation_id
+    cdef int64_t _limit
+    cdef dict _headers
+    cdef object _scratch
+    cdef uint8_t *_room
+    cdef Py_ssize_t _filled
+    # A frame that the scratch buffer can't hold.
+    cdef object _large
+    cdef Py_ssize_t _large_size
+    cdef Py_ssize_t _large_filled
+    cdef list _frames
+
+    cdef Pending _pop(self)
+    cdef object _arrived(self, Py_ssize_t size)
+    cdef object _split(self)
+    cdef object _hand_out(self, object error)
+    cdef object _write(self, int16_t api_key, int16_t version, list parts)
+    cdef int32_t _post(self, int16_t api_key, int16_t version, list parts, double timeout, object answer) except -1
