@@ -3,6 +3,7 @@ for a call of some microseconds may wait for it far longer."""
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
+from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint8_t
 from libc.string cimport memset
@@ -10,6 +11,15 @@ from libc.string cimport memset
 from kafkax._core.linux cimport MSG_DONTWAIT, MSG_NOSIGNAL, iovec, msghdr, recv, sendmsg
 
 import os
+
+cdef extern from "<poll.h>" nogil:
+    enum:
+        POLLIN
+    cdef struct pollfd:
+        int fd
+        short events
+        short revents
+    int poll(pollfd *, unsigned long, int)
 
 cdef enum:
     MOST_PARTS = 64
@@ -89,3 +99,21 @@ cdef ssize_t receive_at(int fd, uint8_t *at, size_t most) except -2:
 
 def receive_into(int fd, uint8_t[::1] room not None):
     return receive_at(fd, &room[0], room.shape[0])
+
+
+def wait_readable(list descriptors not None, int timeout):
+    cdef pollfd[MOST_PARTS] polled
+    cdef int count = min(len(descriptors), MOST_PARTS)
+    cdef int index, found
+    for index in range(count):
+        polled[index].fd = descriptors[index]
+        polled[index].events = POLLIN
+        polled[index].revents = 0
+    with nogil:
+        found = poll(polled, count, timeout)
+    if found < 0:
+        if errno != EINTR:
+            raise failed()
+        PyErr_CheckSignals()
+        return []
+    return [index for index in range(count) if polled[index].revents]

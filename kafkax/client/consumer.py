@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from kafkax._core.assigned import Assigned
 from kafkax._core.message import Message
 from kafkax.client.base import BaseClient
 from kafkax.client.batch import Batch
@@ -19,11 +20,12 @@ from kafkax.client.interceptors import Interceptors
 from kafkax.client.membership import Membership
 from kafkax.client.metrics import ConsumerMetrics
 from kafkax.client.offsets import list_offsets
-from kafkax.client.subscription import Assigned, Fetched, Inbox
+from kafkax.client.subscription import Fetched, Inbox
 from kafkax.client.transactions import GroupMetadata
 from kafkax.client.types import OFFSET_END, OFFSET_INVALID, OFFSET_STORED, TopicPartition
 from kafkax.config import ConfigError
 from kafkax.errors import ErrorCode, KafkaError
+from kafkax.protocol.schema import ZERO_UUID
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -121,7 +123,7 @@ class Consumer(BaseClient):
     def _begin(self, offsets: Mapping[Key, int]) -> None:
         with self._fetcher.lock:
             for key, offset in offsets.items():
-                self._fetcher.assigned[key] = Assigned(key, offset)
+                self._fetcher.assigned[key] = Assigned(key, offset, ZERO_UUID)
         self._fetcher.run()
 
     async def _in_poll(self, callback: Rebalance, partitions: list[TopicPartition]) -> None:

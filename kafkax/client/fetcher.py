@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import struct
 import threading
 from collections.abc import Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
+from kafkax._core.assigned import Assigned, FetchForm, marks, plain_batches, wanted
 from kafkax._core.message import Message
 from kafkax._core.replies import plain_fetch
 from kafkax.client.batch import Batch
@@ -16,7 +16,7 @@ from kafkax.client.cluster import Cluster, error_code
 from kafkax.client.connection import Connection
 from kafkax.client.metrics import ConsumerMetrics
 from kafkax.client.offsets import list_offsets
-from kafkax.client.subscription import Assigned, Fetched, Inbox
+from kafkax.client.subscription import Fetched, Inbox
 from kafkax.client.types import OFFSET_BEGINNING, OFFSET_END, OFFSET_INVALID, OFFSET_STORED, by_topic
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.protocol.compression import decompress
@@ -24,16 +24,12 @@ from kafkax.protocol.legacy import LegacyBatch
 from kafkax.protocol.messages.fetch import FetchPartition, FetchRequest, FetchResponse, FetchTopic, ForgottenTopic, PartitionData
 from kafkax.protocol.records import HEADER_SIZE, build_batch, iter_batches
 from kafkax.protocol.schema import ZERO_UUID
-from kafkax.protocol.varint import uvarint
 
 __all__ = ["Fetcher"]
 
 Key = tuple[str, int]
 _IDS_SINCE = 13
 _OLDEST = 4
-_NO_REPLICA_SINCE = 15
-_FIRST_FIELDS = struct.Struct(">iiibii")
-_PARTITION = struct.Struct(">iiqiqib")
 _LITTLE = 4096
 """Bytes of an answer after which more is asked for at once."""
 _DECOMPRESSED_LIMIT = 1 << 30
@@ -76,10 +72,12 @@ _RESETS = {
 class _Session:
     """What a broker knows of our fetches."""
 
-    __slots__ = ("busy", "connection", "epoch", "id", "looked", "sent", "timer")
+    __slots__ = ("busy", "connection", "epoch", "id", "looked", "sent", "stamp", "timer", "version")
 
     def __init__(self) -> None:
         self.connection: Connection | None = None
+        # Version of requests on the connection, and the metadata's version that it was chosen for.
+        self.version, self.stamp = 0, -1
         self.busy = False
         self.looked = 0.0
         self.timer: asyncio.TimerHandle | None = None
@@ -123,6 +121,12 @@ class Fetcher:
         self._sessions: dict[int, _Session] = {}
         self._isolation = int(config["isolation.level"] == "read_committed")
         self._most_queued = config["queued.max.messages.kbytes"] * 1024
+        self._most_of_one: int = config["max.partition.fetch.bytes"]
+        self._wait: int = config["fetch.wait.max.ms"]
+        self._check_crcs: bool = config["check.crcs"]
+        self._form = FetchForm(
+            config["fetch.min.bytes"], config["fetch.max.bytes"], self._most_of_one, self._isolation, config["client.rack"]
+        )
         self._at_end: set[Key] = set()
         self.metrics = ConsumerMetrics(config["client.id"], self.lag, lambda: len(self.assigned))
         cluster.on_metadata.append(self._metadata_came)
@@ -150,25 +154,9 @@ class Fetcher:
             self._run()
 
     def _run(self) -> None:
-        wanted: dict[int, dict[Key, Assigned]] = {}
-        full: set[int] = set()
-        queued = sum(state.queued for state in self.assigned.values())
-        for key, state in self.assigned.items():
-            if state.resolving or state.paused:
-                continue
-            if state.fetch_offset < 0:
-                if state.start != OFFSET_INVALID:
-                    self.resolve(state)
-                continue
-            leader = self._source(state)
-            if leader < 0:
-                self._cluster.watched.add(key[0])
-                self._cluster.refresh_soon()
-            elif state.queued == 0 or (queued < self._most_queued and state.queued < self._config["max.partition.fetch.bytes"]):
-                wanted.setdefault(leader, {})[key] = state
-            else:
-                full.add(leader)
-        for node, states in wanted.items():
+        version, most = self._cluster.metadata.version, self._most_queued
+        due, full = wanted(self.assigned, version, most, self._most_of_one, self._source, self.resolve)
+        for node, states in due.items():
             session = self._sessions.setdefault(node, _Session())
             if not session.busy:
                 self._begin(node, session, states, partial=node in full)
@@ -189,10 +177,13 @@ class Fetcher:
             if self._cluster.loop.time() < until and node in self._cluster.metadata.brokers:
                 return node
             state.preferred = (-1, 0.0)
+        if leader < 0:
+            self._cluster.watched.add(state.key[0])
+            self._cluster.refresh_soon()
         return leader
 
     def _begin(self, node: int, session: _Session, states: dict[Key, Assigned], *, partial: bool) -> None:
-        wait: int = self._config["fetch.wait.max.ms"]
+        wait = self._wait
         if partial and all(state.at_end(self._isolation) for state in states.values()):
             wait, now = 0, self._cluster.loop.time()
             if now < session.looked + _IDLE_INTERVAL:
@@ -308,22 +299,24 @@ class Fetcher:
     def _ask(self, connection: Connection, session: _Session, states: dict[Key, Assigned], wait: int) -> None:
         if connection is not session.connection:
             session.reset()
-            session.connection = connection
-        topics = self._cluster.metadata.topics
-        named = any(topics[topic].topic_id == ZERO_UUID for topic, _ in states)
-        try:
-            version = connection.version(FetchRequest, _IDS_SINCE - 1 if named else None)
-            if version < _OLDEST:
-                raise KafkaError(ErrorCode.UNSUPPORTED_VERSION, f"{connection.address} is too old: it knows no record batches")
-        except KafkaError as error:
-            self._cluster.io.aside(self._failed, session, states, error)
-            return
-        epochs = {key: state.epoch for key, state in states.items()}
-        offsets = {key: state.fetch_offset for key, state in states.items()}
-        exchange = _Exchange(connection, session, version, states, epochs, offsets)
-        body = self._body(session, offsets, wait, version)
+            session.connection, session.stamp = connection, -1
+        metadata = self._cluster.metadata
+        if session.stamp != metadata.version:
+            named = any(metadata.topics[topic].topic_id == ZERO_UUID for topic, _ in self.assigned if topic in metadata.topics)
+            try:
+                session.version = connection.version(FetchRequest, _IDS_SINCE - 1 if named else None)
+                if session.version < _OLDEST:
+                    code = ErrorCode.UNSUPPORTED_VERSION
+                    raise KafkaError(code, f"{connection.address} is too old: it knows no record batches")
+            except KafkaError as error:
+                self._cluster.io.aside(self._failed, session, states, error)
+                return
+            session.stamp = metadata.version
+        epochs, offsets = marks(states)
+        exchange = _Exchange(connection, session, session.version, states, epochs, offsets)
+        body = self._body(session, offsets, wait)
         timeout = self._cluster.timeout + wait / 1000
-        connection.send(FetchRequest.api_key, version, [body], timeout, partial(self._answered, exchange))
+        connection.send(FetchRequest.api_key, session.version, [body], timeout, partial(self._answered, exchange))
 
     def _answered(self, exchange: _Exchange, answer: memoryview | KafkaError) -> None:
         """Take an answer; on whichever thread received it."""
@@ -389,30 +382,14 @@ class Fetcher:
                     if state is not None and state.live and state.epoch == exchange.epochs[state.key]:
                         self._take(state, data, exchange.offsets[state.key])
 
-    def _body(self, session: _Session, offsets: dict[Key, int], wait: int, version: int) -> bytes:
+    def _body(self, session: _Session, offsets: dict[Key, int], wait: int) -> bytes:
         """The body of a request."""
-        if version < _IDS_SINCE or session.sent.keys() - offsets.keys():
-            return self._request(session, offsets, wait).encode(version)
-        topics, config, sent = self._cluster.metadata.topics, self._config, session.sent
-        grouped = by_topic(key for key, offset in offsets.items() if sent.get(key) != offset)
-        most = config["max.partition.fetch.bytes"]
-        parts = [
-            _FIRST_FIELDS.pack(
-                wait, config["fetch.min.bytes"], config["fetch.max.bytes"], self._isolation, session.id, session.epoch
-            ),
-            uvarint(len(grouped) + 1),
-        ]
-        if version < _NO_REPLICA_SINCE:
-            parts.insert(0, b"\xff\xff\xff\xff")
-        for topic, numbers in grouped.items():
-            parts.append(topics[topic].topic_id.bytes + uvarint(len(numbers) + 1))
-            for number in numbers:
-                epoch = self._leader_epoch(topic, number)
-                parts.append(_PARTITION.pack(number, epoch, offsets[topic, number], -1, -1, most, 0))
-            parts.append(b"\0")
-        rack = config["client.rack"].encode()
-        parts.append(b"\1" + uvarint(len(rack) + 1) + rack + b"\0")
-        return b"".join(parts)
+        if session.version >= _IDS_SINCE:
+            topics = self._cluster.metadata.topics
+            body = self._form.body(session.version, wait, session.id, session.epoch, session.sent, offsets, topics)
+            if body is not None:
+                return body
+        return self._request(session, offsets, wait).encode(session.version)
 
     def _request(self, session: _Session, offsets: dict[Key, int], wait: int) -> FetchRequest:
         topics = self._cluster.metadata.topics
@@ -473,23 +450,32 @@ class Fetcher:
         if records is None or len(records) == 0:
             self._tell_end(state, offset)
             return
+        if not aborted and not self._check_crcs:
+            plain = plain_batches(memoryview(records), *state.key, offset, Batch)
+            if plain is not None:
+                batches, next_offset, count = plain
+                self._put(state, iter(batches), len(records), next_offset, count)
+                return
         try:
-            batches = list(iter_batches(records))
+            whole = list(iter_batches(records))
         except KafkaError as error:
             state.queued += 1
             self._inbox.put(Fetched(state, state.epoch, _damaged(error), 1, offset))
             return
-        if not batches:
-            return
+        if whole:
+            count = sum(each.next_offset - each.base_offset for each in whole)
+            opened = self._open(state, whole, aborted, offset)
+            self._put(state, opened, len(records), whole[-1].next_offset, count)
+
+    def _put(self, state: Assigned, batches: Iterator[Batch], size: int, next_offset: int, count: int) -> None:
+        """Leave what was fetched of a partition to the caller."""
         self._at_end.discard(state.key)
         self.metrics.fetches += 1
-        self.metrics.bytes += len(records)
-        self.metrics.records += sum(each.next_offset - each.base_offset for each in batches)
-        last = batches[-1]
-        state.fetch_offset = last.next_offset
-        size = len(records)
+        self.metrics.bytes += size
+        self.metrics.records += count
+        state.fetch_offset = next_offset
         state.queued += size
-        self._inbox.put(Fetched(state, state.epoch, self._open(state, batches, aborted, offset), size, last.next_offset))
+        self._inbox.put(Fetched(state, state.epoch, batches, size, next_offset))
 
     def _tell_end(self, state: Assigned, offset: int) -> None:
         end = state.last_stable_offset if self._isolation else state.high_watermark
@@ -521,7 +507,7 @@ class Fetcher:
         for batch in batches:
             if isinstance(batch, LegacyBatch):
                 batch = next(iter(iter_batches(build_batch(list(batch.records()), base_offset=batch.base_offset))))
-            elif self._config["check.crcs"]:
+            elif self._check_crcs:
                 batch.check()
             while aborted and aborted[0][0] <= batch.last_offset:
                 open_aborts.add(aborted.pop(0)[1])

@@ -39,13 +39,14 @@ class PartitionMetadata(NamedTuple):
 
 
 class TopicMetadata(NamedTuple):
-    """A topic: its partitions by number, its id and what is wrong with it."""
+    """A topic: its partitions by number, its id (also as the bytes that go out) and what is wrong with it."""
 
     topic: str
     partitions: dict[int, PartitionMetadata]
     error: KafkaError | None = None
     topic_id: UUID = ZERO_UUID
     is_internal: bool = False
+    raw_id: bytes = ZERO_UUID.bytes
 
 
 class ClusterMetadata:
@@ -97,9 +98,12 @@ class ClusterMetadata:
             old = known.partitions.get(new.id) if known is not None and known.topic_id == topic.topic_id else None
             partitions[new.id] = old if old is not None and old.leader_epoch > new.leader_epoch else new
         error = _error(topic.error_code, f"topic {name}")
-        self.topics[name] = TopicMetadata(name, dict(sorted(partitions.items())), error, topic.topic_id, topic.is_internal)
+        raw = topic.topic_id.bytes
+        self.topics[name] = TopicMetadata(
+            name, dict(sorted(partitions.items())), error, topic.topic_id, topic.is_internal, raw
+        )
         if topic.topic_id != ZERO_UUID:
-            self.names[topic.topic_id] = self.names_by_bytes[topic.topic_id.bytes] = name
+            self.names[topic.topic_id] = self.names_by_bytes[raw] = name
 
     def forget(self, topics: set[str]) -> None:
         """Drop topics that the cluster does not have any more."""

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from kafkax._core.accumulator import Accumulator, PartitionQueue
 from kafkax._core.produced import ProducedBatch
 from kafkax._core.replies import plain_produce
+from kafkax._core.route import ProduceRoute
 from kafkax.client.cluster import Backoff, Cluster, check, error_code
 from kafkax.client.connection import Connection
 from kafkax.client.metrics import ProducerMetrics
@@ -67,7 +68,7 @@ _GAPS = frozenset({ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, ErrorCode.UNKNOWN_PRO
 class _State:
     """What the sender knows of a partition."""
 
-    __slots__ = ("backoff", "confirmed", "in_flight", "next_sequence", "not_before", "poisoned", "queue", "retry")
+    __slots__ = ("backoff", "confirmed", "in_flight", "next_sequence", "not_before", "poisoned", "queue", "retry", "route")
 
     def __init__(self, queue: PartitionQueue, backoff: Backoff) -> None:
         self.queue = queue
@@ -80,6 +81,8 @@ class _State:
         # would take the second batch though the first one is still to come.
         self.confirmed = False
         self.backoff = backoff
+        # For batches that go alone; made when one does.
+        self.route: ProduceRoute | None = None
 
 
 class _Sent(NamedTuple):
@@ -200,16 +203,59 @@ class Sender:
         connection = self._cluster.live(node)
         if connection is None or not connection.direct or self._requests.get(node, 0) >= self._most_alone:
             return False
+        route = state.route
+        if route is None or route.channel is not connection or route.stamp != self._cluster.metadata.version:
+            route = state.route = self._route(queue, connection)
         accumulator.resume()
         batch = accumulator.take(queue, True)
         accumulator.settle()
         if batch is not None:
             connection.take_over()
             self._seal(state, batch)
-            self._send_one(node, connection, [(state, batch)])
+            if route is None:
+                self._send_one(node, connection, [(state, batch)])
+            else:
+                self._send_alone(node, connection, route, state, batch)
             # Answers to what was sent before are taken while the broker is at work.
             connection.receive()
         return True
+
+    def _route(self, queue: PartitionQueue, connection: Connection) -> ProduceRoute | None:
+        """How a partition's batches go alone; None where topics have no ids, and with acks=0."""
+        metadata = self._cluster.metadata
+        topic = metadata.topics[queue.topic]
+        if self._acks == 0 or topic.topic_id == ZERO_UUID:
+            return None
+        try:
+            version = connection.version(ProduceRequest)
+        except KafkaError:
+            # Whoever sends it the ordinary way tells why it can't be.
+            return None
+        if version < _IDS_SINCE:
+            return None
+        patience: int = self._config["request.timeout.ms"]
+        return ProduceRoute(
+            connection, metadata.version, version, self._acks, patience, topic.raw_id, queue.partition, self._cluster.timeout
+        )
+
+    def _send_alone(self, node: int, connection: Connection, route: ProduceRoute, state: _State, batch: ProducedBatch) -> None:
+        batch.attempts += 1
+        state.in_flight.append(batch)
+        self._requests[node] = self._requests.get(node, 0) + 1
+        sent = _Sent(node, connection, route.version, [(state, batch)])
+        route.send(batch, partial(self._answered_alone, sent, route))
+
+    def _answered_alone(self, sent: _Sent, route: ProduceRoute, answer: memoryview | KafkaError) -> None:
+        """Take the answer to a batch that went alone."""
+        delivered = None if isinstance(answer, KafkaError) else route.read(answer)
+        if delivered is None:
+            self._answered(sent, answer)
+            return
+        with self._lock:
+            self._requests[sent.node] -= 1
+            self._delivered(*sent.batches[0], *delivered)
+            if self._accumulator.active or self._retrying or self._bumping:
+                self._cluster.io.aside(self.run)
 
     def run(self) -> None:
         """Send what is due, and come back when more is; on the I/O thread."""

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 import kafkax
-from kafkax.client.subscription import Assigned
+from kafkax._core.assigned import Assigned
 from kafkax.client.types import OFFSET_BEGINNING, OFFSET_END
 from kafkax.config import ConfigError
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.protocol.messages.fetch import FetchableTopicResponse, FetchResponse, PartitionData
 from kafkax.protocol.record import Record
 from kafkax.protocol.records import build_batch
+from kafkax.protocol.schema import ZERO_UUID
 from tests.unit.client.fake import CLOSE, FETCH, TOPIC_ID, FakeBroker
 
 
@@ -101,7 +102,8 @@ def test_a_partition_without_news_does_not_hold_up_the_others(full: FakeBroker) 
 
     full.handlers[FETCH] = note
     with consumer(full, **{"fetch.wait.max.ms": 400, "max.partition.fetch.bytes": 10}) as c:
-        c._fetcher.assigned.update({("t", 0): (state := Assigned(("t", 0), 0)), ("t", 1): (idle := Assigned(("t", 1), 0))})
+        state, idle = (Assigned(("t", number), 0, ZERO_UUID) for number in range(2))
+        c._fetcher.assigned.update({state.key: state, idle.key: idle})
         idle.place(0)
         idle.high_watermark = idle.last_stable_offset = 0
         state.place(0)
