@@ -57,6 +57,19 @@ class Mix:
                 [*command, str(self.folder / name), *options], cwd=REPOSITORY, stdout=log, stderr=log
             )
 
+    def join_java(self, name: str, launcher: Path) -> None:
+        """Start Apache Kafka's console consumer as a member, by the consumer protocol."""
+        configs = {"auto.offset.reset": "earliest", "auto.commit.interval.ms": "200", "group.protocol": "consumer"}
+        shown = ("print.partition=true", "print.offset=true", "print.value=false")
+        command = [
+            *(str(launcher), "tool", "consumer.ConsoleConsumer", "--bootstrap-server", self.address),
+            *("--topic", self.group, "--group", self.group),
+            *(option for each in shown for option in ("--formatter-property", each)),
+            *(option for each in configs.items() for option in ("--command-property", "=".join(each))),
+        ]
+        with (self.folder / f"{name}.log").open("ab") as log, (self.folder / name).open("ab") as out:
+            self.members[name] = subprocess.Popen(command, stdout=out, stderr=log)
+
     def kill(self, name: str) -> None:
         """End a member without a word."""
         self.dead.add(name)
@@ -88,7 +101,8 @@ class Mix:
                 continue
             for line in path.read_text().splitlines(keepends=True):
                 if line.endswith("\n"):
-                    partition, offset = line.split()
+                    # the console consumer says what each number is
+                    partition, offset = line.replace("Partition:", "").replace("Offset:", "").split()
                     found[int(partition), int(offset)].append(path.name)
         return found
 
@@ -160,6 +174,29 @@ def test_cooperative_and_static_members(options: tuple[str, ...], bootstrap: str
         join("e")
         mix.fill(RECORDS // 2, RECORDS // 2)
         mix.check(RECORDS)
+    finally:
+        mix.close()
+
+
+@pytest.mark.skipif(RECORDS <= USUAL, reason="takes long; runs with KAFKAX_MIX_RECORDS=1000000")
+@pytest.mark.timeout(SECONDS + 60)
+def test_java_members_among_others(bootstrap: str, kafka_tools: Path, tmp_path: Path) -> None:
+    mix = Mix(bootstrap, f"mix-java-{os.getpid()}", tmp_path)
+    try:
+        mix.fill(0, RECORDS // 2)
+        for at in range(3):
+            mix.join(f"other-{at}", "confluent-next")
+            mix.join_java(f"java-{at}", kafka_tools)
+        mix.wait_for(RECORDS // 4)
+        mix.kill("other-0")
+        mix.leave("java-0")
+        mix.fill(RECORDS // 2, RECORDS // 4)
+        mix.wait_for(RECORDS // 2)
+        mix.join_java("java-late", kafka_tools)
+        mix.join("other-late", "confluent-next")
+        mix.fill(RECORDS * 3 // 4, RECORDS // 4)
+        mix.check(RECORDS)
+        assert any(name.startswith("java") for names in mix.processed().values() for name in names)
     finally:
         mix.close()
 
