@@ -32,7 +32,8 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestCluster]:
     """Three brokers with two log directories each, and a topic of two partitions with a group that has read it."""
-    made = TestCluster(tmp_path_factory.mktemp("tools"), BROKERS)
+    # the clients that look on would make a topic anew that was just deleted
+    made = TestCluster(tmp_path_factory.mktemp("tools"), BROKERS, {"auto.create.topics.enable": "false"})
     for node in made.nodes.values():
         node.configs["log.dirs"] = f"{node.data}-1,{node.data}-2"
     try:
