@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from random import Random
+from uuid import UUID
 
 from kafkax.cluster.controller import Controller
 from kafkax.cluster.controller.channels import BrokerChannel
@@ -151,6 +152,7 @@ class SimBroker:
         config = BrokerConfig({"listeners": "PLAINTEXT://127.0.0.1:9092", "node.id": str(broker_id), "log.dirs": "/nowhere"})
         self.admin = TopicAdmin(store, self.cache, config, cluster.random)
         self.replicas: dict[TopicPartition, LeaderAndIsrPartitionState] = {}
+        self.topic_ids: dict[TopicPartition, UUID] = {}
         self.broken: set[TopicPartition] = set()
         """Replicas whose log directory is to fail."""
         self.deleted: list[TopicPartition] = []
@@ -227,9 +229,14 @@ class SimBroker:
                     known = self.replicas.get(partition)
                     if partition in self.broken:
                         errors.append(self._error(partition, ErrorCode.KAFKA_STORAGE_ERROR))
-                    elif known is None or state.leader_epoch >= known.leader_epoch:
+                    elif known is None or self._is_newer(partition, topic.topic_id, state):
                         self.replicas[partition] = state
+                        self.topic_ids[partition] = topic.topic_id
         return LeaderAndIsrResponse(error_code=code, partition_errors=errors)
+
+    def _is_newer(self, partition: TopicPartition, topic_id: UUID, state: LeaderAndIsrPartitionState) -> bool:
+        """Also when it is of a topic that was created anew under the old one's name, and begins at epoch 0 again."""
+        return self.topic_ids[partition] != topic_id or state.leader_epoch >= self.replicas[partition].leader_epoch
 
     def _error(self, partition: TopicPartition, code: ErrorCode) -> LeaderAndIsrPartitionError:
         return LeaderAndIsrPartitionError(topic_name=partition.topic, partition_index=partition.partition, error_code=code)

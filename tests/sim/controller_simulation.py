@@ -102,10 +102,7 @@ class WatchfulCluster(Cluster):
         for partition, state in broker.replicas.items():
             if state.leader != broker.broker_id:
                 continue
-            topic = broker.cache.image.topics.get(partition.topic)
-            if topic is None:
-                continue
-            key = (partition, topic.topic_id, state.leader_epoch)
+            key = (partition, broker.topic_ids[partition], state.leader_epoch)
             other = self._led.setdefault(key, broker.broker_id)
             if other != broker.broker_id:
                 what = f"{partition} epoch {state.leader_epoch} is led by {other} and {broker.broker_id}"
