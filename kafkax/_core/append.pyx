@@ -443,7 +443,7 @@ cdef int32_t log_roll(log_t *log, int64_t base) noexcept nogil:
         log.roll_jitter_ms = <int64_t>((<uint64_t>now * JITTER_MIX + <uint64_t>base) >> 1) % log.settings.segment_jitter_ms
     pthread_mutex_lock(&log.lock)
     log.end.segment_base = base
-    log.end.position = 0
+    kx_store64(&log.end.position, 0)
     pthread_mutex_unlock(&log.lock)
     return OK
 

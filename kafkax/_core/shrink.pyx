@@ -80,7 +80,7 @@ cdef void set_end(log_t *log, int64_t offset) noexcept nogil:
     log.generation += 1
     log.end.offset = offset
     log.end.segment_base = log_active(log).base_offset
-    log.end.position = log_active(log).size
+    kx_store64(&log.end.position, log_active(log).size)
     if log.flushed.offset > offset:
         log.flushed = log.end
     if log.high.offset > offset:
