@@ -9,6 +9,7 @@ from kafkax._core.batch cimport (
 )
 from kafkax._core.cursor cimport kx_be16, kx_be32, kx_be64, kx_put32, kx_put64
 from kafkax._core.fetched cimport FetchedBatch
+from kafkax._core.varint cimport put_uvarint
 
 cdef enum:
     OFFSET_INVALID = -1001
@@ -97,15 +98,6 @@ def marks(dict states not None):
         epochs[key] = state.epoch
         offsets[key] = state.fetch_offset
     return epochs, offsets
-
-
-cdef inline uint8_t *put_uvarint(uint8_t *at, uint64_t value) noexcept nogil:
-    while value >= 128:
-        at[0] = <uint8_t>(value | 128)
-        at += 1
-        value >>= 7
-    at[0] = <uint8_t>value
-    return at + 1
 
 
 cdef class FetchForm:

@@ -15,6 +15,7 @@ from kafkax._core.batch cimport (
 from kafkax._core.crc32c cimport crc32c_update
 from kafkax._core.cursor cimport kx_put16, kx_put32, kx_put64
 from kafkax._core.message cimport TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, Message
+from kafkax._core.varint cimport put_uvarint
 
 from asyncio import CancelledError, InvalidStateError, get_running_loop
 
@@ -38,13 +39,7 @@ cdef size_t record_bound(int64_t key_size, int64_t value_size, int64_t headers_s
 
 
 cdef inline uint8_t *put_varint(uint8_t *at, int64_t value) noexcept nogil:
-    cdef uint64_t raw = (<uint64_t>value << 1) ^ <uint64_t>(value >> 63)
-    while raw >= 128:
-        at[0] = <uint8_t>(raw | 128)
-        at += 1
-        raw >>= 7
-    at[0] = <uint8_t>raw
-    return at + 1
+    return put_uvarint(at, (<uint64_t>value << 1) ^ <uint64_t>(value >> 63))
 
 
 cdef inline int32_t varint_size(int64_t value) noexcept nogil:

@@ -9,6 +9,7 @@ from kafkax._core.cursor cimport (
     kx_put16, kx_put32, read_i16, read_i32, read_i64, read_uvarint, reader, reader_t, remaining, take,
 )
 from kafkax._core.produced cimport ProducedBatch
+from kafkax._core.varint cimport put_uvarint
 
 cdef enum:
     PRODUCE = 0
@@ -47,17 +48,9 @@ cdef class ProduceRoute:
 
     def send(self, ProducedBatch batch not None, answer):
         cdef uint8_t[FRONT + MOST_VARINT] front
-        cdef uint8_t *at = &front[FRONT]
-        cdef uint64_t left
         data = batch.wire()
-        left = <uint64_t>len(data) + 1
         memcpy(front, PyBytes_AS_STRING(self._front), FRONT)
-        while left >= 128:
-            at[0] = <uint8_t>(left | 128)
-            at += 1
-            left >>= 7
-        at[0] = <uint8_t>left
-        head = PyBytes_FromStringAndSize(<const char *>front, at + 1 - front)
+        head = PyBytes_FromStringAndSize(<const char *>front, put_uvarint(&front[FRONT], <uint64_t>len(data) + 1) - front)
         self.channel._post(PRODUCE, self.version, [head, data, NO_TAGS], self._timeout, answer)
 
     def read(self, const uint8_t[::1] frame not None):

@@ -26,7 +26,7 @@ def wait_readable(descriptors: list[int], timeout: int) -> list[int]:
     """Wait until something arrives, without the GIL; Ctrl-C interrupts it.
 
     Args:
-        descriptors: 64 of them are looked at; negative ones never are ready.
+        descriptors: of files that can be polled; negative ones never are ready.
         timeout: milliseconds; negative waits as long as it takes.
 
     Returns:

@@ -4,6 +4,7 @@ for a call of some microseconds may wait for it far longer."""
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint8_t
 from libc.string cimport memset
@@ -102,18 +103,27 @@ def receive_into(int fd, uint8_t[::1] room not None):
 
 
 def wait_readable(list descriptors not None, int timeout):
-    cdef pollfd[MOST_PARTS] polled
-    cdef int count = min(len(descriptors), MOST_PARTS)
+    cdef pollfd[MOST_PARTS] few
+    cdef pollfd *polled = few
+    cdef int count = len(descriptors)
     cdef int index, found
-    for index in range(count):
-        polled[index].fd = descriptors[index]
-        polled[index].events = POLLIN
-        polled[index].revents = 0
-    with nogil:
-        found = poll(polled, count, timeout)
-    if found < 0:
-        if errno != EINTR:
-            raise failed()
-        PyErr_CheckSignals()
-        return []
-    return [index for index in range(count) if polled[index].revents]
+    if count > MOST_PARTS:
+        polled = <pollfd *>PyMem_Malloc(count * sizeof(pollfd))
+        if polled == NULL:
+            raise MemoryError
+    try:
+        for index in range(count):
+            polled[index].fd = descriptors[index]
+            polled[index].events = POLLIN
+            polled[index].revents = 0
+        with nogil:
+            found = poll(polled, count, timeout)
+        if found < 0:
+            if errno != EINTR:
+                raise failed()
+            PyErr_CheckSignals()
+            return []
+        return [index for index in range(count) if polled[index].revents]
+    finally:
+        if polled != few:
+            PyMem_Free(polled)

@@ -105,10 +105,13 @@ class Dispatcher:
 
     def submit(self, connection: Connection, token: int, frame: bytes) -> None:
         """Handle a request of a connection after those that came before it."""
-        if connection.waiting or connection.busy or (connection.overlapping and frame[:2] not in self._overlap):
+        if connection.waiting or not self._may_begin(connection, frame):
             connection.waiting.append((token, frame))
         else:
             self._begin(connection, token, frame)
+
+    def _may_begin(self, connection: Connection, frame: bytes) -> bool:
+        return not connection.busy and (not connection.overlapping or frame[:2] in self._overlap)
 
     def fault(self, connection: Connection, reason: str, detail: str) -> None:
         """Close a connection that broke a rule, and log who and why."""
@@ -222,9 +225,7 @@ class Dispatcher:
         later.on_done(done)
 
     def _begin_waiting(self, connection: Connection) -> None:
-        while connection.waiting and not connection.busy:
-            if connection.overlapping and connection.waiting[0][1][:2] not in self._overlap:
-                return
+        while connection.waiting and self._may_begin(connection, connection.waiting[0][1]):
             self._begin(connection, *connection.waiting.popleft())
 
     async def _answer_later(

@@ -568,12 +568,14 @@ class LogManager:
     def checkpoint_recovery_points(self) -> None:
         """Write down up to where each log is on disk, which is where recovery would begin."""
 
-        def flushed(hosted: PartitionLog) -> int:
+        def flushed(hosted: PartitionLog) -> int | None:
             offset = hosted.log.flushed_offset
             with self._guard(hosted.directory, "write leader epochs", swallow=True):
-                # Recovery finds epochs in the batches that it looks at, which are those behind the recovery point.
+                # Recovery finds epochs in the batches that it looks at, which are those behind the recovery point: without
+                # them on disk there is none, and it looks at everything.
                 hosted.log.store_epochs()
-            return offset
+                return offset
+            return None
 
         self._checkpoint(lambda directory: directory.recovery_points, flushed)
 

@@ -249,6 +249,15 @@ class TestCheckpoints:
         rig.restart(clean=False)
         assert 0 <= rig.progress.recovery.bytes_total <= 400
 
+    def test_what_recovery_would_skip_has_its_epochs_on_disk_first(self, rig: Rig) -> None:
+        hosted = rig.create("t")
+        hosted.log.append(batch(b"a"), leader_epoch=5)
+        (rig.dirs[0] / "t-0" / "leader-epoch-checkpoint.tmp").mkdir()
+        hosted.log.flush()
+        rig.manager.checkpoint_recovery_points()
+        assert not hosted.directory.online
+        assert T0 not in OffsetCheckpoint(rig.dirs[0], RECOVERY_POINT).read()
+
     def test_nothing_is_written_while_nothing_changed(self, rig: Rig) -> None:
         hosted = rig.create("t")
         rig.append(hosted, [batch(b"a")])
