@@ -343,6 +343,7 @@ class Server:
         self._stack.push_async_callback(dispatcher.stop, STOP_SECONDS)
         ReadyVersions(self.services, reactor)
         self.services.admin.quotas_in_force.follow(self.services.cache, reactor.meter)
+        self.services.admin.mutations.follow(self.services.cache)
         await self._serve_tls(dispatcher)
         reactor.start(self.config["num.network.threads"])
 

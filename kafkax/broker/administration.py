@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kafkax.broker.mutation_quotas import MutationQuotas
 from kafkax.broker.quotas import Quotas
 from kafkax.broker.telemetry import Telemetry
 from kafkax.cluster.client_quotas import QuotaAdmin
@@ -26,6 +27,7 @@ class Administration:
     Attributes:
         quotas: lists and alters quotas.
         quotas_in_force: who has which, and how much was used.
+        mutations: who may create and delete how many partitions.
         scram: lists and alters credentials.
         features: the finalized levels.
         telemetry: clients' metrics.
@@ -36,6 +38,8 @@ class Administration:
     ) -> None:
         self.quotas = QuotaAdmin(store, cache, dynamic)
         self.quotas_in_force = Quotas(clock, config["quota.window.num"], config["quota.window.size.seconds"])
+        window = (config["controller.quota.window.num"], config["controller.quota.window.size.seconds"])
+        self.mutations = MutationQuotas(clock, *window)
         self.scram = ScramAdmin(store, cache, dynamic)
         self.features = Features(store)
         self.telemetry = Telemetry(cache, config, clock)

@@ -20,10 +20,7 @@ if TYPE_CHECKING:
     from kafkax.broker.quotas import ClientQuotas, Quotas
     from kafkax.protocol.headers import RequestHeader
 
-__all__ = ["ANONYMOUS", "Meter"]
-
-ANONYMOUS = "ANONYMOUS"
-"""Who has not authenticated."""
+__all__ = ["Meter"]
 
 _PRODUCE, _FETCH = 0, 1
 _NOT_THROTTLED = frozenset({17, 18, 36})
@@ -56,7 +53,7 @@ class Meter:
             header, request: what is asked.
             size: bytes of the request.
         """
-        quotas = None if _of_broker(handler, request) else self._quotas.of(_user(context), context.client_id or "")
+        quotas = None if _of_broker(handler, request) else self._quotas.of(context.user, context.client_id or "")
         if quotas is None:
             context.connection.free(self._quotas.generation)
             answer = handler.handle(context, request)
@@ -87,7 +84,7 @@ class Meter:
             wait = max(wait, quotas.use(CONSUMER, len(encoded), now))
         if wait == 0:
             return encoded
-        context.connection.throttle_ms = wait
+        context.connection.throttle_ms = wait = max(wait, context.connection.throttle_ms)
         if key == _FETCH and encoded is not None:
             quotas.give_back(CONSUMER, len(encoded), now)
             answer = _nothing(request, answer)
@@ -102,10 +99,6 @@ def _of_broker(handler: Handler, request: Any) -> bool:
     if handler.spec.key == _FETCH:
         return bool(request.replica_id >= 0 or request.replica_state.replica_id >= 0)
     return handler.spec.between_brokers
-
-
-def _user(context: RequestContext) -> str:
-    return getattr(context.connection.state, "user", ANONYMOUS)
 
 
 def _nothing(request: FetchRequest, answer: FetchResponse) -> FetchResponse:

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from kafkax.cluster.client_quotas import CLIENT_ID, USER, client_quotas
+from kafkax.broker.quota_table import QuotaTable
 
 if TYPE_CHECKING:
     from kafkax.clock import Clock
@@ -22,10 +22,6 @@ PRODUCER, CONSUMER, REQUEST = "producer_byte_rate", "consumer_byte_rate", "reque
 _ENFORCED = (PRODUCER, CONSUMER, REQUEST)
 _MOST_CLIENTS = 10_000
 """Clients whose quotas are remembered as looked up; rates of others begin anew."""
-_TYPES = frozenset({"users", "clients"})
-
-_Key = tuple["str | None", "str | None"]
-"""User and client id; an empty string where the entity does not have the type, None for its default."""
 
 
 class Rate:
@@ -134,14 +130,14 @@ class Quotas:
         self._changed: Callable[[int], None] = lambda _: None
         self._settings = (samples, seconds)
         self._generations = 0
-        self._quotas: dict[_Key, dict[str, float]] = {}
+        self._table = QuotaTable(_ENFORCED)
         self._rates: dict[tuple[str, str, str], Rate] = {}
         self._known: OrderedDict[tuple[str, str], ClientQuotas | None] = OrderedDict()
 
     @property
     def enforced(self) -> bool:
         """Whether anybody has a quota that is enforced."""
-        return bool(self._quotas)
+        return bool(self._table)
 
     def follow(self, cache: MetadataCache, changed: Callable[[int], None]) -> None:
         """Take over what the image says, now and from here on.
@@ -155,22 +151,16 @@ class Quotas:
         self._take_over(cache.image)
 
     def _image_changed(self, image: MetadataImage, delta: ImageDelta) -> None:
-        if any(entity_type in _TYPES for entity_type, _ in delta.configs):
+        if QuotaTable.touched(delta):
             self._take_over(image)
 
     def _take_over(self, image: MetadataImage) -> None:
-        quotas: dict[_Key, dict[str, float]] = {}
-        for entity, values in client_quotas(image):
-            enforced = {key: value for key, value in values.items() if key in _ENFORCED}
-            if enforced and (USER in entity or CLIENT_ID in entity):
-                quotas[entity.get(USER, ""), entity.get(CLIENT_ID, "")] = enforced
-        if quotas != self._quotas:
-            self._quotas = quotas
+        if self._table.take_over(image):
             self._known.clear()
-            if not quotas:
+            if not self._table:
                 self._rates.clear()
             self._generations += 1
-            self.generation = self._generations if quotas else 0
+            self.generation = self._generations if self._table else 0
             self._changed(self.generation)
 
     def of(self, user: str, client_id: str) -> ClientQuotas | None:
@@ -188,25 +178,8 @@ class Quotas:
     def _look_up(self, user: str, client_id: str) -> ClientQuotas | None:
         limits = {}
         for quota in _ENFORCED:
-            for entity, sharing in _candidates(user, client_id):
-                value = self._quotas.get(entity, {}).get(quota)
-                if value is not None:
-                    rate = self._rates.setdefault((quota, *sharing), Rate(*self._settings))
-                    limits[quota] = _Limit(value, rate)
-                    break
+            found = self._table.find(quota, user, client_id)
+            if found is not None:
+                value, sharing = found
+                limits[quota] = _Limit(value, self._rates.setdefault((quota, *sharing), Rate(*self._settings)))
         return ClientQuotas(limits, self._settings) if limits else None
-
-
-def _candidates(user: str, client_id: str) -> list[tuple[_Key, tuple[str, str]]]:
-    """Entities whose quota may hold, the most particular one first; and who shares the rate: a user, a client id, or both."""
-    both, by_user, by_client = (user, client_id), (user, ""), ("", client_id)
-    return [
-        ((user, client_id), both),
-        ((user, None), both),
-        ((user, ""), by_user),
-        ((None, client_id), both),
-        ((None, None), both),
-        ((None, ""), by_user),
-        (("", client_id), by_client),
-        (("", None), by_client),
-    ]

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from uuid import UUID, uuid4
 
 from kafkax.cluster import znodes
@@ -43,7 +43,12 @@ MAX_NEW_PARTITIONS = 10_000
 _DEFAULT = -1
 _AUTO_CREATE_WAIT_S = 2.0
 _DELETE_GRACE_S = 2.0
+_Outcome = TypeVar("_Outcome")
 _log = logging.getLogger(__name__)
+
+
+def _unlimited(_: int) -> None:
+    """Whoever asks may create and delete as many partitions as he wants."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +103,16 @@ class TopicAdmin:
     # Creation
 
     async def create_topics(
-        self, topics: Sequence[NewTopic], *, timeout_ms: int, validate_only: bool = False
+        self,
+        topics: Sequence[NewTopic],
+        *,
+        timeout_ms: int,
+        validate_only: bool = False,
+        take: Callable[[int], None] = _unlimited,
     ) -> list[CreatedTopic | KafkaError]:
         """Create topics, each for itself; answers in the order asked.
+
+        ``take`` is called with the number of partitions of each, and may refuse it.
 
         Errors: INVALID_REQUEST, INVALID_TOPIC_EXCEPTION, TOPIC_ALREADY_EXISTS, INVALID_PARTITIONS, INVALID_REPLICATION_FACTOR,
         INVALID_REPLICA_ASSIGNMENT, INVALID_CONFIG, POLICY_VIOLATION, and REQUEST_TIMED_OUT for a topic that was created but
@@ -111,6 +123,7 @@ class TopicAdmin:
         outcomes = [self._validated(topic, count[topic.name], merged) for topic in topics]
         self._bound(outcomes)
         await self._refuse_existing(topics, outcomes)
+        _take_for_each(outcomes, lambda created: take(len(created.replicas)))
         if validate_only:
             return outcomes
         await self._write(topics, outcomes)
@@ -218,14 +231,14 @@ class TopicAdmin:
                     ErrorCode.TOPIC_ALREADY_EXISTS, f"topic {topics[at].name!r} was just created by another"
                 )
 
-    async def auto_create(self, names: Sequence[str]) -> dict[str, KafkaError | None]:
+    async def auto_create(self, names: Sequence[str], take: Callable[[int], None] = _unlimited) -> dict[str, KafkaError | None]:
         """Create topics that a client merely named (``auto.create.topics.enable``), internal ones as their configs say.
 
         Waits a little for leaders; None for a topic that exists then, otherwise the error for the client, which is
         LEADER_NOT_AVAILABLE when it was created and will have a leader soon.
         """
         topics = [self._named(name) for name in dict.fromkeys(names)]
-        outcomes = await self.create_topics(topics, timeout_ms=int(_AUTO_CREATE_WAIT_S * 1000))
+        outcomes = await self.create_topics(topics, timeout_ms=int(_AUTO_CREATE_WAIT_S * 1000), take=take)
         errors: dict[str, KafkaError | None] = {}
         for topic, outcome in zip(topics, outcomes, strict=True):
             error = outcome if isinstance(outcome, KafkaError) else None
@@ -267,8 +280,12 @@ class TopicAdmin:
 
     # Deletion
 
-    async def delete_topics(self, topics: Sequence[str | UUID], *, timeout_ms: int) -> list[tuple[str, UUID] | KafkaError]:
+    async def delete_topics(
+        self, topics: Sequence[str | UUID], *, timeout_ms: int, take: Callable[[int], None] = _unlimited
+    ) -> list[tuple[str, UUID] | KafkaError]:
         """Delete topics given by name or id; answers with name and id of each in the order asked.
+
+        ``take`` is called with the number of partitions of each, and may refuse it.
 
         Errors: TOPIC_DELETION_DISABLED, UNKNOWN_TOPIC_OR_PARTITION, UNKNOWN_TOPIC_ID, REQUEST_TIMED_OUT when it was marked for
         deletion but not gone in time.
@@ -284,6 +301,7 @@ class TopicAdmin:
             outcomes.append(
                 KafkaError(unknown, f"topic {asked} does not exist") if found is None else (found.name, found.topic_id)
             )
+        _take_for_each(outcomes, lambda found: take(len(image.topics[found[0]].partitions)))
         doomed = {outcome[0]: outcome[1] for outcome in outcomes if not isinstance(outcome, KafkaError)}
         marks = [[Create(znodes.delete_topic_path(name))] for name in doomed]
         for result in await self._store.multi_all(marks):
@@ -331,20 +349,27 @@ class TopicAdmin:
         *,
         timeout_ms: int,
         validate_only: bool = False,
+        take: Callable[[int], None] = _unlimited,
     ) -> None:
         """Raise a topic's number of partitions to ``count``; ``assignments`` gives broker ids of the new ones in order.
+
+        ``take`` is called with the number of new partitions, and may refuse them.
 
         Raises:
             KafkaError: UNKNOWN_TOPIC_OR_PARTITION, INVALID_PARTITIONS, INVALID_REPLICA_ASSIGNMENT, REASSIGNMENT_IN_PROGRESS,
                 POLICY_VIOLATION, REQUEST_TIMED_OUT when the new partitions had no leaders in time.
         """
         path = znodes.topic_path(name)
+        taken = False
         while True:
             found = await self._store.find(path) if valid_topic_name(name) else None
             if found is None or await self._store.exists(znodes.delete_topic_path(name)) is not None:
                 raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"topic {name!r} does not exist")
             current = TopicAssignment.decode(name, found[0])
             added = self._added(name, current, count, assignments)
+            if not taken:
+                take(len(added))
+                taken = True
             if validate_only:
                 return
             partitions = current.partitions | {index: ReplicaAssignment(replicas) for index, replicas in added.items()}
@@ -379,6 +404,16 @@ class TopicAdmin:
         order = sorted(brokers)
         start = next((at for at, broker in enumerate(order) if broker >= first[0]), 0)
         return place_replicas(self._racks(), count - existing, len(first), self._random, first_partition=existing, start=start)
+
+
+def _take_for_each(outcomes: list[_Outcome | KafkaError], take: Callable[[_Outcome], None]) -> None:
+    """Refuse those that ``take`` refuses."""
+    for at, outcome in enumerate(outcomes):
+        if not isinstance(outcome, KafkaError):
+            try:
+                take(outcome)
+            except KafkaError as error:
+                outcomes[at] = error
 
 
 def _merged(name: str) -> str:

@@ -24,6 +24,9 @@ from kafkax.protocol.messages.alter_user_scram_credentials import (
     ScramCredentialDeletion,
     ScramCredentialUpsertion,
 )
+from kafkax.protocol.messages.create_partitions import CreatePartitionsRequest, CreatePartitionsTopic
+from kafkax.protocol.messages.create_topics import CreatableTopic, CreateTopicsRequest
+from kafkax.protocol.messages.delete_topics import DeleteTopicsRequest
 from kafkax.protocol.messages.describe_client_quotas import ComponentData, DescribeClientQuotasRequest
 from kafkax.protocol.messages.describe_configs import DescribeConfigsRequest
 from kafkax.protocol.messages.describe_producers import DescribeProducersRequest
@@ -152,6 +155,47 @@ def bad_quotas(t: Teller) -> None:
     describe_quotas(t, ("user", EXACT, "a"), ("user", EXACT, "b"))
     describe_quotas(t, ("user", EXACT, "a"), ("ip", EXACT, "b"))
     describe_quotas(t, strict=True)
+
+
+def mutations_beyond_a_quota(t: Teller) -> None:
+    """The bucket holds 22 tokens: what is in debt afterwards is refused, or throttled where the version knows no refusal."""
+    t.client = t.group
+    alter_quotas(t, {"client-id": t.client}, controller_mutation_rate=2.0)
+    topics = [f"{t.client}-{number}" for number in range(5)]
+
+    def told(message: Any, version: int, who: str) -> None:
+        answer = t.ask(message, version, who, prepare=without_configs)
+        t.transcript.append(f"waits {round(answer.throttle_time_ms, -4)} ms")
+
+    def without_configs(answer: Any) -> None:
+        for each in getattr(answer, "topics", []):
+            each.configs, each.topic_id = [], NOBODY
+
+    def created(version: int, who: str, *counts: tuple[int, int], dry: bool = False) -> None:
+        wanted = [CreatableTopic(name=topics[at], num_partitions=count, replication_factor=1) for at, count in counts]
+        told(CreateTopicsRequest(topics=wanted, timeout_ms=20_000, validate_only=dry), version, who)
+
+    def grown(version: int, who: str, count: int) -> None:
+        wanted = CreatePartitionsTopic(name=topics[0], count=count, assignments=None)
+        told(CreatePartitionsRequest(topics=[wanted], timeout_ms=20_000), version, who)
+
+    def deleted(version: int, who: str, at: int) -> None:
+        message = DeleteTopicsRequest(topic_names=[topics[at]], timeout_ms=20_000)
+        told(message, version, who)
+
+    created(7, "b", (0, 2), (0, 2))
+    created(7, "b", (1, 10), dry=True)
+    created(7, "b", (0, 32), (1, 1))
+    created(7, "c", (2, 1))
+    created(7, "d", (2, 1), dry=True)
+    grown(3, "e", 33)
+    deleted(5, "f", 0)
+    created(5, "g", (3, 30))
+    grown(2, "h", 62)
+    deleted(4, "i", 3)
+    t.client = "teller"
+    for name in topics:
+        t.quietly(DeleteTopicsRequest(topic_names=[name], timeout_ms=20_000), 5)
 
 
 def upsert(name: str, mechanism: int, iterations: int, salt: bytes = b"salt", password: bytes | None = None) -> Any:
@@ -379,6 +423,7 @@ def transactions_described(t: Teller) -> None:
 STORIES = [
     quotas_are_kept,
     bad_quotas,
+    mutations_beyond_a_quota,
     scram_credentials,
     elections,
     reassignments,

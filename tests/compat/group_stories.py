@@ -42,15 +42,16 @@ _LEFT_OUT = {"throttle_time_ms", "host", "port"}
 class Wire:
     """One connection to a broker."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, client: str = "teller") -> None:
         host, port = address.rsplit(":", 1)
+        self._client = client
         self._socket = socket.create_connection((host, int(port)), timeout=30)
         self._count = 0
 
     def send(self, message: Any, version: int) -> Callable[[], Any]:
         """Send a request; what is returned waits for the answer."""
         self._count += 1
-        payload = headers.request_header(message.api_key, version, self._count, "teller") + message.encode(version)
+        payload = headers.request_header(message.api_key, version, self._count, self._client) + message.encode(version)
         self._socket.sendall(struct.pack(">i", len(payload)) + payload)
         return lambda: self._receive(message.api_key, version)
 
@@ -83,6 +84,8 @@ class Teller:
         self._names: dict[Any, str] = {}
         self.transcript: list[str] = []
         self.group = ""
+        self.client = "teller"
+        """Client id of the connections that begin from now on."""
 
     def start(
         self, message: Any, version: int, who: str = "a", prepare: Callable[[Any], None] | None = None
@@ -92,7 +95,7 @@ class Teller:
         ``prepare`` takes out of the answer what may differ before it is written down.
         """
         if who not in self._wires:
-            self._wires[who] = Wire(self._address)
+            self._wires[who] = Wire(self._address, self.client)
         answer = self._wires[who].send(message, version)
 
         def finish() -> Any:

@@ -1,7 +1,7 @@
 """CreateTopics (key 19).
 
 Versions: 2 is the oldest that Kafka 4 has; 4 lets partitions and replicas be -1 for the broker's defaults (KIP-464); 5 is
-flexible and answers with the configs (KIP-525); 7 with the topic id (KIP-516).
+flexible and answers with the configs (KIP-525); 6 may be refused by a quota (KIP-599); 7 answers with the topic id (KIP-516).
 """
 
 from __future__ import annotations
@@ -22,16 +22,24 @@ from kafkax.protocol.schema import ZERO_UUID
 
 SPEC = Spec(key=19, min_version=2, max_version=7)
 
+_STRICT_QUOTA_SINCE = 6
+
 
 async def handle(context: RequestContext, request: CreateTopicsRequest) -> CreateTopicsResponse:
     """Create the topics, each for itself; a name that stands twice is refused both times."""
+    quota = context.services.admin.mutations.of(context, _STRICT_QUOTA_SINCE)
     outcomes = await context.services.topics.create_topics(
-        [_new_topic(topic) for topic in request.topics], timeout_ms=request.timeout_ms, validate_only=request.validate_only
+        [_new_topic(topic) for topic in request.topics],
+        timeout_ms=request.timeout_ms,
+        validate_only=request.validate_only,
+        take=quota.take,
     )
     named: dict[str, CreatableTopicResult] = {}
     for topic, outcome in zip(request.topics, outcomes, strict=True):
         named[topic.name] = _result(context, topic.name, outcome, request.validate_only)
-    return CreateTopicsResponse(topics=list(named.values()))
+    answer = CreateTopicsResponse(topics=list(named.values()))
+    context.throttle(answer, quota.throttle_ms())
+    return answer
 
 
 def _new_topic(topic: CreatableTopic) -> NewTopic:
@@ -50,9 +58,7 @@ def _new_topic(topic: CreatableTopic) -> NewTopic:
     )
 
 
-def _result(
-    context: RequestContext, name: str, outcome: CreatedTopic | KafkaError, validate_only: bool
-) -> CreatableTopicResult:
+def _result(context: RequestContext, name: str, outcome: CreatedTopic | KafkaError, validate_only: bool) -> CreatableTopicResult:
     if isinstance(outcome, KafkaError):
         return CreatableTopicResult(name=name, error_code=outcome.code, error_message=str(outcome))
     return CreatableTopicResult(

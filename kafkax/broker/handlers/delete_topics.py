@@ -1,6 +1,6 @@
 """DeleteTopics (key 20).
 
-Versions: 4 is flexible; 5 adds error messages; 6 deletes by topic id, too (KIP-516).
+Versions: 4 is flexible; 5 adds error messages and may be refused by a quota (KIP-599); 6 deletes by topic id, too (KIP-516).
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from kafkax.protocol.messages.delete_topics import DeletableTopicResult, DeleteT
 from kafkax.protocol.schema import ZERO_UUID
 
 SPEC = Spec(key=20, min_version=1, max_version=6)
+
+_STRICT_QUOTA_SINCE = 5
 
 
 async def handle(context: RequestContext, request: DeleteTopicsRequest) -> DeleteTopicsResponse:
@@ -33,9 +35,12 @@ async def handle(context: RequestContext, request: DeleteTopicsRequest) -> Delet
             )
         else:
             asked.append(topic.topic_id if topic.name is None else topic.name)
-    outcomes = await context.services.topics.delete_topics(asked, timeout_ms=request.timeout_ms)
+    quota = context.services.admin.mutations.of(context, _STRICT_QUOTA_SINCE)
+    outcomes = await context.services.topics.delete_topics(asked, timeout_ms=request.timeout_ms, take=quota.take)
     results = [_result(topic, outcome) for topic, outcome in zip(asked, outcomes, strict=True)]
-    return DeleteTopicsResponse(responses=results + refused)
+    answer = DeleteTopicsResponse(responses=results + refused)
+    context.throttle(answer, quota.throttle_ms())
+    return answer
 
 
 def _result(asked: str | UUID, outcome: tuple[str, UUID] | KafkaError) -> DeletableTopicResult:

@@ -82,9 +82,12 @@ async def _find(context: RequestContext, asked: MetadataRequestTopic, request: M
     allowed = request.allow_auto_topic_creation or context.version < 4
     if not (allowed and context.services.config["auto.create.topics.enable"]):
         return _missing(asked, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
-    error = (await context.services.topics.auto_create([asked.name]))[asked.name]
+    quota = context.services.admin.mutations.of(context, 0)
+    error = (await context.services.topics.auto_create([asked.name], quota.take))[asked.name]
     if error is not None:
-        return _missing(asked, error.code)
+        # a client that knows nothing of quotas here asks again
+        throttled = error.code is ErrorCode.THROTTLING_QUOTA_EXCEEDED
+        return _missing(asked, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION if throttled else error.code)
     topic = context.services.image.topics.get(asked.name)
     # the topic exists, but its leader may not be in the image yet: the client asks again
     return _describe(context, topic) if topic is not None else _missing(asked, ErrorCode.LEADER_NOT_AVAILABLE)

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from kafkax.net.connection import Connection
     from kafkax.protocol.message import Message
 
-__all__ = ["Handler", "RequestContext", "Spec"]
+__all__ = ["ANONYMOUS", "Handler", "RequestContext", "Spec"]
+
+ANONYMOUS = "ANONYMOUS"
+"""Who has not authenticated."""
 
 Answer: TypeAlias = "Message | bytes | None"
 
@@ -57,6 +60,17 @@ class RequestContext(NamedTuple):
     def listener(self) -> str:
         """Name of the listener that the request came in by."""
         return self.connection.listener
+
+    @property
+    def user(self) -> str:
+        """Name of who asks."""
+        return getattr(self.connection.state, "user", ANONYMOUS)
+
+    def throttle(self, answer: Any, wait: int) -> None:
+        """Have the client wait for some ms after its answer, which tells it so."""
+        if wait > 0:
+            answer.throttle_time_ms = max(answer.throttle_time_ms, wait)
+            self.connection.throttle_ms = max(self.connection.throttle_ms, wait)
 
 
 class Handler(NamedTuple):
