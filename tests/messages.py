@@ -67,7 +67,9 @@ _TAGS = st.one_of(st.none(), st.dictionaries(st.integers(500, 70_000), st.binary
 
 def values(cls: type[Struct], version: int, flexible: bool) -> st.SearchStrategy[Any]:
     """Instances with every field of the version set to something; fields of other versions keep their default."""
-    chosen = {field.name: _value(field, version, flexible) for field in cls.__fields__ if field.versions.covers(version)}
+    chosen = {
+        field.name: _value(field, version, flexible) for field in cls.__fields__ if field.versions.covers(version)
+    }
     if flexible:
         chosen["unknown_tags"] = _TAGS
     return st.builds(cls, **chosen)

@@ -102,6 +102,8 @@ class FetchForm:
             topics: metadata by name.
         """
 
-def plain_batches(records: memoryview, topic: str, partition: int, offset: int, kind: type[B]) -> tuple[list[B], int, int] | None:
+def plain_batches(
+    records: memoryview, topic: str, partition: int, offset: int, kind: type[B]
+) -> tuple[list[B], int, int] | None:
     """The batches that were fetched, the offset after them and how many offsets they span; None if one is compressed, of an old
     format, damaged or a control batch, or if there is none."""

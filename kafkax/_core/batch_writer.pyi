@@ -21,7 +21,9 @@ class BatchWriter:
     def clear(self) -> None:
         """Drop the records that were added."""
 
-    def finish(self, timestamp_ms: int, producer_id: int = -1, producer_epoch: int = -1, transactional: bool = False) -> bytes:
+    def finish(
+        self, timestamp_ms: int, producer_id: int = -1, producer_epoch: int = -1, transactional: bool = False
+    ) -> bytes:
         """The batch, at base offset 0; the writer begins another one.
 
         Raises:

@@ -46,5 +46,7 @@ def tell_leaders(
         broker = image.leader(known)
         endpoint = None if broker is None else broker.endpoints.get(context.listener)
         if broker is not None and endpoint is not None:
-            nodes[broker.broker_id] = node(node_id=broker.broker_id, host=endpoint.host, port=endpoint.port, rack=broker.rack)
+            nodes[broker.broker_id] = node(
+                node_id=broker.broker_id, host=endpoint.host, port=endpoint.port, rack=broker.rack
+            )
     return list(nodes.values())

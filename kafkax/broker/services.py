@@ -82,7 +82,9 @@ class Services:
         if known is None:
             raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
         # it is ours but out of service: its log directory failed
-        raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR if self.node_id in known.offline else ErrorCode.NOT_LEADER_OR_FOLLOWER)
+        raise KafkaError(
+            ErrorCode.KAFKA_STORAGE_ERROR if self.node_id in known.offline else ErrorCode.NOT_LEADER_OR_FOLLOWER
+        )
 
     def partition_by_id(self, topic_id: UUID, index: int) -> Partition:
         """A partition that this broker hosts, of the topic with that id.

@@ -72,7 +72,9 @@ class Telemetry:
         new_id: makes the ids of client instances.
     """
 
-    def __init__(self, cache: MetadataCache, config: BrokerConfig, clock: Clock, new_id: Callable[[], UUID] = uuid4) -> None:
+    def __init__(
+        self, cache: MetadataCache, config: BrokerConfig, clock: Clock, new_id: Callable[[], UUID] = uuid4
+    ) -> None:
         self._cache = cache
         self._config = config
         self._clock = clock

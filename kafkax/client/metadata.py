@@ -99,7 +99,9 @@ class ClusterMetadata:
             partitions[new.id] = old if old is not None and old.leader_epoch > new.leader_epoch else new
         error = _error(topic.error_code, f"topic {name}")
         raw = topic.topic_id.bytes
-        self.topics[name] = TopicMetadata(name, dict(sorted(partitions.items())), error, topic.topic_id, topic.is_internal, raw)
+        self.topics[name] = TopicMetadata(
+            name, dict(sorted(partitions.items())), error, topic.topic_id, topic.is_internal, raw
+        )
         if topic.topic_id != ZERO_UUID:
             self.names[topic.topic_id] = self.names_by_bytes[raw] = name
 

@@ -201,5 +201,7 @@ def _inserted(upsertion: Upsertion) -> tuple[Mechanism, str | None]:
         raise KafkaError(ErrorCode.UNACCEPTABLE_CREDENTIAL, f"{upsertion.iterations} iterations are refused; allowed: {allowed}")
     if not upsertion.salted_password:
         raise KafkaError(ErrorCode.UNACCEPTABLE_CREDENTIAL, "the salted password is empty")
-    credential = ScramCredential.from_salted_password(mechanism, upsertion.salt, upsertion.salted_password, upsertion.iterations)
+    credential = ScramCredential.from_salted_password(
+        mechanism, upsertion.salt, upsertion.salted_password, upsertion.iterations
+    )
     return mechanism, credential.encode()

@@ -111,7 +111,9 @@ def zookeeper_settings(config: BrokerConfig) -> ZooKeeperSettings:
             "keyfile_password": None if password is None else password.value,
             "check_hostname": config["zookeeper.ssl.endpoint.identification.algorithm"].upper() == "HTTPS",
         }
-    return ZooKeeperSettings(config["zookeeper.connect"], session, config["zookeeper.connection.timeout.ms"] or session, tls=tls)
+    return ZooKeeperSettings(
+        config["zookeeper.connect"], session, config["zookeeper.connection.timeout.ms"] or session, tls=tls
+    )
 
 
 class ZooKeeperStore(CoordinationStore):

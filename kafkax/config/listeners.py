@@ -128,7 +128,9 @@ def advertised_endpoints(
     names = {endpoint.name for endpoint in listeners}
     for endpoint in given:
         if endpoint.name not in names:
-            raise ConfigError(f"advertised.listeners: {endpoint} has no listener; listeners has {', '.join(sorted(names))}")
+            raise ConfigError(
+                f"advertised.listeners: {endpoint} has no listener; listeners has {', '.join(sorted(names))}"
+            )
         if not endpoint.host or endpoint.host in _WILDCARDS:
             raise ConfigError(f"advertised.listeners: {endpoint} is no address that a client can connect to; name the host")
     return given

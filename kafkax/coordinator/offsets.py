@@ -253,7 +253,9 @@ class OffsetStore:
             self._committed[group] = offsets
             return offsets
 
-        return replay_commits(piece, position, self._committed, first, CommittedOffset, topic_id_of, ZERO_UUID, other)
+        return replay_commits(
+            piece, position, self._committed, first, CommittedOffset, topic_id_of, ZERO_UUID, other
+        )
 
     def keep(self, commit: CommitRequest, now_ms: int) -> None:
         """Apply a commit in its ordinary form, which is its own record."""

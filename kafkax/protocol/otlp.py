@@ -17,6 +17,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MOST_MEASUREMENTS = 100_000
 
 
+
 class Measurement(NamedTuple):
     """One number of one metric."""
 

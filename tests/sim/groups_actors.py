@@ -400,7 +400,9 @@ class Member:
         unknown = [partition for partition, position in self.held.items() if position < 0]
         if not unknown:
             return
-        request = OffsetFetchRequestGroup(group_id=GROUP, topics=[OffsetFetchRequestTopics(name="t", partition_indexes=unknown)])
+        request = OffsetFetchRequestGroup(
+            group_id=GROUP, topics=[OffsetFetchRequestTopics(name="t", partition_indexes=unknown)]
+        )
         epoch = self.epoch
 
         def answered(answer: Any) -> None:
@@ -636,3 +638,4 @@ class ConsumerMember(Member):
     def say_goodbye(self) -> None:
         request = self._request(-2 if self.instance_id is not None else -1)
         self.sim.call(self.connection, lambda c: c.consumer_heartbeat(Caller(self.name, "/h", 1), request), lambda _: None)
+

@@ -1,6 +1,6 @@
 """The table of APIs in ``docs/protocol.md``, made from what the codec knows and what the handlers serve.
 
-python -m tests.tidy.protocol_table     # writes it into the document
+    python -m tests.tidy.protocol_table     # writes it into the document
 """
 
 from __future__ import annotations

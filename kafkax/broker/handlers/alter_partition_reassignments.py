@@ -22,7 +22,9 @@ SPEC = Spec(key=45, min_version=0, max_version=1)
 Outcomes = dict[TopicPartition, "KafkaError | None"]
 
 
-async def handle(context: RequestContext, request: AlterPartitionReassignmentsRequest) -> AlterPartitionReassignmentsResponse:
+async def handle(
+    context: RequestContext, request: AlterPartitionReassignmentsRequest
+) -> AlterPartitionReassignmentsResponse:
     """Answer each partition by itself."""
     targets: dict[TopicPartition, Sequence[int] | None] = {}
     refused: Outcomes = {}

@@ -32,7 +32,9 @@ def handle(context: RequestContext, request: DescribeConfigsRequest) -> Describe
         result = DescribeConfigsResult(resource_type=resource.resource_type, resource_name=resource.resource_name)
         try:
             entries = _entries(context, resource)
-            result.configs = [_as_result(entry, request.include_synonyms, request.include_documentation) for entry in entries]
+            result.configs = [
+                _as_result(entry, request.include_synonyms, request.include_documentation) for entry in entries
+            ]
             result.error_message = None
         except KafkaError as error:
             result.error_code, result.error_message = error.code, str(error)

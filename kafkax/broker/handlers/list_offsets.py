@@ -66,7 +66,9 @@ def handle(context: RequestContext, request: ListOffsetsRequest) -> ListOffsetsR
     return ListOffsetsResponse(topics=answers)
 
 
-def _find(partition: Partition, asked: ListOffsetsPartition, request: ListOffsetsRequest, version: int) -> tuple[int, int, int]:
+def _find(
+    partition: Partition, asked: ListOffsetsPartition, request: ListOffsetsRequest, version: int
+) -> tuple[int, int, int]:
     """Timestamp, offset and leader epoch that answer what is asked of the partition."""
     partition.check_epoch(asked.current_leader_epoch, any_replica=request.replica_id == _DEBUGGER)
     log, timestamp = partition.log, asked.timestamp

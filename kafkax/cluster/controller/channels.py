@@ -173,7 +173,9 @@ class Channels:
                 task.add_done_callback(self._closing.discard)
         for broker_id, broker in brokers.items():
             if broker_id not in self._senders:
-                self._senders[broker_id] = _Sender(broker, self._factory(broker.registration), self._answered, self._refused)
+                self._senders[broker_id] = _Sender(
+                    broker, self._factory(broker.registration), self._answered, self._refused
+                )
 
     def put(self, broker_id: int, request: ControlRequest) -> None:
         """Queue a request; one for a broker that is gone is dropped."""

@@ -116,7 +116,9 @@ def validate_heartbeat(request: ConsumerGroupHeartbeatRequest, version: int, ass
         require(False, f"member epoch {epoch} has no meaning")
     if request.server_assignor is not None and request.server_assignor not in assignors:
         known = ", ".join(assignors)
-        raise KafkaError(ErrorCode.UNSUPPORTED_ASSIGNOR, f"there is no assignor {request.server_assignor!r} here, only {known}")
+        raise KafkaError(
+            ErrorCode.UNSUPPORTED_ASSIGNOR, f"there is no assignor {request.server_assignor!r} here, only {known}"
+        )
 
 
 class ConsumerProtocol:
@@ -227,7 +229,9 @@ class ConsumerProtocol:
         """Refuse a new member of a full group."""
         limit = self._settings.consumer_max_size
         if len(group.members) >= limit and member_id not in group.members:
-            raise KafkaError(ErrorCode.GROUP_MAX_SIZE_REACHED, f"group {group.group_id} has {limit} members, as many as it may")
+            raise KafkaError(
+                ErrorCode.GROUP_MAX_SIZE_REACHED, f"group {group.group_id} has {limit} members, as many as it may"
+            )
 
     def _join_static(
         self, group: ConsumerGroup, member_id: str, instance_id: str, holder: ConsumerMember | None, write: Writer

@@ -35,7 +35,9 @@ def check_regex(regex: str) -> None:
     except Exception as error:
         detail = error.args[0] if error.args else ""
         text = detail.decode("utf-8", "replace") if isinstance(detail, bytes) else str(detail)
-        raise KafkaError(ErrorCode.INVALID_REGULAR_EXPRESSION, f"{regex!r} is no regular expression of RE2: {text}") from None
+        raise KafkaError(
+            ErrorCode.INVALID_REGULAR_EXPRESSION, f"{regex!r} is no regular expression of RE2: {text}"
+        ) from None
 
 
 def match_topics(regex: str, names: Iterable[str]) -> tuple[str, ...]:

@@ -291,7 +291,9 @@ class GroupShard:
             if states and state.lower() not in states:
                 continue
             protocol_type = (group.protocol_type or "") if isinstance(group, ClassicGroup) else CONSUMER_PROTOCOL_TYPE
-            listed.append(ListedGroup(group_id=group.group_id, protocol_type=protocol_type, group_state=state, group_type=kind))
+            listed.append(
+                ListedGroup(group_id=group.group_id, protocol_type=protocol_type, group_state=state, group_type=kind)
+            )
         return listed
 
     def delete_group(self, group_id: str) -> Result[ErrorCode]:

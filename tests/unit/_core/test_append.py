@@ -47,13 +47,13 @@ def test_log_append_time_rewrites_type_timestamp_and_checksum(tmp_path: Path) ->
     log = open_log(tmp_path, log_append_time=True)
     result = log.append(batch([Rec(timestamp=5)]), now_ms=NOW + 77)
     assert result.log_append_time_ms == NOW + 77
-    ((_, header),) = headers(content(log))
+    (_, header), = headers(content(log))
     assert (header.attributes & 8, header.max_timestamp, header.base_timestamp) == (8, NOW + 77, 5)
 
 
 def test_a_wrong_max_timestamp_is_corrected(log: Log) -> None:
     log.append(batch([Rec(timestamp=NOW), Rec(timestamp=NOW + 9)], max_timestamp=NOW + 10**9))
-    ((_, header),) = headers(content(log))
+    (_, header), = headers(content(log))
     assert header.max_timestamp == NOW + 9
 
 

@@ -24,7 +24,9 @@ class Terminal(io.StringIO):
 def test_text_is_aligned_and_the_default_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     show(ROWS, None)
     assert capsys.readouterr().out == (
-        "TOPIC      PARTITIONS  INTERNAL  REPLICAS\na          3           false     1,2\nlong-name  12          true      -\n"
+        "TOPIC      PARTITIONS  INTERNAL  REPLICAS\n"
+        "a          3           false     1,2\n"
+        "long-name  12          true      -\n"
     )
 
 

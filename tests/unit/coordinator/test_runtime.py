@@ -349,6 +349,7 @@ async def test_a_promise_can_be_awaited(world: World) -> None:
     assert await promise == "done"
     later: Promise[int] = Promise()
 
+
     asyncio.get_running_loop().call_soon(later.resolve, 3)
     assert await later == 3
 

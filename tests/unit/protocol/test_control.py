@@ -23,7 +23,7 @@ def test_the_batch_that_ends_a_transaction(commit: bool, kind: ControlType) -> N
     assert ControlType.of(record) is kind
     assert record.key == bytes((0, 0, 0, int(commit)))
     assert EndTxnMarker.from_bytes(record.value or b"") == EndTxnMarker(coordinator_epoch=6)
-    assert record.value == bytes.fromhex("000000000006")
+    assert record.value == bytes.fromhex("0000" "00000006")
 
 
 def test_a_kind_that_came_later() -> None:

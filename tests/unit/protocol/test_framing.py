@@ -40,9 +40,9 @@ def test_keys_and_values_come_in_pairs() -> None:
 
 
 def test_the_bytes_of_a_committed_offset() -> None:
-    assert OffsetCommitKey(group="g", topic="t", partition=2).to_bytes().hex() == "000100016700017400000002"
+    assert OffsetCommitKey(group="g", topic="t", partition=2).to_bytes().hex() == "0001" "000167" "000174" "00000002"
     value = OffsetCommitValue(offset=9, leader_epoch=3, metadata="m", commit_timestamp=4)
-    assert value.to_bytes(3).hex() == "000300000000000000090000000300016d0000000000000004"
+    assert value.to_bytes(3).hex() == "0003" "0000000000000009" "00000003" "00016d" "0000000000000004"
 
 
 def test_a_key_of_another_kind_or_a_version_of_the_future() -> None:

@@ -22,7 +22,9 @@ def block(data: bytes | None) -> bytes:
     return struct.pack(">i", -1) if data is None else struct.pack(">i", len(data)) + data
 
 
-def message(magic: int, offset: int, key: bytes | None, value: bytes | None, timestamp: int = 0, attributes: int = 0) -> bytes:
+def message(
+    magic: int, offset: int, key: bytes | None, value: bytes | None, timestamp: int = 0, attributes: int = 0
+) -> bytes:
     stamp = struct.pack(">q", timestamp) if magic else b""
     checked = struct.pack(">bb", magic, attributes) + stamp + block(key) + block(value)
     body = struct.pack(">I", zlib.crc32(checked)) + checked

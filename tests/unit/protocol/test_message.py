@@ -68,7 +68,7 @@ def test_numbers_of_enums_are_numbers() -> None:
 
 def test_a_null_struct_takes_one_byte() -> None:
     absent = DescribeTopicPartitionsRequest().encode(0)
-    assert absent == bytes.fromhex("01000007d0ff00")
+    assert absent == bytes.fromhex("01" "000007d0" "ff" "00")
     present = DescribeTopicPartitionsRequest(cursor=Cursor(topic_name="a")).encode(0)
     assert DescribeTopicPartitionsRequest.decode(present, 0).cursor == Cursor(topic_name="a", partition_index=0)
 

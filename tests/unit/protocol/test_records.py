@@ -56,10 +56,10 @@ def test_what_is_built_is_read_back(codec: str, records: list[Record], base: int
 def test_the_bytes_of_a_batch() -> None:
     record = Record(b"k", b"value", [("h", None)], timestamp=1000)
     data = build_batch([record, Record(None, b"", timestamp=999)], base_offset=7, leader_epoch=3)
-    assert data[:17].hex() == "0000000000000007000000480000000302"
+    assert data[:17].hex() == "0000000000000007" "00000048" "00000003" "02"
     assert int.from_bytes(data[17:21], "big") == crc32c(data[21:])
-    assert data[21:61].hex() == "00000000000100000000000003e800000000000003e8" + "ff" * 14 + "00000002"
-    assert data[61:].hex() == "1e000000026b0a76616c756502026801" + "0c000102010000"
+    assert data[21:61].hex() == "0000" "00000001" "00000000000003e8" "00000000000003e8" + "ff" * 14 + "00000002"
+    assert data[61:].hex() == "1e" "000000" "026b" "0a76616c7565" "02" "0268" "01" + "0c" "000102" "01" "00" "00"
 
 
 def test_attributes_of_the_producer_and_of_transactions() -> None:
@@ -139,7 +139,7 @@ def test_every_changed_byte_after_the_checksum_is_noticed() -> None:
     [
         pytest.param(1, "", id="no record"),
         pytest.param(2, "0c000000010100", id="fewer records than claimed"),
-        pytest.param(1, "0c0000000101000c000002010100", id="more records than claimed"),
+        pytest.param(1, "0c000000010100" "0c000002010100", id="more records than claimed"),
         pytest.param(0, "0c000000010100", id="a record though none is claimed"),
         pytest.param(0x7FFFFFFF, "0c000000010100", id="two thousand million records"),
         pytest.param(1, "feffffff0f000000010100", id="a record longer than the batch"),
