@@ -25,6 +25,7 @@ from kafkax._core.registry import Registry
 from kafkax.broker.administration import Administration
 from kafkax.broker.adoption import adopt_cluster_id, adopt_topics
 from kafkax.broker.cluster_member import ClusterMember
+from kafkax.broker.connection_rates import connections_per_address
 from kafkax.broker.group_service import GROUP_TOPIC, GroupService
 from kafkax.broker.load_progress import showing
 from kafkax.broker.log_dir_failures import LogDirFailures
@@ -337,13 +338,19 @@ class Server:
 
     async def _serve(self, reactor: Reactor) -> None:
         router = Router(self.services)
-        dispatcher = Dispatcher(router, clock=self._clock, overlap=router.overlapping, quick=router.quick())
+        rates = self.services.admin.connection_rates
+        dispatcher = Dispatcher(
+            router, clock=self._clock, overlap=router.overlapping, quick=router.quick(), opened=rates.opened
+        )
         dispatcher.attach(reactor)
         reactor.answer_standing(self.services.groups.coordinator.standing)
         self._stack.push_async_callback(dispatcher.stop, STOP_SECONDS)
         ReadyVersions(self.services, reactor)
         self.services.admin.quotas_in_force.follow(self.services.cache, reactor.meter)
         self.services.admin.mutations.follow(self.services.cache)
+        rates.follow(self.services.cache, let_in=dispatcher.let_in, changed=reactor.screen)
+        self._limit_connections(reactor)
+        self.config.on_change(partial(self._limits_changed, reactor))
         await self._serve_tls(dispatcher)
         reactor.start(self.config["num.network.threads"])
 
@@ -359,6 +366,16 @@ class Server:
             self._stack.push_async_callback(listener.stop)
             await listener.start(bound)
         _log.info("TLS is done by OpenSSL in this process; the kernel could%s do it", "" if kernel_tls() else " not")
+
+    def _limit_connections(self, reactor: Reactor) -> None:
+        config = self.config
+        reactor.limit(config["max.connections"], config["max.connections.per.ip"], connections_per_address(config))
+
+    def _limits_changed(self, reactor: Reactor, _: frozenset[str]) -> None:
+        try:
+            self._limit_connections(reactor)
+        except ConfigError as error:
+            _log.error("the limits of connections stay as they were: %s", error)
 
     def _reactor_settings(self) -> ReactorSettings:
         names = [name for name in ReactorSettings.__dataclass_fields__ if name.replace("_", ".") in self.config]

@@ -2,9 +2,11 @@
 
 from libc.stdint cimport int32_t, int64_t
 from kafkax._core.linux cimport sockaddr_in6
-from kafkax._core.network cimport reactor_t
+from kafkax._core.network cimport own_limit_t, reactor_t
 
 cdef bint address_enter(reactor_t *reactor, const sockaddr_in6 *address) noexcept nogil
 """Count a new connection; False when its address has as many as it may (not counted then)."""
 cdef void address_leave(reactor_t *reactor, const sockaddr_in6 *address) noexcept nogil
+cdef void limits_set(reactor_t *reactor, int64_t most, own_limit_t *own, int32_t count) noexcept nogil
+"""From now on an address may have so many connections, some their own number; ``own`` is owned by the reactor then."""
 cdef void addresses_free(reactor_t *reactor) noexcept nogil

@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 from kafkax._core.linux cimport AF_INET6, sockaddr_in, sockaddr_in6
-from kafkax._core.network cimport reactor_t
+from kafkax._core.network cimport own_limit_t, reactor_t
 from kafkax._core.pthreads cimport pthread_mutex_lock, pthread_mutex_unlock
 
 cdef enum:
@@ -16,11 +16,23 @@ cdef struct entry_t:
     uint8_t address[16]
 
 
+cdef bint is_mapped(const uint8_t *address) noexcept nogil:
+    """Whether an IPv6 address stands for an IPv4 one."""
+    cdef int32_t at
+    for at in range(10):
+        if address[at] != 0:
+            return False
+    return address[10] == 0xFF and address[11] == 0xFF
+
+
 cdef void key_of(const sockaddr_in6 *address, uint8_t *key) noexcept nogil:
     """16 bytes that stand for the peer's address without its port."""
     memset(key, 0, 16)
     if address.sin6_family == AF_INET6:
-        memcpy(key, &address.sin6_addr, 16)
+        if is_mapped(<const uint8_t *>&address.sin6_addr):
+            memcpy(key + 12, <const uint8_t *>&address.sin6_addr + 12, 4)
+        else:
+            memcpy(key, &address.sin6_addr, 16)
     else:
         memcpy(key + 12, &(<const sockaddr_in *>address).sin_addr, 4)
 
@@ -37,8 +49,18 @@ cdef entry_t **bucket_of(reactor_t *reactor, const uint8_t *key) noexcept nogil:
     return &(<entry_t **>reactor.addresses)[hash % BUCKETS]
 
 
+cdef int64_t most_of(reactor_t *reactor, const uint8_t *key) noexcept nogil:
+    """Connections that an address may have."""
+    cdef int32_t at
+    for at in range(reactor.own_limit_count):
+        if memcmp(reactor.own_limits[at].address, key, 16) == 0:
+            return reactor.own_limits[at].most
+    return reactor.settings.max_connections_per_ip
+
+
 cdef bint count_in(reactor_t *reactor, const uint8_t *key) noexcept nogil:
     cdef entry_t **bucket = bucket_of(reactor, key)
+    cdef int64_t most = most_of(reactor, key)
     cdef entry_t *entry
     if bucket == NULL:
         return False
@@ -46,7 +68,7 @@ cdef bint count_in(reactor_t *reactor, const uint8_t *key) noexcept nogil:
     while entry != NULL and memcmp(entry.address, key, 16) != 0:
         entry = entry.next
     if entry == NULL:
-        if reactor.settings.max_connections_per_ip < 1:
+        if most < 1:
             return False
         entry = <entry_t *>malloc(sizeof(entry_t))
         if entry == NULL:
@@ -55,7 +77,7 @@ cdef bint count_in(reactor_t *reactor, const uint8_t *key) noexcept nogil:
         entry.count = 0
         entry.next = bucket[0]
         bucket[0] = entry
-    elif entry.count >= reactor.settings.max_connections_per_ip:
+    elif entry.count >= most:
         return False
     entry.count += 1
     return True
@@ -89,10 +111,24 @@ cdef void address_leave(reactor_t *reactor, const sockaddr_in6 *address) noexcep
     pthread_mutex_unlock(&reactor.lock)
 
 
+cdef void limits_set(reactor_t *reactor, int64_t most, own_limit_t *own, int32_t count) noexcept nogil:
+    cdef own_limit_t *before
+    pthread_mutex_lock(&reactor.lock)
+    before = reactor.own_limits
+    reactor.settings.max_connections_per_ip = most
+    reactor.own_limits = own
+    reactor.own_limit_count = count
+    pthread_mutex_unlock(&reactor.lock)
+    free(before)
+
+
 cdef void addresses_free(reactor_t *reactor) noexcept nogil:
     cdef int32_t at
     cdef entry_t *entry
     cdef entry_t *following
+    free(reactor.own_limits)
+    reactor.own_limits = NULL
+    reactor.own_limit_count = 0
     if reactor.addresses == NULL:
         return
     for at in range(BUCKETS):

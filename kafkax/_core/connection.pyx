@@ -9,8 +9,8 @@ from libc.string cimport memset
 from posix.unistd cimport close
 from kafkax._core.addresses cimport address_leave
 from kafkax._core.answers cimport answer_pop
-from kafkax._core.atomics cimport kx_add32, kx_add64, kx_count64
-from kafkax._core.handoff cimport answered, charge_kept, has_room, tell_closed
+from kafkax._core.atomics cimport kx_add32, kx_add64, kx_count64, kx_load32
+from kafkax._core.handoff cimport answered, charge_kept, has_room, tell_closed, tell_opened
 from kafkax._core.linux cimport (
     EPOLLET,
     EPOLLIN,
@@ -121,6 +121,11 @@ cdef void connection_open(network_thread_t *thread, int32_t fd, int32_t listener
     if epoll_ctl(thread.epoll, EPOLL_CTL_ADD, fd, &event) != 0:
         connection_close(connection, CLOSE_MEMORY)
         return
+    if kx_load32(&reactor.screening):
+        connection.paused = 1
+        if tell_opened(connection) != 0:
+            connection_close(connection, CLOSE_MEMORY)
+            return
     connection_work(connection)
 
 

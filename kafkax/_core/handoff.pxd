@@ -7,6 +7,8 @@ cdef int32_t hand_over(connection_t *connection, const uint8_t *frame, size_t si
 """Take an answer slot and queue a copy of the frame (length prefix excluded); 0 or CORE_NO_MEMORY."""
 cdef void tell_closed(connection_t *connection, int32_t reason) noexcept nogil
 """Let the control plane know that a connection went away, when it knows the connection or the reason is worth a line."""
+cdef int32_t tell_opened(connection_t *connection) noexcept nogil
+"""Let the control plane screen a new connection; 0 or CORE_NO_MEMORY."""
 cdef handed_t *take_handed(reactor_t *reactor) noexcept nogil
 """Everything queued, oldest first; the caller frees each."""
 cdef bint handoff_full(reactor_t *reactor) noexcept nogil

@@ -87,6 +87,16 @@ cdef void tell_closed(connection_t *connection, int32_t reason) noexcept nogil:
         enqueue(connection.thread.reactor, handed)
 
 
+cdef int32_t tell_opened(connection_t *connection) noexcept nogil:
+    cdef handed_t *handed = new_handed(connection, 0)
+    if handed == NULL:
+        return CORE_NO_MEMORY
+    handed.closed = -1
+    connection.handed_ever = 1
+    enqueue(connection.thread.reactor, handed)
+    return 0
+
+
 cdef handed_t *take_handed(reactor_t *reactor) noexcept nogil:
     cdef handed_t *handed
     cdef uint64_t count

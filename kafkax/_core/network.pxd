@@ -187,7 +187,7 @@ cdef struct handed_t:
     uint64_t token
     int32_t listener
     int32_t closed
-    # 0: a frame. Otherwise the connection went away for this CLOSE_ reason + 1.
+    # 0: a frame. -1: a new connection to be screened. Otherwise it went away for this CLOSE_ reason + 1.
     sockaddr_in6 address
     size_t size
     uint8_t frame[1]
@@ -270,6 +270,11 @@ cdef struct ready_t:
     ready_t *before
     size_t size
 
+cdef struct own_limit_t:
+    # Of max.connections.per.ip.overrides.
+    uint8_t address[16]
+    int64_t most
+
 cdef struct reactor_t:
     int32_t refs
     settings_t settings
@@ -290,7 +295,11 @@ cdef struct reactor_t:
     int32_t stopping
     int32_t quota_generation
     # 0 while nobody has a quota; any other number sends each connection's next request to the control plane.
+    int32_t screening
+    # New connections are not read until the control plane lets them in.
     int64_t stop_at_ms
+    own_limit_t *own_limits
+    int32_t own_limit_count
     pthread_mutex_t lock
     handed_t *handed
     handed_t *handed_last

@@ -133,7 +133,7 @@ cdef void accept_some(network_thread_t *thread, int32_t listener) noexcept nogil
     for _turn in range(ACCEPTS):
         if origin.fd < 0:
             return
-        origin.paused = kx_load32(&reactor.connections) >= reactor.settings.max_connections
+        origin.paused = kx_load32(&reactor.connections) >= kx_load64(&reactor.settings.max_connections)
         if origin.paused:
             return
         size = sizeof(address)

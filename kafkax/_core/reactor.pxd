@@ -25,6 +25,15 @@ cdef class HandedRequest:
     cdef HandedRequest of(handed_t *handed, list listeners)
 
 
+cdef class NewConnection:
+    cdef readonly unsigned long long connection
+    cdef readonly str listener
+    cdef bytes _address
+
+    @staticmethod
+    cdef NewConnection of(handed_t *handed, list listeners)
+
+
 cdef class ClosedConnection:
     cdef readonly unsigned long long connection
     cdef readonly str listener

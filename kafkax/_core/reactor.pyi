@@ -1,6 +1,7 @@
 """The network threads, as Python starts, feeds and stops them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Protocol
 
 from kafkax._core.registry import Registry
@@ -48,6 +49,17 @@ class ClosedConnection:
     def reason(self) -> str:
         """Why, in words."""
 
+class NewConnection:
+    """A connection that waits to be let in by ``pause(connection, paused=False)``, see ``Reactor.screen``."""
+
+    @property
+    def connection(self) -> int: ...
+    @property
+    def listener(self) -> str: ...
+    @property
+    def peer(self) -> str:
+        """``host:port`` of the client."""
+
 class Reactor:
     """``num.network.threads`` threads that serve Produce and Fetch without the GIL and hand every other request over.
 
@@ -86,7 +98,7 @@ class Reactor:
     def fileno(self) -> int:
         """eventfd that is readable while something waits for ``take``."""
 
-    def take(self) -> list[HandedRequest | ClosedConnection]:
+    def take(self) -> list[HandedRequest | NewConnection | ClosedConnection]:
         """Everything that came since the last call, oldest first."""
 
     def respond(self, connection: int, token: int, payload: bytes | Iterable[Any]) -> None:
@@ -141,6 +153,12 @@ class Reactor:
 
     def pause(self, connection: int, *, paused: bool) -> None:
         """Read nothing of a connection, or read on."""
+
+    def screen(self, screening: bool) -> None:
+        """Whether new connections are paused, and announced by ``take``, until the control plane lets them in."""
+
+    def limit(self, connections: int, per_address: int, own: Mapping[IPv4Address | IPv6Address, int]) -> None:
+        """From now on there may be so many connections, so many of one address, and of some addresses a number of their own."""
 
     def counters(self) -> dict[str, Any]:
         """Totals since the start: ``bytes_in``, ``bytes_out``, ``handed_over``, ``accepted``, ``requests`` by API key,

@@ -9,7 +9,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 from posix.unistd cimport close
-from kafkax._core.addresses cimport addresses_free
+from kafkax._core.addresses cimport addresses_free, limits_set
 from kafkax._core.answers cimport answer_free, answer_new
 from kafkax._core.atomics cimport kx_load32, kx_load64, kx_store32, kx_store64
 from kafkax._core.cursor cimport kx_put32
@@ -33,6 +33,7 @@ from kafkax._core.network cimport (
     cut_t,
     handed_t,
     listener_t,
+    own_limit_t,
     reactor_t,
     settings_t,
 )
@@ -44,7 +45,7 @@ from kafkax._core.versions cimport versions_free, versions_set
 from kafkax._core.warm cimport warmer_start, warmer_stop
 from kafkax._core.pthreads cimport pthread_join, pthread_mutex_destroy, pthread_mutex_init
 
-__all__ = ["ClosedConnection", "HandedRequest", "Reactor"]
+__all__ = ["ClosedConnection", "HandedRequest", "NewConnection", "Reactor"]
 
 CLOSE_NAMES = (
     "closed by peer",
@@ -99,6 +100,20 @@ cdef class ClosedConnection:
         gone.reason = CLOSE_NAMES[handed.closed - 1]
         gone._address = (<const char *>&handed.address)[:sizeof(handed.address)]
         return gone
+
+    @property
+    def peer(self):
+        return peer_of(self._address)
+
+
+cdef class NewConnection:
+    @staticmethod
+    cdef NewConnection of(handed_t *handed, list listeners):
+        cdef NewConnection opened = NewConnection.__new__(NewConnection)
+        opened.connection = handed.connection
+        opened.listener = listeners[handed.listener]
+        opened._address = (<const char *>&handed.address)[:sizeof(handed.address)]
+        return opened
 
     @property
     def peer(self):
@@ -313,7 +328,9 @@ cdef class Reactor:
         taken = []
         while handed != NULL:
             following = handed.next
-            if handed.closed:
+            if handed.closed < 0:
+                taken.append(NewConnection.of(handed, self._listeners))
+            elif handed.closed:
                 taken.append(ClosedConnection.of(handed, self._listeners))
             else:
                 taken_bytes(self.reactor, <long>handed.size)
@@ -387,6 +404,26 @@ cdef class Reactor:
 
     def pause(self, unsigned long long connection, *, bint paused):
         self.send_letter(connection, 0, LETTER_PAUSE, paused)
+
+    def screen(self, bint screening):
+        kx_store32(&self.reactor.screening, screening)
+
+    def limit(self, long long connections, long long per_address, own):
+        cdef own_limit_t *limits = NULL
+        cdef bytes packed
+        cdef int32_t at
+        if own:
+            limits = <own_limit_t *>calloc(len(own), sizeof(own_limit_t))
+            if limits == NULL:
+                raise MemoryError("limits of addresses")
+        for at, (address, most) in enumerate(own.items()):
+            packed = address.packed
+            memcpy(limits[at].address + 16 - len(packed), <const char *>packed, len(packed))
+            limits[at].most = most
+        kx_store64(&self.reactor.settings.max_connections, connections)
+        limits_set(self.reactor, per_address, limits, <int32_t>len(own))
+        for at in range(self.reactor.thread_count if self._started else 0):
+            wake_thread(&self.reactor.threads[at])
 
     def counters(self):
         cdef int32_t at, key

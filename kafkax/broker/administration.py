@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kafkax.broker.connection_rates import ConnectionRates
 from kafkax.broker.mutation_quotas import MutationQuotas
 from kafkax.broker.quotas import Quotas
 from kafkax.broker.telemetry import Telemetry
@@ -27,6 +28,7 @@ class Administration:
     Attributes:
         quotas: lists and alters quotas.
         quotas_in_force: who has which, and how much was used.
+        connection_rates: how many connections may be made a second.
         mutations: who may create and delete how many partitions.
         scram: lists and alters credentials.
         features: the finalized levels.
@@ -39,6 +41,7 @@ class Administration:
         self.quotas = QuotaAdmin(store, cache, dynamic)
         self.quotas_in_force = Quotas(clock, config["quota.window.num"], config["quota.window.size.seconds"])
         window = (config["controller.quota.window.num"], config["controller.quota.window.size.seconds"])
+        self.connection_rates = ConnectionRates(config, clock)
         self.mutations = MutationQuotas(clock, *window)
         self.scram = ScramAdmin(store, cache, dynamic)
         self.features = Features(store)

@@ -14,7 +14,7 @@ from functools import partial
 from inspect import isawaitable
 from typing import Any, Protocol, TypeAlias, cast
 
-from kafkax._core.reactor import ClosedConnection, HandedRequest, Reactor
+from kafkax._core.reactor import ClosedConnection, HandedRequest, NewConnection, Reactor
 from kafkax.clock import Clock, SystemClock
 from kafkax.errors import ProtocolError
 from kafkax.net.connection import Connection, Payload
@@ -61,6 +61,7 @@ class Dispatcher:
     Args:
         handler: see ``Handler``.
         closed: called with every connection that had sent requests here and is gone.
+        opened: called with every connection that waits for :meth:`let_in`; without it there are none.
         clock: for the rate of log lines.
         overlap: keys of the APIs whose requests, one after the other on a connection, need not wait for each other's answer.
         quick: what is asked before the handler, by API key; where the connection itself keeps answers in order, its requests
@@ -72,6 +73,7 @@ class Dispatcher:
         handler: Handler,
         *,
         closed: Callable[[Connection], object] | None = None,
+        opened: Callable[[Connection], object] | None = None,
         clock: Clock | None = None,
         overlap: Collection[int] = (),
         quick: Mapping[int, Quick] | None = None,
@@ -80,6 +82,7 @@ class Dispatcher:
         self._quick = {key.to_bytes(2, "big"): each for key, each in (quick or {}).items()}
         self._overlap = frozenset(key.to_bytes(2, "big") for key in overlap) | self._quick.keys()
         self._on_closed = closed
+        self._on_opened = opened
         self._faults = FaultLog(clock or SystemClock())
         self._reactor: Reactor | None = None
         self._connections: dict[int, Connection] = {}
@@ -118,6 +121,18 @@ class Dispatcher:
         self._faults.report(connection.peer, reason, detail)
         connection.close()
 
+    def screen(self, connection: Connection) -> None:
+        """Have nothing of a new connection handled before it is let in."""
+        if self._on_opened is not None:
+            connection.busy = True
+            self._on_opened(connection)
+
+    def let_in(self, connection: Connection) -> None:
+        """Handle what a screened connection asks."""
+        connection.busy = False
+        connection.pause(paused=False)
+        self._begin_waiting(connection)
+
     def forget(self, connection: Connection) -> None:
         """The connection is gone: drop what waits, tell the broker."""
         connection.waiting.clear()
@@ -134,6 +149,10 @@ class Dispatcher:
                     connection = Connection(reactor, item.connection, item.listener, item.peer, ordered=True)
                     self._connections[item.connection] = connection
                 self.submit(connection, item.token, item.frame)
+            elif isinstance(item, NewConnection):
+                connection = Connection(reactor, item.connection, item.listener, item.peer, ordered=True)
+                self._connections[item.connection] = connection
+                self.screen(connection)
             else:
                 self._gone(item)
 

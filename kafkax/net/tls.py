@@ -229,6 +229,7 @@ class _TlsConnection(asyncio.Protocol):
             return
         self._peers.add(self)
         self._touch()
+        self._dispatcher.screen(self._connection)
 
     def connection_lost(self, error: Exception | None) -> None:
         """The peer or we have closed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -12,6 +13,12 @@ from kafkax.protocol.messages.alter_client_quotas import (
     AlterClientQuotasRequestEntryData,
     EntityData,
     OpData,
+)
+from kafkax.protocol.messages.api_versions import ApiVersionsRequest
+from kafkax.protocol.messages.incremental_alter_configs import (
+    AlterableConfig,
+    AlterConfigsResource,
+    IncrementalAlterConfigsRequest,
 )
 from kafkax.protocol.messages.metadata import MetadataRequest
 from tests.compat.brokers import RunningBroker, running_broker
@@ -122,3 +129,53 @@ def test_many_requests_at_once_do_not_take_the_queue_from_others(admin: Wire, li
             assert ask(admin, MetadataRequest(), 9, "other")[1] < 5
     finally:
         set_quota(admin, producer_byte_rate=None)
+
+
+def set_broker(admin: Wire, **configs: str | None) -> None:
+    changed = [
+        AlterableConfig(name=name.replace("_", "."), config_operation=0 if value else 1, value=value)
+        for name, value in configs.items()
+    ]
+    resource = AlterConfigsResource(resource_type=4, resource_name="", configs=changed)
+    (answer,) = admin.ask(IncrementalAlterConfigsRequest(resources=[resource]), 1).responses
+    assert answer.error_code == 0, answer.error_message
+
+
+def connected(broker: RunningBroker) -> bool:
+    """Whether a new connection is served."""
+    with Wire(broker.address, timeout=60) as wire:
+        try:
+            wire.ask(ApiVersionsRequest(), 2)
+        except OSError:
+            return False
+        except EOFError:
+            return False
+        return True
+
+
+def test_connections_come_no_faster_than_they_may(admin: Wire, broker: RunningBroker) -> None:
+    set_broker(admin, max_connection_creation_rate="2")
+    began = time.monotonic()
+    assert all(connected(broker) for _ in range(6))
+    assert time.monotonic() - began > 1, "two at once, then two a second"
+    set_broker(admin, max_connection_creation_rate=None)
+
+
+def test_connections_of_an_address_that_come_too_fast_are_closed(admin: Wire, broker: RunningBroker) -> None:
+    entity = [EntityData(entity_type="ip", entity_name="127.0.0.1")]
+    for remove, outcomes in ((False, {True, False}), (True, {True})):
+        ops = [OpData(key="connection_creation_rate", value=0.0 if remove else 1.0, remove=remove)]
+        entry = AlterClientQuotasRequestEntryData(entity=entity, ops=ops)
+        assert admin.ask(AlterClientQuotasRequest(entries=[entry]), 1).entries[0].error_code == 0
+        with ThreadPoolExecutor(5) as callers:
+            assert set(callers.map(lambda _: connected(broker), range(5))) == outcomes
+
+
+def test_limits_of_connections_change_while_the_broker_runs(admin: Wire, broker: RunningBroker) -> None:
+    assert connected(broker)
+    set_broker(admin, max_connections_per_ip="1")
+    assert not connected(broker), "there is one already"
+    set_broker(admin, max_connections_per_ip_overrides="127.0.0.1:3,127.0.0.2:1")
+    assert connected(broker)
+    set_broker(admin, max_connections_per_ip=None, max_connections_per_ip_overrides=None)
+    assert connected(broker)
