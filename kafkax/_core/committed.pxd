@@ -5,6 +5,7 @@ from cpython.tuple cimport PyTuple_SET_ITEM
 
 cdef extern from "Python.h":
     object PyType_GenericAlloc(type kind, Py_ssize_t items)
+    void PyObject_GC_UnTrack(void *made)
 
 
 cdef inline void put(object into, Py_ssize_t at, object item):
@@ -22,4 +23,6 @@ cdef inline object committed_offset(type make, object offset, object epoch, obje
     put(made, 3, timestamp)
     put(made, 4, expiry)
     put(made, 5, topic_id)
+    # numbers, texts and an id: nothing that could ever be part of a cycle
+    PyObject_GC_UnTrack(<void *>made)
     return made

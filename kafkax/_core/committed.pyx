@@ -110,44 +110,42 @@ cdef class Shared:
         return self.made
 
 
-cdef class Replay:
-    """One call of :func:`replay_commits`."""
+cdef bint is_text(const uint8_t *data, Py_ssize_t size) except -1:
+    """Whether bytes are UTF-8."""
+    cdef Py_ssize_t at
+    for at in range(size):
+        if data[at] >= 0x80:
+            try:
+                PyUnicode_DecodeUTF8(<const char *>data, size, NULL)
+            except UnicodeDecodeError:
+                return False
+            return True
+    return True
 
-    cdef object committed, begin, topic_id, none, other
-    cdef type make
-    cdef Shared group, topic, metadata, id
-    cdef int64_t when
-    cdef object timestamp
-    cdef dict keys
 
-    cdef object key_of(self, object topic, int32_t partition):
-        """What a group's offsets are kept under, which is the same object for every group."""
-        cdef object key = (topic, partition)
-        cdef PyObject *found = PyDict_GetItem(self.keys, key)
-        if found != NULL:
-            return <object>found
-        if len(self.keys) < MOST_KEYS:
-            self.keys[key] = key
-        return key
+cdef bint is_commit(const record_t *record, commit_t *out) except -1:
+    """Read a record; false of what is no offset commit, or has texts that are none."""
+    return (read_key(record, out) and read_value(record, out) and is_text(out.group, out.group_size)
+            and is_text(out.topic, out.topic_size) and is_text(out.metadata, out.metadata_size))
 
-    cdef bint apply(self, const commit_t *commit) except -1:
-        """Keep a commit; false when its texts are none."""
-        cdef object group, topic, metadata, offsets, topic_id, value
-        cdef PyObject *found
-        try:
-            group = self.group.text(commit.group, commit.group_size)
-            topic = self.topic.text(commit.topic, commit.topic_size)
-            metadata = "" if commit.metadata_size == 0 else self.metadata.text(commit.metadata, commit.metadata_size)
-        except UnicodeDecodeError:
-            return False
-        found = PyDict_GetItem(self.committed, group)
-        offsets = self.begin(group) if found == NULL else <object>found
-        topic_id = self.none if commit.topic_id == NULL else self.id.id(commit.topic_id, self.topic_id)
-        if self.timestamp is None or self.when != commit.timestamp:
-            self.timestamp, self.when = commit.timestamp, commit.timestamp
-        value = committed_offset(self.make, commit.offset, commit.epoch, metadata, self.timestamp, -1, topic_id)
-        PyDict_SetItem(offsets, self.key_of(topic, commit.partition), value)
-        return True
+
+cdef class Gathering:
+    """One call of :func:`gather_commits`."""
+
+    cdef object gathered, begin, other
+    cdef Shared group
+
+    cdef int keep(self, const commit_t *first, const uint8_t *start, const uint8_t *end) except -1:
+        """Keep neighbouring records of one group."""
+        cdef object group = self.group.text(first.group, first.group_size)
+        cdef PyObject *found = PyDict_GetItem(self.gathered, group)
+        cdef bytes records = PyBytes_FromStringAndSize(<const char *>start, end - start)
+        if found == NULL:
+            self.begin(group)
+            self.gathered[group] = [records]
+        else:
+            (<list>found).append(records)
+        return 0
 
     cdef int pass_on(self, const record_t *record) except -1:
         cdef object key = b"" if record.key_size < 0 else PyBytes_FromStringAndSize(<const char *>record.key, record.key_size)
@@ -160,32 +158,41 @@ cdef class Replay:
     cdef int batch(self, const uint8_t *data, const batch_t *batch) except -1:
         cdef const uint8_t *at = data + BATCH_HEADER
         cdef const uint8_t *end = data + batch.size
+        cdef const uint8_t *run = NULL
+        cdef const uint8_t *start
         cdef record_t record
-        cdef commit_t commit
+        cdef commit_t commit, first
         cdef int32_t index
         for index in range(batch.count):
+            start = at
             if record_next(&at, end, &record) != 0:
                 where = f"record {index} of the batch at offset {batch.base_offset}"
                 raise KafkaError(ErrorCode.INVALID_RECORD, f"{where} is damaged")
-            if not (read_key(&record, &commit) and read_value(&record, &commit) and self.apply(&commit)):
+            if not is_commit(&record, &commit):
+                if run != NULL:
+                    self.keep(&first, run, start)
+                    run = NULL
                 self.pass_on(&record)
+            elif run == NULL or not same_group(&first, &commit):
+                if run != NULL:
+                    self.keep(&first, run, start)
+                run, first = start, commit
+        if run != NULL:
+            self.keep(&first, run, at)
         return 0
 
 
-def replay_commits(bytes data not None, Py_ssize_t position, committed, begin, make, topic_id, none, other):
+cdef bint same_group(const commit_t *one, const commit_t *other) noexcept nogil:
+    return one.group_size == other.group_size and memcmp(one.group, other.group, one.group_size) == 0
+
+
+def gather_commits(bytes data not None, Py_ssize_t position, dict gathered not None, begin, other):
     cdef const uint8_t *start = <const uint8_t *><const char *>data
     cdef Py_ssize_t size = len(data)
     cdef int64_t whole
     cdef batch_t batch
-    cdef Replay replay = Replay()
-    replay.committed, replay.begin, replay.make = committed, begin, make
-    replay.topic_id, replay.none, replay.other = topic_id, none, other
-    replay.group, replay.topic, replay.metadata, replay.id = Shared(), Shared(), Shared(), Shared()
-    replay.keys = KEYS
-    if not issubclass(make, tuple):
-        raise TypeError(f"committed offsets are tuples, not {make.__name__}")
-    if not isinstance(committed, dict):
-        raise TypeError(f"committed offsets are a dict, not {type(committed).__name__}")
+    cdef Gathering gathering = Gathering()
+    gathering.gathered, gathering.begin, gathering.other, gathering.group = gathered, begin, other, Shared()
     if not 0 <= position <= size:
         raise ValueError(f"position {position} of {size} bytes")
     while size - position >= BATCH_HEADER and start[position + MAGIC_AT] == 2:
@@ -194,6 +201,46 @@ def replay_commits(bytes data not None, Py_ssize_t position, committed, begin, m
             break
         if batch_compressed(&batch) or batch_control(&batch) or batch_transactional(&batch):
             break
-        replay.batch(start + position, &batch)
+        gathering.batch(start + position, &batch)
         position += whole
     return position
+
+
+cdef object key_of(object topic, int32_t partition):
+    """What a group's offsets are kept under, which is the same object for every group."""
+    cdef object key = (topic, partition)
+    cdef PyObject *found = PyDict_GetItem(KEYS, key)
+    if found != NULL:
+        return <object>found
+    if len(KEYS) < MOST_KEYS:
+        KEYS[key] = key
+    return key
+
+
+def unpack_commits(list gathered not None, offsets, make, make_id, none):
+    cdef Shared topic = Shared(), metadata = Shared(), ids = Shared()
+    cdef const uint8_t *at
+    cdef const uint8_t *end
+    cdef record_t record
+    cdef commit_t commit
+    cdef bytes records
+    cdef object note, topic_id, name
+    cdef object timestamp = None
+    cdef int64_t when = 0
+    if not issubclass(make, tuple):
+        raise TypeError(f"committed offsets are tuples, not {make.__name__}")
+    if not isinstance(offsets, dict):
+        raise TypeError(f"the offsets of a group are a dict, not {type(offsets).__name__}")
+    for records in gathered:
+        at = <const uint8_t *><const char *>records
+        end = at + len(records)
+        while at < end:
+            if record_next(&at, end, &record) != 0 or not (read_key(&record, &commit) and read_value(&record, &commit)):
+                raise KafkaError(ErrorCode.INVALID_RECORD, "an offset commit is damaged")
+            name = topic.text(commit.topic, commit.topic_size)
+            note = "" if commit.metadata_size == 0 else metadata.text(commit.metadata, commit.metadata_size)
+            topic_id = none if commit.topic_id == NULL else ids.id(commit.topic_id, make_id)
+            if timestamp is None or when != commit.timestamp:
+                timestamp, when = commit.timestamp, commit.timestamp
+            value = committed_offset(make, commit.offset, commit.epoch, note, timestamp, -1, topic_id)
+            PyDict_SetItem(offsets, key_of(name, commit.partition), value)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from uuid import UUID
 
 from kafkax._core.commit_request import CommitRequest
-from kafkax._core.committed import replay_commits
+from kafkax._core.committed import gather_commits, unpack_commits
 from kafkax.coordinator.offset_records import NO_EXPIRY, CommittedOffset, OffsetRecord
 from kafkax.coordinator.runtime import Producer
 from kafkax.coordinator.undo import UndoDict, UndoLog
@@ -42,6 +42,8 @@ Partition = tuple[str, int]
 
 _NO_OFFSET = -1
 _ONE_PARTITION_OK = ErrorCode.NONE.value
+_MOST_GATHERED = 4 << 20
+"""Bytes of the log that a shard keeps as they are while it loads, before it makes objects of them."""
 
 
 class OffsetStore:
@@ -58,10 +60,27 @@ class OffsetStore:
         self._committed: UndoDict[str, UndoDict[Partition, CommittedOffset]] = UndoDict(undo)
         self._pending: UndoDict[int, UndoDict[tuple[str, str, int], CommittedOffset]] = UndoDict(undo)
         """By producer id, then group and partition: what open transactions would commit."""
+        self._gathered: dict[str, list[bytes]] = {}
+        """By group: records that were loaded, to be applied to its offsets before anybody looks at them."""
+        self._gathered_bytes = 0
+
+    def _offsets(self, group: str) -> UndoDict[Partition, CommittedOffset] | None:
+        """The offsets of a group; None when it has none."""
+        offsets = self._committed.get(group)
+        if self._gathered and group in self._gathered:
+            assert offsets is not None
+            unpack_commits(self._gathered.pop(group), offsets, CommittedOffset, topic_id_of, ZERO_UUID)
+        return offsets
+
+    def _unpack_all(self) -> None:
+        for group in list(self._gathered):
+            self._offsets(group)
+        self._gathered_bytes = 0
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
+        self._unpack_all()
         return sum(len(offsets) for offsets in self._committed.values())
 
     def groups(self) -> Iterable[str]:
@@ -70,12 +89,12 @@ class OffsetStore:
 
     def get(self, group: str, topic: str, partition: int) -> CommittedOffset | None:
         """The committed offset of a partition, if there is one."""
-        offsets = self._committed.get(group)
+        offsets = self._offsets(group)
         return None if offsets is None else offsets.get((topic, partition))
 
     def of(self, group: str) -> Iterator[tuple[Partition, CommittedOffset]]:
         """Everything that a group has committed."""
-        yield from self._committed.get(group, {}).items()
+        yield from (self._offsets(group) or {}).items()
 
     def has_pending(self, group: str) -> bool:
         """Whether a transaction is open that would commit offsets of the group."""
@@ -128,7 +147,7 @@ class OffsetStore:
             known: whether the group exists; one that does not has no offsets.
         """
         group = request.group_id
-        offsets: dict[Partition, CommittedOffset] = self._committed.get(group, {}) if known else {}
+        offsets: dict[Partition, CommittedOffset] = (self._offsets(group) if known else None) or {}
         unstable = require_stable and bool(self._pending)
         if request.topics is None:
             wanted: list[tuple[str, UUID, list[int]]] = _by_topic(offsets)
@@ -175,13 +194,14 @@ class OffsetStore:
 
     def delete_all(self, group: str) -> list[OffsetRecord]:
         """Tombstones for everything that a group has committed or would commit."""
-        partitions = dict.fromkeys(self._committed.get(group, {}))
+        partitions = dict.fromkeys(self._offsets(group) or {})
         for pending in self._pending.values():
             partitions.update(dict.fromkeys((topic, index) for name, topic, index in pending if name == group))
         return [OffsetRecord(group, topic, index, None) for topic, index in partitions]
 
     def delete_topics(self, topics: Collection[str]) -> list[OffsetRecord]:
         """Tombstones for the offsets of topics that exist no more."""
+        self._unpack_all()
         return [
             OffsetRecord(group, topic, index, None)
             for group, offsets in self._committed.items()
@@ -202,7 +222,7 @@ class OffsetStore:
             keep: topics whose offsets stay in any case.
         """
         records = []
-        for (topic, index), committed in self._committed.get(group, {}).items():
+        for (topic, index), committed in (self._offsets(group) or {}).items():
             own = committed.expire_timestamp_ms
             over = now_ms >= own if own != NO_EXPIRY else now_ms - base_ms(committed) >= retention_ms
             if over and not keep(topic) and not self.is_pending(group, topic, index):
@@ -222,7 +242,7 @@ class OffsetStore:
                 if not pending:
                     del self._pending[producer_id]
         elif producer is None:
-            offsets = self._committed.get(group)
+            offsets = self._offsets(group)
             if offsets is None:
                 offsets = self._committed[group] = UndoDict(self._undo)
             offsets[topic, partition] = committed
@@ -237,29 +257,32 @@ class OffsetStore:
     ) -> int:
         """Apply commits of plain batches of the log from ``position`` on, as long as nothing is to be undone.
 
+        They are only sorted by group here: most of a million offsets are not asked for soon, and objects of them take time.
+
         Args:
             piece: of the log.
             position: where to begin.
-            begin: told each group whose first offset comes.
+            begin: told each group whose offsets come, once or more often.
             other: gets key and value of every other record, in its place.
 
         Returns:
-            Where that ended: see :func:`kafkax._core.committed.replay_commits`.
+            Where that ended: see :func:`kafkax._core.committed.gather_commits`.
         """
 
-        def first(group: str) -> dict[Partition, CommittedOffset]:
+        def first(group: str) -> None:
             begin(group)
-            offsets: UndoDict[Partition, CommittedOffset] = UndoDict(self._undo)
-            self._committed[group] = offsets
-            return offsets
+            if group not in self._committed:
+                self._committed[group] = UndoDict(self._undo)
 
-        return replay_commits(
-            piece, position, self._committed, first, CommittedOffset, topic_id_of, ZERO_UUID, other
-        )
+        end = gather_commits(piece, position, self._gathered, first, other)
+        self._gathered_bytes += end - position
+        if self._gathered_bytes > _MOST_GATHERED:
+            self._unpack_all()
+        return end
 
     def keep(self, commit: CommitRequest, now_ms: int) -> None:
         """Apply a commit in its ordinary form, which is its own record."""
-        offsets = self._committed.get(commit.group_id)
+        offsets = self._offsets(commit.group_id)
         if offsets is None:
             offsets = self._committed[commit.group_id] = UndoDict(self._undo)
         commit.apply(offsets, CommittedOffset, now_ms)
@@ -272,7 +295,7 @@ class OffsetStore:
                 self.replay(OffsetRecord(group, topic, partition, committed))
 
     def _drop(self, group: str, partition: Partition) -> None:
-        offsets = self._committed.get(group)
+        offsets = self._offsets(group)
         if offsets is not None and partition in offsets:
             del offsets[partition]
             if not offsets:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kafkax._core.committed import replay_commits
+from kafkax._core.committed import gather_commits, unpack_commits
 from kafkax.coordinator.offset_records import CommittedOffset, encode_key, encode_value
 from kafkax.errors import KafkaError
 from kafkax.protocol.coordinator_records.classic_group import OffsetCommitValue
@@ -26,22 +26,14 @@ def batch(*entries: tuple[bytes, bytes | None], **options: Any) -> bytes:
 
 
 def replay(data: bytes, position: int = 0) -> tuple[int, Offsets, list[tuple[bytes, bytes | None]]]:
-    committed: Offsets = {}
+    gathered: dict[str, list[bytes]] = {}
+    begun: list[str] = []
     others: list[tuple[bytes, bytes | None]] = []
-
-    def begin(group: str) -> dict[tuple[str, int], CommittedOffset]:
-        return committed.setdefault(group, {})
-
-    end = replay_commits(
-        data,
-        position,
-        committed,
-        begin,
-        CommittedOffset,
-        lambda raw: UUID(bytes=raw),
-        NONE,
-        lambda key, value: others.append((key, value)),
-    )
+    end = gather_commits(data, position, gathered, begun.append, lambda key, value: others.append((key, value)))
+    assert begun == list(gathered)
+    committed: Offsets = {group: {} for group in gathered}
+    for group, records in gathered.items():
+        unpack_commits(records, committed[group], CommittedOffset, lambda raw: UUID(bytes=raw), NONE)
     return end, committed, others
 
 
