@@ -19,22 +19,28 @@ __all__ = ["close_stdout", "progress", "show", "show_object"]
 Row = Mapping[str, Any]
 
 
-def show(rows: Sequence[Row], form: str | None, columns: Sequence[str] | None = None) -> None:
+def show(
+    rows: Sequence[Row],
+    form: str | None,
+    columns: Sequence[str] | None = None,
+    titles: Mapping[str, str] | None = None,
+) -> None:
     """Print rows in the form that was asked for.
 
     Args:
         rows: each a mapping from column to value; JSON keeps the types, the other forms print text.
         form: ``table``, ``text`` or ``json``; None for a table at a terminal and text elsewhere.
         columns: which columns, in order; those of the first row when None.
+        titles: of columns that are not headed by their names; JSON has none.
     """
     names = list(columns) if columns is not None else list(rows[0]) if rows else []
     chosen = form or ("table" if sys.stdout.isatty() else "text")
     if chosen == "json":
         click.echo(_json([{name: row.get(name) for name in names} for row in rows]))
     elif chosen == "table":
-        _show_table(rows, names)
+        _show_table(rows, names, titles or {})
     else:
-        _show_text(rows, names)
+        _show_text(rows, names, titles or {})
 
 
 def show_object(value: Mapping[str, Any], form: str | None) -> None:
@@ -61,22 +67,22 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def _show_text(rows: Sequence[Row], names: Sequence[str]) -> None:
+def _show_text(rows: Sequence[Row], names: Sequence[str], titles: Mapping[str, str]) -> None:
     """Aligned columns without lines, easily cut by other tools."""
-    cells = [[name.upper() for name in names], *([_text(row.get(name)) for name in names] for row in rows)]
+    cells = [[titles.get(name, name.upper()) for name in names], *([_text(row.get(name)) for name in names] for row in rows)]
     widths = [max(len(line[index]) for line in cells) for index in range(len(names))]
     for line in cells if names else []:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
-def _show_table(rows: Sequence[Row], names: Sequence[str]) -> None:
+def _show_table(rows: Sequence[Row], names: Sequence[str], titles: Mapping[str, str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table(header_style="bold")
     for name in names:
         numeric = bool(rows) and all(isinstance(row.get(name), (int, float)) for row in rows)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(titles.get(name, name), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_plain(_text(row.get(name))) for name in names))
     Console(file=sys.stdout).print(table)

@@ -24,6 +24,23 @@ __all__ = ["command", "duration_ms"]
 _ACTIONS = ("list", "describe", "delete", "reset-offsets", "delete-offsets")
 _SPECIFICATIONS = ("to_earliest", "to_latest", "to_current", "to_offset", "to_datetime", "by_duration", "shift_by", "from_file")
 _DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)(?:\.\d+)?S)?)?\Z")
+_OFFSET_COLUMNS = (
+    "group", "topic", "partition", "current_offset", "log_end_offset", "lag", "consumer_id", "host", "client_id",
+)  # fmt: skip
+_TITLES = {name: name.upper().replace("_", "-") for name in (*_OFFSET_COLUMNS, "leader_epoch", "group_instance_id")} | {
+    "assignment_strategy": "ASSIGNMENT-STRATEGY",
+    "coordinator": "COORDINATOR (ID)",
+    "current_assignment": "CURRENT-ASSIGNMENT",
+    "current_epoch": "CURRENT-EPOCH",
+    "group_epoch": "GROUP-EPOCH",
+    "members": "#MEMBERS",
+    "new_offset": "NEW-OFFSET",
+    "partitions": "#PARTITIONS",
+    "target_assignment": "TARGET-ASSIGNMENT",
+    "target_assignment_epoch": "TARGET-ASSIGNMENT-EPOCH",
+    "target_epoch": "TARGET-EPOCH",
+}
+"""As Kafka's tool heads its columns."""
 Key = tuple[str, int]
 
 
@@ -48,7 +65,7 @@ Key = tuple[str, int]
 )
 @click.option("--type", is_flag=False, flag_value="", metavar="[TYPES]", help="With --list: only groups of these types.")
 @click.option("--timeout", type=click.IntRange(min=1), default=30_000, help="Milliseconds to wait for groups to be told.")
-@click.option("--verbose", is_flag=True, help="With --members: their partitions too.")
+@click.option("--verbose", is_flag=True, help="With --describe: epochs, and the partitions of members, too.")
 @click.option("--to-earliest", is_flag=True, help="Reset to the first offset.")
 @click.option("--to-latest", is_flag=True, help="Reset to the end.")
 @click.option("--to-current", is_flag=True, help="Reset to what is committed.")
@@ -89,47 +106,93 @@ def _names(text: str | None) -> list[str]:
 
 def _describe(admin: AdminClient, groups: list[str], form: str | None, options: dict[str, Any]) -> None:
     described, errors = settle(admin.describe_consumer_groups(groups, request_timeout=options["timeout"] / 1000))
-    rows: list[dict[str, Any]] = []
     if options["state"] is not None:
-        names: tuple[str, ...] = ("group", "coordinator", "assignor", "state", "type", "members")
-        for group, each in described.items():
-            row = (group, each.coordinator, each.partition_assignor, each.state, each.type, len(each.members))
-            rows.append(dict(zip(names, row, strict=True)))
+        _show_states(admin, described, form, options["verbose"])
     elif options["members"]:
-        names = ("group", "member", "instance", "client", "host", "partitions") + (("assignment",) if options["verbose"] else ())
-        for group, each in described.items():
-            for member in each.members:
-                assigned = [f"{topic}-{number}" for topic, number in member.assignment]
-                who = (member.member_id, member.group_instance_id, member.client_id, member.host)
-                detail = (group, *who, len(assigned), assigned)
-                rows.append(dict(zip((*names[:6], "assignment"), detail, strict=True)))
+        _show_members(described, form, options["verbose"])
     else:
-        names = ("group", "topic", "partition", "current_offset", "log_end_offset", "lag", "member", "host", "client")
-        for group, each in described.items():
-            rows += _offset_rows(admin, group, each)
-    show(rows, form, names)
+        names = [*_OFFSET_COLUMNS]
+        if options["verbose"]:
+            names.insert(names.index("current_offset"), "leader_epoch")
+        rows = [row for group, each in described.items() for row in _offset_rows(admin, group, each)]
+        show(rows, form, names, _TITLES)
     fail_on(errors)
 
 
+def _show_states(admin: AdminClient, described: Mapping[str, Any], form: str | None, verbose: bool) -> None:
+    brokers = admin.list_topics().brokers
+    rows = []
+    for group, each in described.items():
+        node = brokers.get(each.coordinator)
+        rows.append(
+            {
+                "group": group,
+                "coordinator": f"{node.host}:{node.port} ({each.coordinator})" if node else str(each.coordinator),
+                "assignment_strategy": each.partition_assignor,
+                "state": each.state,
+                "type": each.type,
+                "group_epoch": each.epoch,
+                "target_assignment_epoch": each.target_epoch,
+                "members": len(each.members),
+            }
+        )
+    epochs = ("group_epoch", "target_assignment_epoch") if verbose else ()
+    show(rows, form, ("group", "coordinator", "assignment_strategy", "state", *epochs, "members"), _TITLES)
+
+
+def _show_members(described: Mapping[str, Any], form: str | None, verbose: bool) -> None:
+    rows = [
+        {
+            "group": group,
+            "consumer_id": member.member_id,
+            "group_instance_id": member.group_instance_id,
+            "host": member.host,
+            "client_id": member.client_id,
+            "partitions": len(member.assignment),
+            "current_epoch": member.epoch,
+            "current_assignment": _by_topic(member.assignment),
+            "target_epoch": None if member.target_assignment is None else each.target_epoch,
+            "target_assignment": _by_topic(member.target_assignment),
+        }
+        for group, each in described.items()
+        for member in each.members
+    ]
+    static = ("group_instance_id",) if any(row["group_instance_id"] for row in rows) else ()
+    detail = ("current_epoch", "current_assignment", "target_epoch", "target_assignment") if verbose else ()
+    show(rows, form, ("group", "consumer_id", *static, "host", "client_id", "partitions", *detail), _TITLES)
+
+
+def _by_topic(assignment: list[Key] | None) -> str | None:
+    """Partitions as Kafka's tool writes them: ``topic:0,1;other:2``."""
+    if not assignment:
+        return None
+    numbers: dict[str, list[int]] = {}
+    for topic, number in sorted(assignment):
+        numbers.setdefault(topic, []).append(number)
+    return ";".join(f"{topic}:{','.join(map(str, found))}" for topic, found in numbers.items())
+
+
 def _offset_rows(admin: AdminClient, group: str, description: Any) -> list[dict[str, Any]]:
-    committed = {each.key: each.offset for each in admin.list_consumer_group_offsets(group)}
+    committed = {each.key: each for each in admin.list_consumer_group_offsets(group)}
     owners = {key: member for member in description.members for key in member.assignment}
     keys = sorted(committed.keys() | owners.keys())
     ends, _ = settle(admin.list_offsets(dict.fromkeys(keys, OffsetSpec.LATEST))) if keys else ({}, {})
     rows = []
     for key in keys:
-        current, end, owner = committed.get(key, -1), ends.get(key), owners.get(key)
+        found, end, owner = committed.get(key), ends.get(key), owners.get(key)
+        current = -1 if found is None else found.offset
         rows.append(
             {
                 "group": group,
                 "topic": key[0],
                 "partition": key[1],
+                "leader_epoch": found.leader_epoch if found is not None and found.leader_epoch >= 0 else None,
                 "current_offset": current if current >= 0 else None,
                 "log_end_offset": end.offset if end is not None else None,
                 "lag": end.offset - current if end is not None and current >= 0 else None,
-                "member": owner.member_id if owner is not None else None,
+                "consumer_id": owner.member_id if owner is not None else None,
                 "host": owner.host if owner is not None else None,
-                "client": owner.client_id if owner is not None else None,
+                "client_id": owner.client_id if owner is not None else None,
             }
         )
     return rows
@@ -182,7 +245,7 @@ def _reset(admin: AdminClient, groups: list[str], form: str | None, options: dic
         # as Apache Kafka's tool does, the group is left out where there is only one
         csv.writer(sys.stdout, lineterminator="\n").writerows([row[name] for name in columns[len(groups) == 1 :]] for row in rows)
     else:
-        show(rows, form, columns)
+        show(rows, form, columns, _TITLES)
     if not options["execute"]:
         click.echo("Nothing was changed; --execute resets these offsets.", err=True)
     fail_on(failed)

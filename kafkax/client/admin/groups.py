@@ -13,7 +13,11 @@ from kafkax.client.offsets import commit_offsets, fetch_offsets
 from kafkax.client.types import TopicPartition, by_topic
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.protocol.coordinator_records.consumer_protocol import ConsumerProtocolAssignment
-from kafkax.protocol.messages.consumer_group_describe import ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse
+from kafkax.protocol.messages.consumer_group_describe import (
+    Assignment,
+    ConsumerGroupDescribeRequest,
+    ConsumerGroupDescribeResponse,
+)
 from kafkax.protocol.messages.delete_groups import DeleteGroupsRequest, DeleteGroupsResponse
 from kafkax.protocol.messages.describe_groups import DescribedGroup, DescribeGroupsRequest, DescribeGroupsResponse
 from kafkax.protocol.messages.list_groups import ListGroupsRequest, ListGroupsResponse
@@ -91,13 +95,22 @@ async def _describe(cluster: Cluster, group: str, node: int) -> GroupDescription
                     each.instance_id,
                     each.client_id,
                     each.client_host,
-                    [(topic.topic_name, number) for topic in each.assignment.topic_partitions for number in topic.partitions],
+                    _partitions(each.assignment),
+                    each.member_epoch,
+                    _partitions(each.target_assignment),
                 )
                 for each in found.members
             ]
-            return GroupDescription(group, found.group_state, "Consumer", "consumer", found.assignor_name, node, members)
+            epochs = (found.group_epoch, found.assignment_epoch)
+            return GroupDescription(
+                group, found.group_state, "Consumer", "consumer", found.assignor_name, node, members, *epochs
+            )
     answer = await connection.request(DescribeGroupsRequest(groups=[group]), DescribeGroupsResponse, cluster.timeout)
     return _classic(answer.groups[0], node)
+
+
+def _partitions(assignment: Assignment) -> list[tuple[str, int]]:
+    return [(topic.topic_name, number) for topic in assignment.topic_partitions for number in topic.partitions]
 
 
 def _classic(found: DescribedGroup, node: int) -> GroupDescription:

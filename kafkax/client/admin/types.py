@@ -149,17 +149,19 @@ class GroupListing(NamedTuple):
 
 
 class MemberDescription(NamedTuple):
-    """A member of a group and the partitions assigned to it."""
+    """A member of a group and the partitions assigned to it; epoch and target are those of consumer groups (KIP-848)."""
 
     member_id: str
     group_instance_id: str | None
     client_id: str
     host: str
     assignment: list[tuple[str, int]]
+    epoch: int | None = None
+    target_assignment: list[tuple[str, int]] | None = None
 
 
 class GroupDescription(NamedTuple):
-    """A group: its state, its assignor, its coordinator's broker id and its members."""
+    """A group: its state, its assignor, its coordinator's broker id and its members; epochs are those of consumer groups."""
 
     group_id: str
     state: str
@@ -168,6 +170,8 @@ class GroupDescription(NamedTuple):
     partition_assignor: str
     coordinator: int
     members: list[MemberDescription]
+    epoch: int | None = None
+    target_epoch: int | None = None
 
 
 class ReplicaInLogDirectory(NamedTuple):

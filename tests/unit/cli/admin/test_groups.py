@@ -1,14 +1,18 @@
-"""Plans of offsets in CSV files, as ``kafkax groups --reset-offsets`` exports and takes them."""
+"""``kafkax groups``: plans of offsets in CSV files, filters of lists, and the columns of descriptions."""
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import pytest
 from click.testing import CliRunner
 
 from kafkax.cli.admin import groups
+from kafkax.client.admin.types import GroupDescription, MemberDescription
+from kafkax.client.types import TopicPartition
 
 
 class Admin:
@@ -70,3 +74,78 @@ def test_groups_are_listed_by_state_and_type(admin: Admin) -> None:
     assert admin.asked == {"states": ["Stable", "Empty"], "types": ["consumer"], "request_timeout": 1.5}
     run("--list", "--state")
     assert admin.asked == {"states": [], "types": [], "request_timeout": 30.0}
+
+
+MEMBER = MemberDescription("m1", "i1", "c", "/h", [("t", 1), ("t", 0), ("u", 2)], 3, [("t", 0)])
+CONSUMER = GroupDescription("new", "Stable", "Consumer", "consumer", "uniform", 1, [MEMBER], 5, 4)
+CLASSIC = GroupDescription("old", "Empty", "Classic", "consumer", "range", 1, [MemberDescription("m2", None, "d", "/g", [])])
+
+
+class Described(Admin):
+    """Two groups with a member each; the consumer group has committed in one of its three partitions."""
+
+    def describe_consumer_groups(self, names: list[str], **_: object) -> dict[str, Future[GroupDescription]]:
+        found: dict[str, Future[GroupDescription]] = {}
+        for each in (CONSUMER, CLASSIC):
+            if each.group_id in names:
+                found[each.group_id] = Future()
+                found[each.group_id].set_result(each)
+        return found
+
+    def list_topics(self) -> object:
+        return SimpleNamespace(brokers={1: SimpleNamespace(host="h", port=5)})
+
+    def list_consumer_group_offsets(self, group: str) -> list[TopicPartition]:
+        return [TopicPartition("t", 0, 7, leader_epoch=2)] if group == "new" else []
+
+    def list_offsets(self, wanted: dict[tuple[str, int], object]) -> dict[tuple[str, int], Future[object]]:
+        ends: dict[tuple[str, int], Future[object]] = {key: Future() for key in wanted}
+        for future in ends.values():
+            future.set_result(SimpleNamespace(offset=9))
+        return ends
+
+
+@pytest.mark.parametrize(
+    ("how", "lines"),
+    [
+        (
+            ("--group", "new"),
+            ["GROUP TOPIC PARTITION CURRENT-OFFSET LOG-END-OFFSET LAG CONSUMER-ID HOST CLIENT-ID", "new t 0 7 9 2 m1 /h c"],
+        ),
+        (
+            ("--group", "new", "--verbose"),
+            [
+                "GROUP TOPIC PARTITION LEADER-EPOCH CURRENT-OFFSET LOG-END-OFFSET LAG CONSUMER-ID HOST CLIENT-ID",
+                "new t 0 2 7 9 2 m1 /h c",
+                "new t 1 - - 9 - m1 /h c",
+            ],
+        ),
+        (("--group", "old", "--members"), ["GROUP CONSUMER-ID HOST CLIENT-ID #PARTITIONS", "old m2 /g d 0"]),
+        (
+            ("--group", "new", "--members", "--verbose"),
+            [
+                "GROUP CONSUMER-ID GROUP-INSTANCE-ID HOST CLIENT-ID #PARTITIONS CURRENT-EPOCH CURRENT-ASSIGNMENT TARGET-EPOCH "
+                "TARGET-ASSIGNMENT",
+                "new m1 i1 /h c 3 3 t:0,1;u:2 4 t:0",
+            ],
+        ),
+        (
+            ("--group", "old", "--state"),
+            ["GROUP COORDINATOR (ID) ASSIGNMENT-STRATEGY STATE #MEMBERS", "old h:5 (1) range Empty 1"],
+        ),
+        (
+            ("--group", "new", "--group", "old", "--state", "--verbose"),
+            [
+                "GROUP COORDINATOR (ID) ASSIGNMENT-STRATEGY STATE GROUP-EPOCH TARGET-ASSIGNMENT-EPOCH #MEMBERS",
+                "new h:5 (1) uniform Stable 5 4 1",
+                "old h:5 (1) range Empty - - 1",
+            ],
+        ),
+    ],
+)
+def test_groups_are_described_in_the_columns_of_kafkas_tool(
+    how: tuple[str, ...], lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(groups, "connect", lambda *_: Described())
+    printed = [" ".join(line.split()) for line in run("--describe", *how).splitlines()]
+    assert printed[: len(lines)] == lines
