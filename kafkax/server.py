@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from random import Random
 
@@ -352,6 +353,7 @@ class Server:
         self._limit_connections(reactor)
         self.config.on_change(partial(self._limits_changed, reactor))
         await self._serve_tls(dispatcher)
+        await self._serve_metrics(reactor)
         reactor.start(self.config["num.network.threads"])
 
     async def _serve_tls(self, dispatcher: Dispatcher) -> None:
@@ -366,6 +368,26 @@ class Server:
             self._stack.push_async_callback(listener.stop)
             await listener.start(bound)
         _log.info("TLS is done by OpenSSL in this process; the kernel could%s do it", "" if kernel_tls() else " not")
+
+    async def _serve_metrics(self, reactor: Reactor) -> None:
+        """Let metrics be scraped, where that is configured."""
+        address = self.config["metrics.address"]
+        if address is None:
+            return
+        from kafkax.broker.exposition import broker_lines, client_lines
+        from kafkax.net.scrape import MetricsListener
+
+        host, _, port = address.rpartition(":")
+        if not port.isdigit():
+            raise ConfigError(f"metrics.address: {address!r} is refused; it takes host:port, such as 127.0.0.1:9464")
+        telemetry = self.services.admin.telemetry
+        listener = MetricsListener(lambda: chain(broker_lines(reactor.counters()), client_lines(telemetry.latest())))
+        self._stack.push_async_callback(listener.stop)
+        try:
+            bound = await listener.start(host.strip("[]"), int(port))
+        except (OSError, OverflowError) as error:
+            raise ConfigError(f"metrics.address: {address} cannot be opened: {error}") from error
+        _log.info("metrics are at http://%s:%d/metrics", host or "*", bound)
 
     def _limit_connections(self, reactor: Reactor) -> None:
         config = self.config

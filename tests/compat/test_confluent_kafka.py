@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
+from kafkax.client.admin import AdminClient, ConfigAlteration, ConfigOperation, ConfigResource, ResourceType
+from tests.compat.brokers import free_port, running_broker
 from tests.compat.dataset import TOTAL_BYTES, Digest, samples
 
 confluent_kafka = pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed")
@@ -146,3 +150,23 @@ def test_topic_is_created_by_the_first_produce(bootstrap: str, topic: str) -> No
     producer.produce(topic, b"first", on_delivery=lambda error, message: reports.append(error))
     assert producer.flush(30) == 0
     assert reports == [None]
+
+
+def test_what_a_client_measures_of_itself_can_be_scraped(tmp_path: Path) -> None:
+    port = free_port()
+    with running_broker(tmp_path / "data", overrides={"metrics.address": f"127.0.0.1:{port}"}) as broker:
+        wanted = [ConfigAlteration(name, ConfigOperation.SET, text) for name, text in (("metrics", "*"), ("interval.ms", "200"))]
+        with AdminClient({"bootstrap.servers": broker.address}) as client:
+            resource = ConfigResource(ResourceType.CLIENT_METRICS, "all")
+            client.incremental_alter_configs({resource: wanted})[resource].result(30)
+        producer = confluent_kafka.Producer({"bootstrap.servers": broker.address, "client.id": "measured"})
+        deadline = time.monotonic() + 60
+        while "kafkax_client_" not in (text := scrape(port)) or 'client_id="measured"' not in text:
+            assert time.monotonic() < deadline, text
+            producer.poll(0.2)
+        assert "kafkax_network_bytes_in_total" in text
+
+
+def scrape(port: int) -> str:
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+        return str(answer.read(), "utf-8")
