@@ -570,6 +570,80 @@ def groups_that_change_their_protocol(t: Teller) -> None:
     t.listed()
 
 
+def oversized_metadata(t: Teller) -> None:
+    """What a leader gives a member may be larger than a record of the internal topic."""
+    member = t.join()().member_id
+    joined = t.join(member)()
+    t.sync(member, joined.generation_id, {member: b"x" * 1_100_000})
+    t.heartbeat(member, joined.generation_id)
+    t.commit(member, joined.generation_id, metadata="x" * 4097)
+    t.commit("x" * 10_000, joined.generation_id)
+    t.heartbeat("x" * 10_000, joined.generation_id)
+    t.describe("x" * 10_000)
+
+
+def absurd_consumers(t: Teller) -> None:
+    t.beat("A", rebalance_timeout_ms=0)
+    t.beat("A", rebalance_timeout_ms=2**31 - 1)
+    t.beat("A", rebalance_timeout_ms=-2)
+    t.beat("A" * 37)
+    t.beat("B", subscribed_topic_names=["", "..", TOPIC, TOPIC, "x" * 300])
+    t.beat("D", 2**31 - 1)
+    t.beat("D", -(2**31))
+    t.listed()
+
+
+def a_consumer_that_does_not_give_up_its_partitions(t: Teller) -> None:
+    t.ready()
+    a = t.beat("A", rebalance_timeout_ms=1_000)
+    held = [TopicPartitions(topic_id=each.topic_id, partitions=each.partitions) for each in a.assignment.topic_partitions]
+    t.beat("A", a.member_epoch, topic_partitions=held)
+    time.sleep(1.1)
+    b = t.beat("B", rebalance_timeout_ms=1_000)
+    asked = t.beat("A", a.member_epoch, topic_partitions=held)
+    t.commit("A", asked.member_epoch)
+    time.sleep(2)
+    t.beat("A", asked.member_epoch, topic_partitions=held)
+    t.commit("A", asked.member_epoch)
+    t.beat("B", b.member_epoch)
+    t.describe_consumer()
+
+
+def members_that_fall_silent(t: Teller) -> None:
+    """One in every phase: told an id and not heard of again, in a stable group, static, not taking what the leader gives."""
+    phases = ("told", "stable", "static", "unassigned")
+    names = dict(zip(phases, (f"{t.group}-{phase}" for phase in phases), strict=True))
+    short = {"session_timeout_ms": 6_000, "rebalance_timeout_ms": 2_000}
+    for t.group in names.values():
+        t.ready()
+    t.group = names["told"]
+    told = t.join(**short)().member_id
+    t.group = names["stable"]
+    stable, generation = t.form(**short)
+    t.group = names["static"]
+    static = t.join(group_instance_id="i", **short)()
+    t.sync(static.member_id, static.generation_id, {static.member_id: b"mine"}, group_instance_id="i")
+    t.group = names["unassigned"]
+    leader, _ = t.form(**short)
+    other = t.join(who="b", **short)().member_id
+    waiting = t.join(other, who="b", **short)
+    time.sleep(0.3)
+    joined = t.join(leader, **short)()
+    waiting()
+    t.sync(leader, joined.generation_id, {leader: b"A", other: b"B"})
+    for _ in range(4):
+        time.sleep(2)
+        t.heartbeat(leader, joined.generation_id)
+    t.describe(*names.values())
+    t.group = names["told"]
+    t.join(told, **short)()
+    t.group = names["stable"]
+    t.heartbeat(stable, generation)
+    t.commit(stable, generation)
+    t.group = names["static"]
+    t.heartbeat(static.member_id, static.generation_id, group_instance_id="i")
+
+
 STORIES = [
     groups_that_do_not_exist,
     empty_group_ids,
@@ -589,7 +663,11 @@ STORIES = [
     static_consumers,
     regular_expressions,
     groups_that_change_their_protocol,
+    oversized_metadata,
+    absurd_consumers,
+    a_consumer_that_does_not_give_up_its_partitions,
 ]
+LONG_STORIES = [members_that_fall_silent]
 
 
 def tell(story: Callable[[Teller], None], address: str, *, about_groups: bool = True, attempt: int = 0) -> list[str]:
