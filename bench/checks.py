@@ -200,7 +200,9 @@ def written(broker: Child, topic: Topic, size: int) -> None:
 
 
 def cold(broker: Kafkax, scale: float) -> Iterator[Finding]:
-    """A consumer of data that is not in the page cache, beside producers and consumers at the tail."""
+    """A consumer of data that is not in the page cache, then six at once, beside producers and consumers at the tail.
+
+    One is what is asked for. Each round measures without and with them, one right after the other."""
     if os.geteuid() != 0:
         print("| cold | skipped: dropping the page cache needs root | | | |")
         return
@@ -211,20 +213,34 @@ def cold(broker: Kafkax, scale: float) -> Iterator[Finding]:
     version = broker.versions()[FETCH]
     targets = producers(broker, tail, 10, 6)
     waiting = [[fetch_target(tail, index, version=version)] for index in range(6)]
-    readers = [[fetch_target(history, index, version=version)] for index in range(6)]
 
     def percentiles() -> tuple[float, float]:
         with background(broker, waiting) as tails:
-            produced = steady(broker, targets, 5.0, 2000)
+            produced = steady(broker, targets, 4.0, 2000)
         return produced.latency.percentile(99), tails.latency.percentile(99)
 
+    def beside(connections: int) -> tuple[float, float]:
+        Path("/proc/sys/vm/drop_caches").write_text("1")
+        with background(broker, readers[connections]) as reading:
+            before = time.monotonic(), reading.bytes
+            figures = percentiles()
+            rates[connections].append((reading.bytes - before[1]) / (time.monotonic() - before[0]) / MB)
+        return figures
+
     percentiles()
-    alone = percentiles()
-    Path("/proc/sys/vm/drop_caches").write_text("1")
-    with background(broker, readers):
-        beside = percentiles()
-    yield Finding("cold", "p99 of producers over p99 without the reader", beside[0] / alone[0], 1.5)
-    yield Finding("cold", "p99 of tail consumers over p99 without the reader", beside[1] / alone[1], 1.5)
+    readers = {count: [[fetch_target(history, index, version=version, first=0) for index in indexes]
+                       for indexes in spread(6, count)] for count in (1, 6)}  # fmt: skip
+    rates: dict[int, list[float]] = {1: [], 6: []}
+    ratios: dict[int, list[tuple[float, float]]] = {1: [], 6: []}
+    for _ in range(ROUNDS):
+        for count in (1, 6):
+            alone, loaded = percentiles(), beside(count)
+            ratios[count].append((loaded[0] / alone[0], loaded[1] / alone[1]))
+    for count, allowed in ((1, 1.5), (6, float("inf"))):
+        beside_whom = f"p99 of {{}} beside {count} reading over that without"
+        for at, whose in enumerate(("producers", "tail consumers")):
+            yield Finding("cold", beside_whom.format(whose), median(ratio[at] for ratio in ratios[count]), allowed)
+        yield Finding("cold", f"MB/s that {count} reading got", median(rates[count]), float("inf"))
 
 
 def soak(broker: Kafkax, scale: float) -> Iterator[Finding]:

@@ -13,6 +13,8 @@ cdef enum:
     CORE_END = -1005
     # An index and its log disagree: rebuild the index.
     CORE_INDEX_WRONG = -1006
+    # What is asked for is on disk only, and the caller may not wait for a disk.
+    CORE_COLD = -1007
 
     ERR_UNKNOWN_SERVER_ERROR = -1
     ERR_OFFSET_OUT_OF_RANGE = 1

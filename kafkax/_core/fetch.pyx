@@ -1,14 +1,18 @@
 """A Fetch request is answered at once when there is enough to say: an error, ``min_bytes`` of records, or no time to wait.
 Otherwise it is parked with a waiter at each of its partitions, and looked at again when one of their marks moves.
 
-After registering it is looked at once more by the waiter itself: ``partition_wait`` says so when the mark had moved already."""
+After registering it is looked at once more by the waiter itself: ``partition_wait`` says so when the mark had moved already.
+
+No network thread waits for the disk: where index or headers are not in memory, helpers read them (``warm``) while the request is
+parked, and then it is looked at anew."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport malloc
 from libc.string cimport memcpy
-from kafkax._core.atomics cimport kx_load32, kx_load64, kx_load_pointer
+from kafkax._core.atomics cimport kx_count64, kx_load32, kx_load64, kx_load_pointer
 from kafkax._core.answers cimport answer_fill, answer_slot
 from kafkax._core.codes cimport (
+    CORE_COLD,
     CORE_END,
     ERR_KAFKA_STORAGE_ERROR,
     ERR_NOT_LEADER_OR_FOLLOWER,
@@ -44,17 +48,21 @@ from kafkax._core.network cimport (
     parked_t,
     reactor_t,
 )
-from kafkax._core.park cimport park, unpark
+from kafkax._core.park cimport park, repark, unpark
 from kafkax._core.partition cimport (
     partition_check_epoch, partition_divergence, partition_follower_fetched, partition_log, partition_read, partition_release,
     partition_t, partition_unwait, partition_wait,
 )
 from kafkax._core.registry cimport registry_get, registry_get_by_id, registry_t
+from kafkax._core.warm cimport warm_place
 
 cdef enum:
     ZSTD_SINCE = 10
     STORAGE_ERROR_SINCE = 6
     CODEC_ZSTD = 4
+    SEARCHES = 3
+    # What was read from disk may be gone again when it is looked at; after so many times the thread waits for the disk itself.
+    DISK_PATIENCE_MS = 30000
 
 
 cdef int32_t unknown(reactor_t *reactor, fetch_part_t *part) noexcept nogil:
@@ -140,7 +148,16 @@ cdef void make_empty(fetch_part_t *part) noexcept nogil:
     part.result.log_start_offset = -1
 
 
-cdef bint read_as_leader(fetch_t *request, fetch_part_t *part, int64_t limit, bint first) noexcept nogil:
+cdef bint found_cold(fetch_t *request, fetch_part_t *part) noexcept nogil:
+    """Note that a helper has to look first."""
+    make_empty(part)
+    part.code = OK
+    part.cold = True
+    request.cold += 1
+    return True
+
+
+cdef bint read_as_leader(fetch_t *request, fetch_part_t *part, int64_t limit, bint first, bint wait) noexcept nogil:
     """The same for a follower: up to the log's end, once it is known that the logs agree; False when it should hear at once.
 
     Where they agree, what it asks from says what it has, and that counts for the high watermark."""
@@ -152,13 +169,15 @@ cdef bint read_as_leader(fetch_t *request, fetch_part_t *part, int64_t limit, bi
                                     &part.diverging_end)
     if code == CORE_END:
         # Nothing is read, only the marks are told.
-        code = partition_read(part.partition, asked.offset, asked.leader_epoch, 0, False, READ_LOG_END, &part.result)
+        code = partition_read(part.partition, asked.offset, asked.leader_epoch, 0, False, READ_LOG_END, False, &part.result)
         read_result_release(&part.result)
         part.code = OK
         return False
     part.diverging_epoch = -1
     if code == OK:
-        code = partition_read(part.partition, asked.offset, asked.leader_epoch, limit, first, READ_LOG_END, &part.result)
+        code = partition_read(part.partition, asked.offset, asked.leader_epoch, limit, first, READ_LOG_END, wait, &part.result)
+    if code == CORE_COLD:
+        return found_cold(request, part)
     if code == OK and not request.noted:
         code = partition_follower_fetched(part.partition, asked.leader_epoch, request.replica, request.replica_epoch,
                                           asked.offset)
@@ -169,13 +188,16 @@ cdef bint read_as_leader(fetch_t *request, fetch_part_t *part, int64_t limit, bi
     return code == OK
 
 
-cdef bint read_part(fetch_t *request, fetch_part_t *part, int64_t limit, bint first) noexcept nogil:
+cdef bint read_part(fetch_t *request, fetch_part_t *part, int64_t limit, bint first, bint wait) noexcept nogil:
     """Read one partition anew; False on an error, which is then all that its answer holds."""
     read_result_release(&part.result)
+    part.cold = False
     if request.replica >= 0:
-        return read_as_leader(request, part, limit, first)
+        return read_as_leader(request, part, limit, first, wait)
     part.code = partition_read(part.partition, part.asked.offset, part.asked.leader_epoch, limit, first,
-                               <signed char>request.isolation, &part.result)
+                               <signed char>request.isolation, wait, &part.result)
+    if part.code == CORE_COLD:
+        return found_cold(request, part)
     if part.code == OK:
         # A limit that others have used up is not held against the first batch.
         part.result.incomplete = part.result.incomplete and limit > 0
@@ -186,22 +208,25 @@ cdef bint read_part(fetch_t *request, fetch_part_t *part, int64_t limit, bint fi
     return False
 
 
-cdef bint read_all(fetch_t *request) noexcept nogil:
-    """Read every partition within ``max_bytes``; True when that is enough to answer."""
+cdef bint read_all(fetch_t *request, bint wait) noexcept nogil:
+    """Read every partition within ``max_bytes``; True when that is enough to answer.
+
+    Unless the caller may ``wait`` for the disk, ``cold`` says how many could not be read for that reason."""
     cdef int64_t left = max(request.max_bytes, 0), got = 0
     cdef bint failed = False, any_interesting = False
     cdef fetch_part_t *part
     cdef int32_t at
+    request.cold = 0
     for at in range(request.count):
         part = &request.parts[at]
         if part.refused:
             continue
         any_interesting = True
-        if not read_part(request, part, max(<int64_t>0, min(left, <int64_t>part.asked.max_bytes)), got == 0):
+        if not read_part(request, part, max(<int64_t>0, min(left, <int64_t>part.asked.max_bytes)), got == 0, wait):
             failed = True
         got += part.result.piece.length
         left = max(<int64_t>0, left - part.result.piece.length)
-    request.noted = True
+    request.noted = request.noted or request.cold == 0
     return failed or not any_interesting or got >= request.min_bytes
 
 
@@ -277,12 +302,42 @@ cdef void respond(connection_t *connection, fetch_t *request, answer_t *slot) no
     connection_work(connection)
 
 
+cdef bint search(fetch_t *request) noexcept nogil:
+    """Have helpers look up what is cold, and let the request wait for them instead of its deadline; False without memory."""
+    cdef parked_t *parked = &request.parked
+    cdef int32_t isolation = request.isolation if request.replica < 0 else READ_LOG_END
+    cdef fetch_part_t *part
+    cdef int32_t at
+    for at in range(request.count):
+        part = &request.parts[at]
+        if part.cold and warm_place(parked, part.partition, part.asked.offset, part.asked.max_bytes, isolation) == 0:
+            parked.looked_up += 1
+            kx_count64(&parked.thread.counters.warmed, 1)
+    request.searches += 1
+    request.searching = parked.looked_up > 0
+    if request.searching:
+        repark(parked, parked.thread.now_ms + DISK_PATIENCE_MS)
+    return request.searching
+
+
 cdef void look(parked_t *parked, int32_t why) noexcept nogil:
     cdef fetch_t *request = <fetch_t *>parked
     cdef bint done = why == DROPPED
+    cdef bint wait = parked.thread.stopping or parked.looked_up
     cdef int32_t tries = 0
+    if why == WOKEN and parked.looked_up:
+        return
+    if why == WOKEN and request.searching:
+        request.searching = False
+        repark(parked, request.deadline_ms)
     while not done:
-        done = read_all(request) or why == EXPIRED
+        done = read_all(request, wait or request.searches >= SEARCHES) or why == EXPIRED
+        if request.cold:
+            if search(request):
+                return
+            wait = True
+            done = False
+            continue
         if not done and watch(request):
             return
         tries += 1
@@ -301,6 +356,7 @@ cdef void look(parked_t *parked, int32_t why) noexcept nogil:
 cdef int32_t serve(connection_t *connection, fetch_t *request) noexcept nogil:
     """Answer or park a request whose partitions are known."""
     cdef answer_t *slot = answer_slot(connection)
+    cdef bint enough
     cdef int64_t deadline = connection.thread.now_ms + max(request.max_wait_ms, 0)
     if slot == NULL:
         release(request)
@@ -308,13 +364,17 @@ cdef int32_t serve(connection_t *connection, fetch_t *request) noexcept nogil:
         return REQUEST_DONE
     request.max_bytes = <int32_t>min(<int64_t>request.max_bytes, connection.thread.reactor.settings.fetch_max_bytes)
     request.min_bytes = min(request.min_bytes, request.max_bytes)
-    if request.error or read_all(request) or request.max_wait_ms <= 0 or connection.thread.stopping:
+    request.deadline_ms = deadline
+    enough = request.error or read_all(request, connection.thread.stopping)
+    if request.cold == 0 and (enough or request.max_wait_ms <= 0 or connection.thread.stopping):
         respond(connection, request, slot)
         return REQUEST_DONE
     request.parked.look = look
     if park(&request.parked, connection, slot, deadline) != 0:
+        if request.cold:
+            read_all(request, True)
         respond(connection, request, slot)
-    elif not watch(request):
+    elif request.cold or not watch(request):
         look(&request.parked, WOKEN)
     return REQUEST_DONE
 

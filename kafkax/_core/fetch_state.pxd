@@ -50,6 +50,8 @@ cdef struct fetch_part_t:
     bint no_aborted
     # An incremental answer leaves out what has no news.
     bint told
+    # Where its records stand has yet to be read from disk.
+    bint cold
     # To a follower: the epoch from which on its log is not the leader's, and where that ends; -1 while they agree.
     int32_t diverging_epoch
     int64_t diverging_end
@@ -80,6 +82,11 @@ cdef struct fetch_t:
     bint names_rack
     # What the follower has was noted; it says nothing new while it waits.
     bint noted
+    # Parts that are cold; how often helpers were asked for such; whether it waits for them, not for its own deadline.
+    int32_t cold
+    int32_t searches
+    bint searching
+    int64_t deadline_ms
     session_t *session
     int32_t count
     int32_t forgotten_count

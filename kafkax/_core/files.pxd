@@ -53,6 +53,8 @@ cdef int32_t write_all(int32_t fd, const void *head, size_t head_size, const voi
 cdef int32_t write_parts(int32_t fd, iovec *parts, int32_t count, int64_t at) noexcept nogil
 # Bytes read, fewer than ``size`` only at the end of the file; -errno.
 cdef int64_t read_up_to(int32_t fd, void *out, size_t size, int64_t at) noexcept nogil
+# What of it is in memory, from ``at`` on; -EAGAIN when that is nothing. Where the file system can't tell, it is read.
+cdef int64_t read_present(int32_t fd, void *out, size_t size, int64_t at) noexcept nogil
 # Write under a temporary name, sync, rename, sync the directory; 0 or errno.
 cdef int32_t replace_file(directory_t *directory, const char *name, const void *data, size_t size) noexcept nogil
 # 0 (also when there is no such file) or errno.

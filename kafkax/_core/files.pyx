@@ -1,6 +1,6 @@
 """File system calls that a log needs, and the shared state of folders and disks."""
 
-from libc.errno cimport EINTR, EIO, ENAMETOOLONG, ENOENT, ENOMEM, errno
+from libc.errno cimport EINTR, EIO, ENAMETOOLONG, ENOENT, ENOMEM, EOPNOTSUPP, errno
 from libc.stdint cimport int32_t, int64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
@@ -15,6 +15,8 @@ from kafkax._core.pthreads cimport pthread_mutex_destroy, pthread_mutex_init, pt
 
 cdef extern from "<sys/uio.h>" nogil:
     ssize_t pwritev(int fd, const iovec *parts, int count, off_t at) noexcept
+    ssize_t preadv2(int fd, const iovec *parts, int count, off_t at, int flags) noexcept
+    int RWF_NOWAIT
 
 cdef extern from "<unistd.h>" nogil:
     ssize_t pread(int fd, void *out, size_t size, off_t at) noexcept
@@ -197,6 +199,19 @@ cdef int64_t read_up_to(int32_t fd, void *out, size_t size, int64_t at) noexcept
             break
         have += done
     return <int64_t>have
+
+
+cdef int64_t read_present(int32_t fd, void *out, size_t size, int64_t at) noexcept nogil:
+    cdef iovec place
+    cdef ssize_t got
+    place.iov_base = out
+    place.iov_len = size
+    got = preadv2(fd, &place, 1, at, RWF_NOWAIT)
+    while got < 0 and errno == EINTR:
+        got = preadv2(fd, &place, 1, at, RWF_NOWAIT)
+    if got < 0 and errno == EOPNOTSUPP:
+        return read_up_to(fd, out, size, at)
+    return got if got >= 0 else -errno
 
 
 cdef int32_t replace_file(directory_t *directory, const char *name, const void *data, size_t size) noexcept nogil:

@@ -65,8 +65,9 @@ cdef bint index_lost(index_t *index) noexcept nogil
 
 cdef bint index_full(index_t *index) noexcept nogil
 
-# Position of the last entry at or below ``offset``; 0 (and the base offset) when there is none, -1 when the index is lost.
-cdef int64_t offset_index_floor(index_t *index, int64_t offset, int64_t *entry_offset) noexcept nogil
+# Position of the last entry at or below ``offset``; 0 (and the base offset) when there is none, -1 when the index is lost,
+# CORE_COLD when a page that is needed is not in memory and the caller does not ``wait``.
+cdef int64_t offset_index_floor(index_t *index, int64_t offset, bint wait, int64_t *entry_offset) noexcept nogil
 
 # Offset of the last entry whose timestamp is at or below ``timestamp``; the base offset (and -1) when there is none, -1 when the
 # index is lost.

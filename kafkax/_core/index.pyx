@@ -1,15 +1,15 @@
 """Offset and time index of a segment: Kafka's file formats, memory-mapped."""
 
 from libc.errno cimport ENOENT, errno
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memset
 from posix.fcntl cimport O_CREAT, O_RDONLY, O_RDWR, O_TRUNC
 from posix.mman cimport MADV_RANDOM, MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, madvise, mmap, munmap
 from posix.stat cimport fstat, struct_stat
 from posix.types cimport off_t
-from posix.unistd cimport close, ftruncate
+from posix.unistd cimport close, ftruncate, sysconf
 from kafkax._core.atomics cimport kx_load32, kx_store32
-from kafkax._core.codes cimport CORE_END
+from kafkax._core.codes cimport CORE_COLD, CORE_END
 from kafkax._core.cursor cimport kx_be32, kx_be64, kx_put32, kx_put64
 from kafkax._core.files cimport directory_t, open_in, unlink_in
 from kafkax._core.pthreads cimport (
@@ -18,6 +18,12 @@ from kafkax._core.pthreads cimport (
 
 cdef extern from "<fcntl.h>" nogil:
     int posix_fallocate(int fd, off_t at, off_t size) noexcept
+
+cdef extern from "<sys/mman.h>" nogil:
+    int mincore(void *at, size_t size, unsigned char *state) noexcept
+
+cdef extern from "<unistd.h>" nogil:
+    int _SC_PAGESIZE
 
 cdef extern from "guard.h" nogil:
     void kx_watch(const void *map, size_t size, int32_t *lost) noexcept
@@ -275,22 +281,41 @@ cdef bint index_full(index_t *index) noexcept nogil:
     return index.entries >= index.capacity - (1 if index.entry_size == TIME_ENTRY else 0)
 
 
-cdef int32_t floor_entry(index_t *index, int64_t key) noexcept nogil:
-    """Last entry with a key at or below ``key``, -1 when there is none; the lock is held for reading."""
+cdef bint in_memory(index_t *index, int32_t i, uintptr_t *seen) noexcept nogil:
+    """Whether entry ``i`` can be read without a disk. ``seen``: the page that was looked at last."""
+    cdef uintptr_t page = <uintptr_t>entry_at(index, i) & ~<uintptr_t>(sysconf(_SC_PAGESIZE) - 1)
+    cdef unsigned char state = 0
+    if page == seen[0]:
+        return True
+    seen[0] = page
+    return mincore(<void *>page, 1, &state) != 0 or state & 1
+
+
+cdef int32_t floor_entry(index_t *index, int64_t key, bint wait) noexcept nogil:
+    """Last entry with a key at or below ``key``, -1 when there is none; the lock is held for reading.
+
+    CORE_COLD when that needs a page that is not in memory and the caller does not wait."""
     cdef int32_t entries = kx_load32(&index.entries)
     cdef int32_t low = 0
     cdef int32_t high = entries
     cdef int32_t warm = entries - WARM_BYTES // index.entry_size
     cdef int32_t middle
+    cdef uintptr_t seen = 0
     if index.map == NULL or entries == 0:
         return -1
     if warm > 0:
+        if not wait and not index.writable and not in_memory(index, warm, &seen):
+            return CORE_COLD
         if key_at(index, warm) <= key:
             low = warm
+            # Appends keep what they just wrote in memory.
+            wait = wait or index.writable
         else:
             high = warm
     while low < high:
         middle = low + ((high - low) >> 1)
+        if not wait and not in_memory(index, middle, &seen):
+            return CORE_COLD
         if key_at(index, middle) <= key:
             low = middle + 1
         else:
@@ -298,14 +323,16 @@ cdef int32_t floor_entry(index_t *index, int64_t key) noexcept nogil:
     return low - 1
 
 
-cdef int64_t offset_index_floor(index_t *index, int64_t offset, int64_t *entry_offset) noexcept nogil:
+cdef int64_t offset_index_floor(index_t *index, int64_t offset, bint wait, int64_t *entry_offset) noexcept nogil:
     cdef int64_t position = 0
     cdef int32_t i
     entry_offset[0] = index.base_offset
     pthread_rwlock_rdlock(&index.lock)
     watch(index)
-    i = floor_entry(index, offset)
-    if i >= 0:
+    i = floor_entry(index, offset, wait)
+    if i == CORE_COLD:
+        position = CORE_COLD
+    elif i >= 0:
         entry_offset[0] = key_at(index, i)
         position = position_at(index, i)
     if not kx_unwatch():
@@ -320,7 +347,7 @@ cdef int64_t time_index_floor(index_t *index, int64_t timestamp, int64_t *entry_
     entry_timestamp[0] = -1
     pthread_rwlock_rdlock(&index.lock)
     watch(index)
-    i = floor_entry(index, timestamp)
+    i = floor_entry(index, timestamp, True)
     if i >= 0:
         entry_timestamp[0] = key_at(index, i)
         offset = offset_at(index, i)

@@ -290,7 +290,7 @@ cdef class Log:
         cdef int32_t isolation = ISOLATION[upto]
         cdef int32_t code
         with nogil:
-            code = log_read(self.log, offset, max_bytes, min_one_batch, isolation, &result)
+            code = log_read(self.log, offset, max_bytes, min_one_batch, isolation, True, &result)
         try:
             self.check(code, f"read at {offset}")
             if result.piece.segment == NULL:

@@ -14,12 +14,12 @@ cdef struct moment_t:
 cdef void log_marks(log_t *log, read_result_t *out) noexcept nogil
 
 # Bytes from the batch that holds ``offset`` on, up to the mark of ``isolation`` (``READ_*``): 0 (an empty slice: nothing there
-# yet) or a wire error code.
+# yet), a wire error code, or CORE_COLD when that needs the disk and the caller does not ``wait``.
 cdef int32_t log_read(log_t *log, int64_t offset, int64_t max_bytes, bint min_one_batch, int32_t isolation,
-                      read_result_t *out) noexcept nogil
+                      bint wait, read_result_t *out) noexcept nogil
 
-# ``segment_find``, with a wrong index rebuilt; OK, CORE_END, or ERR_KAFKA_STORAGE_ERROR.
-cdef int32_t log_find(log_t *log, segment_t *segment, int64_t offset, int64_t limit, found_t *out) noexcept nogil
+# ``segment_find``, with a wrong index rebuilt; OK, CORE_END, ERR_KAFKA_STORAGE_ERROR, or CORE_COLD.
+cdef int32_t log_find(log_t *log, segment_t *segment, int64_t offset, int64_t limit, bint wait, found_t *out) noexcept nogil
 
 # Timestamps of a segment, with indexes rebuilt where they are wrong; 0 or errno.
 cdef int32_t log_load(log_t *log, segment_t *segment) noexcept nogil

@@ -10,7 +10,7 @@ from kafkax._core.batch cimport (
     ATTRIBUTE_LOG_APPEND_TIME, BATCH_HEADER, CODEC_MASK, batch_check, batch_compressed, batch_t, record_next, record_t,
 )
 from kafkax._core.codes cimport (
-    CORE_END, CORE_INDEX_WRONG, CORE_IO_ERROR, ERR_KAFKA_STORAGE_ERROR, ERR_OFFSET_OUT_OF_RANGE, OK,
+    CORE_COLD, CORE_END, CORE_INDEX_WRONG, CORE_IO_ERROR, ERR_KAFKA_STORAGE_ERROR, ERR_OFFSET_OUT_OF_RANGE, OK,
 )
 from kafkax._core.files cimport read_up_to
 from kafkax._core.index cimport time_index_floor
@@ -46,18 +46,21 @@ cdef int32_t mend(log_t *log, segment_t *segment) noexcept nogil:
     return error
 
 
-cdef int32_t log_find(log_t *log, segment_t *segment, int64_t offset, int64_t limit, found_t *out) noexcept nogil:
-    cdef int32_t code = segment_find(segment, offset, limit, out)
+cdef int32_t log_find(log_t *log, segment_t *segment, int64_t offset, int64_t limit, bint wait, found_t *out) noexcept nogil:
+    cdef int32_t code = segment_find(segment, offset, limit, wait, out)
     cdef int32_t mended = 0
+    if code == CORE_INDEX_WRONG and not wait:
+        # To make it anew is the disk's work.
+        return CORE_COLD
     while code == CORE_INDEX_WRONG and mended < MOST_MENDINGS:
         if mend(log, segment):
             return log_fail(log, EIO)
         mended += 1
-        code = segment_find(segment, offset, limit, out)
+        code = segment_find(segment, offset, limit, wait, out)
     if code == CORE_IO_ERROR and kx_load32(&segment.deleted) == 0:
         return log_fail(log, EIO)
     # A batch that does not parse is never served; the rest of the disk may be well.
-    return code if code == OK or code == CORE_END else ERR_KAFKA_STORAGE_ERROR
+    return code if code in (OK, CORE_END, CORE_COLD) else ERR_KAFKA_STORAGE_ERROR
 
 
 cdef int32_t log_load(log_t *log, segment_t *segment) noexcept nogil:
@@ -105,11 +108,11 @@ cdef int32_t take_view(log_t *log, int64_t offset, int32_t isolation, view_t *vi
     return ERR_OFFSET_OUT_OF_RANGE if offset < out.log_start_offset or offset > out.log_end_offset else OK
 
 
-cdef int32_t resolve_limit(log_t *log, view_t *view) noexcept nogil:
+cdef int32_t resolve_limit(log_t *log, view_t *view, bint wait) noexcept nogil:
     """Find where the bound stands when no one noted it: at the batch that holds it, which is not to be seen."""
     cdef found_t found
     cdef int64_t size = kx_load64(&view.segment.size)
-    cdef int32_t code = log_find(log, view.segment, view.bound.offset, size, &found)
+    cdef int32_t code = log_find(log, view.segment, view.bound.offset, size, wait, &found)
     if code == OK:
         view.limit = found.position
     elif code == CORE_END:
@@ -142,7 +145,7 @@ cdef int32_t add_aborted(log_t *log, const view_t *view, int64_t offset, read_re
 
 
 cdef int32_t log_read(log_t *log, int64_t offset, int64_t max_bytes, bint min_one_batch, int32_t isolation,
-                      read_result_t *out) noexcept nogil:
+                      bint wait, read_result_t *out) noexcept nogil:
     cdef view_t view
     cdef found_t found
     cdef int64_t at = offset
@@ -156,9 +159,9 @@ cdef int32_t log_read(log_t *log, int64_t offset, int64_t max_bytes, bint min_on
         if code != OK or view.segment == NULL:
             return code if at == offset else OK
         if view.limit < 0:
-            code = resolve_limit(log, &view)
+            code = resolve_limit(log, &view, wait)
         if code == OK:
-            code = log_find(log, view.segment, at, view.limit, &found)
+            code = log_find(log, view.segment, at, view.limit, wait, &found)
         if code != CORE_END or view.next_base < 0:
             break
         # A gap at the segment's end (compaction): what comes next stands in the next one.
@@ -274,7 +277,7 @@ cdef int32_t in_segment(log_t *log, segment_t *segment, int64_t timestamp, momen
             return ERR_KAFKA_STORAGE_ERROR
         begin = time_index_floor(&segment.times, timestamp, &entry_timestamp)
     # The entry names a batch whose largest timestamp is at or below the one asked for, or the segment's base.
-    code = log_find(log, segment, begin if begin > least else least, limit, &found)
+    code = log_find(log, segment, begin if begin > least else least, limit, True, &found)
     while code == OK:
         if found.max_timestamp >= timestamp:
             code = in_batch(segment, &found, timestamp, least, log.settings.decompressed_max_bytes, out)

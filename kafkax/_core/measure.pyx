@@ -102,7 +102,7 @@ def read_seconds(Partition partition not None, offsets not None, int64_t max_byt
         begin = now()
         for i in range(count):
             if code == OK:
-                code = partition_read(partition.partition, at[i], -1, max_bytes, True, READ_LOG_END, &result)
+                code = partition_read(partition.partition, at[i], -1, max_bytes, True, READ_LOG_END, True, &result)
                 read_result_release(&result)
         end = now()
     free(at)

@@ -37,6 +37,7 @@ cdef enum:
     LETTER_RESUME = 6
     LETTER_FREE = 7
     LETTER_PAUSE = 8
+    LETTER_FOUND = 9
 
     READY_VERSIONS = 16
     # Versions of ApiVersions whose answer can be kept ready.
@@ -108,6 +109,8 @@ cdef struct parked_t:
     int32_t woken
     int32_t patient
     # Waits on while the broker stops.
+    int32_t looked_up
+    # Places in logs that helpers still look up for it.
     void (*look)(parked_t *parked, int32_t why) noexcept nogil
     # Answers and frees the request, or leaves it parked (never after EXPIRED or DROPPED).
 

@@ -65,6 +65,7 @@ from kafkax._core.network cimport (
     LETTER_ANSWER,
     LETTER_CLOSE,
     LETTER_CONNECTION,
+    LETTER_FOUND,
     LETTER_FREE,
     LETTER_PAUSE,
     LETTER_TRUST,
@@ -77,7 +78,7 @@ from kafkax._core.network cimport (
     network_thread_t,
     reactor_t,
 )
-from kafkax._core.park cimport expire_impatient, look_at_expired, look_at_woken, next_deadline
+from kafkax._core.park cimport expire_impatient, look_at_expired, look_at_woken, look_up_done, next_deadline
 from kafkax._core.pthreads cimport (
     pthread_create,
     pthread_mutex_destroy,
@@ -221,6 +222,10 @@ cdef void read_letter(network_thread_t *thread, letter_t *letter) noexcept nogil
             connection.warming = 0
             connection.warmed_to = connection.warming_to
             connection_work(connection)
+    elif letter.kind == LETTER_FOUND:
+        connection = connection_find(thread, letter.connection)
+        if connection != NULL:
+            look_up_done(connection, letter.token)
     elif letter.kind == LETTER_FREE:
         connection = connection_find(thread, letter.connection)
         if connection != NULL and <uint64_t>connection.quota_generation == letter.token:

@@ -1,9 +1,9 @@
 """The timer heap is an array ordered by deadline; a parked request knows its place, so that it leaves in O(log n)."""
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport realloc
 from kafkax._core.codes cimport CORE_NO_MEMORY
-from kafkax._core.mailbox cimport forget_woken, next_woken
+from kafkax._core.mailbox cimport forget_woken, next_woken, wake_parked
 from kafkax._core.network cimport DROPPED, EXPIRED, WOKEN, answer_t, connection_t, network_thread_t, parked_t
 
 
@@ -65,20 +65,32 @@ cdef int32_t park(parked_t *parked, connection_t *connection, answer_t *answer, 
     return 0
 
 
-cdef void unpark(parked_t *parked) noexcept nogil:
+cdef void leave_heap(parked_t *parked) noexcept nogil:
     cdef network_thread_t *thread = parked.thread
     cdef parked_t *last
     cdef int32_t at = parked.heap_at
+    thread.heap_size -= 1
+    last = thread.heap[thread.heap_size]
+    if last != parked:
+        if last.deadline_ms < parked.deadline_ms:
+            sift_up(thread, last, at)
+        else:
+            sift_down(thread, last, at)
+    parked.heap_at = -1
+
+
+cdef void repark(parked_t *parked, int64_t deadline_ms) noexcept nogil:
+    cdef network_thread_t *thread = parked.thread
+    leave_heap(parked)
+    parked.deadline_ms = deadline_ms
+    thread.heap_size += 1
+    sift_up(thread, parked, thread.heap_size - 1)
+
+
+cdef void unpark(parked_t *parked) noexcept nogil:
     forget_woken(parked)
-    if at >= 0:
-        thread.heap_size -= 1
-        last = thread.heap[thread.heap_size]
-        if last != parked:
-            if last.deadline_ms < parked.deadline_ms:
-                sift_up(thread, last, at)
-            else:
-                sift_down(thread, last, at)
-        parked.heap_at = -1
+    if parked.heap_at >= 0:
+        leave_heap(parked)
     if parked.peer_previous != NULL:
         parked.peer_previous.peer_next = parked.peer_next
     else:
@@ -101,6 +113,17 @@ cdef void look_at_woken(network_thread_t *thread) noexcept nogil:
     while parked != NULL:
         parked.look(parked, WOKEN)
         parked = next_woken(thread)
+
+
+cdef void look_up_done(connection_t *connection, uint64_t token) noexcept nogil:
+    cdef parked_t *parked = connection.parked
+    while parked != NULL and parked.answer.token != token:
+        parked = parked.peer_next
+    if parked == NULL:
+        return
+    parked.looked_up -= 1
+    if parked.looked_up == 0:
+        wake_parked(parked)
 
 
 cdef void drop_parked(connection_t *connection) noexcept nogil:

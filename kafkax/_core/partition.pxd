@@ -69,8 +69,9 @@ cdef int32_t partition_check_epoch(partition_t *partition, int32_t current_leade
 #
 # ``isolation``: READ_UNCOMMITTED up to the high watermark, READ_COMMITTED up to the last stable offset. An empty slice with 0
 # means there is nothing yet. Watermarks in ``out`` are filled on errors too. Give everything back by ``read_result_release``.
+# CORE_COLD when the place has to be looked up on disk and the caller does not ``wait``.
 cdef int32_t partition_read(partition_t *partition, int64_t offset, int32_t current_leader_epoch, int64_t max_bytes,
-                            bint min_one_batch, int8_t isolation, read_result_t *out) noexcept nogil
+                            bint min_one_batch, int8_t isolation, bint wait, read_result_t *out) noexcept nogil
 
 # Whether a follower's log, which ends at ``offset`` with records of ``last_epoch`` (-1: none), is the leader's that far.
 # 0; CORE_END with the epoch and its end from which on it is not; ERR_OFFSET_OUT_OF_RANGE where nothing can be compared.

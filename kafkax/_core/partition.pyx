@@ -194,7 +194,8 @@ cdef int32_t partition_check_epoch(partition_t *partition, int32_t current_leade
 
 
 cdef int32_t read_checked(partition_t *partition, int64_t offset, int32_t current_leader_epoch, int64_t max_bytes,
-                          bint min_one_batch, int32_t isolation, bint any_replica, read_result_t *out) noexcept nogil:
+                          bint min_one_batch, int32_t isolation, bint any_replica, bint wait,
+                          read_result_t *out) noexcept nogil:
     cdef int32_t code = partition_check_epoch(partition, current_leader_epoch, any_replica)
     cdef log_t *log = partition_log(partition)
     out.piece.segment = NULL
@@ -205,7 +206,7 @@ cdef int32_t read_checked(partition_t *partition, int64_t offset, int32_t curren
         log_marks(log, out)
         return code
     while True:
-        code = log_read(log, offset, max_bytes, min_one_batch, isolation, out)
+        code = log_read(log, offset, max_bytes, min_one_batch, isolation, wait, out)
         if code != ERR_KAFKA_STORAGE_ERROR or partition_log(partition) == log:
             return code
         read_result_release(out)
@@ -213,8 +214,8 @@ cdef int32_t read_checked(partition_t *partition, int64_t offset, int32_t curren
 
 
 cdef int32_t partition_read(partition_t *partition, int64_t offset, int32_t current_leader_epoch, int64_t max_bytes,
-                            bint min_one_batch, int8_t isolation, read_result_t *out) noexcept nogil:
-    return read_checked(partition, offset, current_leader_epoch, max_bytes, min_one_batch, isolation, False, out)
+                            bint min_one_batch, int8_t isolation, bint wait, read_result_t *out) noexcept nogil:
+    return read_checked(partition, offset, current_leader_epoch, max_bytes, min_one_batch, isolation, False, wait, out)
 
 
 cdef int32_t partition_divergence(partition_t *partition, int64_t offset, int32_t last_epoch, int32_t *epoch,
@@ -476,7 +477,7 @@ cdef class Partition:
         cdef int32_t code
         with nogil:
             code = read_checked(self.partition, offset, current_leader_epoch, max_bytes, min_one_batch, level, any_replica,
-                                &result)
+                                True, &result)
         try:
             self.check(code, f"read at {offset}")
             piece = None

@@ -15,7 +15,7 @@ from kafkax._core.segment cimport segment_fd, segment_name, segment_note, segmen
 
 cdef extern from "<fcntl.h>" nogil:
     enum:
-        POSIX_FADV_SEQUENTIAL
+        POSIX_FADV_RANDOM, POSIX_FADV_SEQUENTIAL
     int posix_fadvise(int fd, int64_t at, int64_t size, int advice) noexcept
 
 cdef enum:
@@ -109,8 +109,7 @@ cdef int32_t segment_scan(segment_t *segment, int64_t position, int64_t limit, b
     window.data = <uint8_t *>malloc(window.room)
     if window.data == NULL:
         return CORE_NO_MEMORY
-    if check:
-        posix_fadvise(window.fd, position, 0, POSIX_FADV_SEQUENTIAL)
+    posix_fadvise(window.fd, position, 0, POSIX_FADV_SEQUENTIAL)
     while code == OK and position < limit:
         code = scan_step(&window, position, limit, check, &batch)
         if code == OK and misplaced(&window, segment, &batch, position, expected, limit):
@@ -123,6 +122,7 @@ cdef int32_t segment_scan(segment_t *segment, int64_t position, int64_t limit, b
             end[0] = position
             if done != NULL:
                 kx_add64(done, batch.size)
+    posix_fadvise(window.fd, 0, 0, POSIX_FADV_RANDOM)
     free(window.data)
     return code
 
@@ -184,7 +184,7 @@ cdef int32_t retally_visit(void *context, const uint8_t *data, const batch_t *ba
 cdef int32_t segment_retally(segment_t *segment) noexcept nogil:
     cdef int64_t entry_offset
     cdef int64_t end
-    cdef int64_t position = offset_index_floor(&segment.offsets, LLONG_MAX, &entry_offset)
+    cdef int64_t position = offset_index_floor(&segment.offsets, LLONG_MAX, True, &entry_offset)
     cdef int32_t code
     segment.bytes_since_index = 0
     segment.max_timestamp = segment.times.last_key if segment.times.entries else -1

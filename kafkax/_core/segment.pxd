@@ -82,8 +82,8 @@ cdef int32_t segment_append(segment_t *segment, iovec *parts, int32_t part_count
 cdef int32_t segment_note(segment_t *segment, const batch_t *batch, int64_t position, int64_t index_interval) noexcept nogil
 
 # First batch whose last offset is >= ``offset``, below byte ``limit``: 0, CORE_END when there is none, CORE_INDEX_WRONG when
-# index and log disagree, ERR_CORRUPT_MESSAGE, CORE_IO_ERROR.
-cdef int32_t segment_find(segment_t *segment, int64_t offset, int64_t limit, found_t *out) noexcept nogil
+# index and log disagree, ERR_CORRUPT_MESSAGE, CORE_IO_ERROR; CORE_COLD when only the disk knows and the caller does not ``wait``.
+cdef int32_t segment_find(segment_t *segment, int64_t offset, int64_t limit, bint wait, found_t *out) noexcept nogil
 
 # The batch at ``position``; codes as above.
 cdef int32_t segment_batch_at(segment_t *segment, int64_t position, int64_t limit, found_t *out) noexcept nogil

@@ -1,6 +1,6 @@
 """A segment: the ``.log`` file with its indexes, shared by reference count."""
 
-from libc.errno cimport ENOENT, EIO, ENOMEM, errno
+from libc.errno cimport EAGAIN, ENOENT, EIO, ENOMEM, errno
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
@@ -11,9 +11,10 @@ from posix.unistd cimport close, fdatasync, ftruncate
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from kafkax._core.atomics cimport kx_add32, kx_load32, kx_store32, kx_store64
 from kafkax._core.batch cimport AT_MAGIC, BATCH_HEADER, batch_check, batch_read, batch_t
-from kafkax._core.codes cimport CORE_END, CORE_INDEX_WRONG, CORE_IO_ERROR, ERR_CORRUPT_MESSAGE, OK
+from kafkax._core.codes cimport CORE_COLD, CORE_END, CORE_INDEX_WRONG, CORE_IO_ERROR, ERR_CORRUPT_MESSAGE, OK
 from kafkax._core.files cimport (
-    directory_release, directory_retain, disk_fail, iovec, open_in, read_up_to, rename_in, unlink_in, write_parts,
+    directory_release, directory_retain, disk_fail, iovec, open_in, read_present, read_up_to, rename_in, unlink_in,
+    write_parts,
 )
 from kafkax._core.index cimport (
     OFFSET_ENTRY, TIME_ENTRY, index_close, index_free, index_init, index_open, index_reset, index_seal, offset_index_add,
@@ -24,7 +25,10 @@ from kafkax._core.pthreads cimport pthread_mutex_destroy, pthread_mutex_init, pt
 from kafkax.errors import ErrorCode, KafkaError
 
 cdef extern from "<fcntl.h>" nogil:
+    enum:
+        POSIX_FADV_RANDOM
     int posix_fallocate(int fd, off_t at, off_t size) noexcept
+    int posix_fadvise(int fd, off_t at, off_t size, int advice) noexcept
 
 cdef enum:
     # One read usually holds every header between two index entries and the one looked for.
@@ -87,6 +91,8 @@ cdef int32_t segment_fd(segment_t *segment) noexcept nogil:
         segment_name(segment, ".log", name)
         fd = open_in(segment.directory, name, O_RDWR)
         if fd >= 0:
+            # Fetches say themselves what they need: read-ahead beyond it would fill the disk's queue before others' flushes.
+            posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM)
             kx_store32(&segment.fd, fd)
     pthread_mutex_unlock(&segment.lock)
     return fd
@@ -103,6 +109,7 @@ cdef int32_t segment_create(segment_t *segment, int64_t index_bytes, int64_t pre
     segment.fd = open_in(segment.directory, name, O_RDWR | O_CREAT | O_TRUNC)
     if segment.fd < 0:
         return -segment.fd
+    posix_fadvise(segment.fd, 0, 0, POSIX_FADV_RANDOM)
     if preallocate > 0:
         error = posix_fallocate(segment.fd, 0, preallocate)
         segment.preallocated = preallocate
@@ -341,7 +348,19 @@ cdef inline bint misplaced(segment_t *segment, const found_t *found) noexcept no
     return found.base_offset < segment.base_offset or found.last_offset - segment.base_offset > MAX_RELATIVE
 
 
-cdef int32_t segment_batch_at(segment_t *segment, int64_t position, int64_t limit, found_t *out) noexcept nogil:
+cdef int64_t read_window(int32_t fd, uint8_t *out, int64_t size, int64_t at, bint wait) noexcept nogil:
+    """Bytes read, at least a batch's header unless the file ends; CORE_COLD or CORE_IO_ERROR."""
+    cdef int64_t got
+    if wait:
+        got = read_up_to(fd, out, size, at)
+        return got if got >= 0 else CORE_IO_ERROR
+    got = read_present(fd, out, size, at)
+    if got == -EAGAIN or 0 <= got < BATCH_HEADER:
+        return CORE_COLD
+    return got if got >= 0 else CORE_IO_ERROR
+
+
+cdef int32_t batch_at(segment_t *segment, int64_t position, int64_t limit, bint wait, found_t *out) noexcept nogil:
     cdef uint8_t header[BATCH_HEADER]
     cdef int32_t fd = segment_fd(segment)
     cdef int64_t got
@@ -349,15 +368,19 @@ cdef int32_t segment_batch_at(segment_t *segment, int64_t position, int64_t limi
         return CORE_IO_ERROR
     if position >= limit:
         return CORE_END
-    got = read_up_to(fd, header, BATCH_HEADER, position)
+    got = read_window(fd, header, BATCH_HEADER, position, wait)
     if got < 0:
-        return CORE_IO_ERROR
+        return <int32_t>got
     if got < BATCH_HEADER or take_header(header, position, limit, out) != OK or misplaced(segment, out):
         return ERR_CORRUPT_MESSAGE
     return OK
 
 
-cdef int32_t scan(segment_t *segment, int64_t offset, int64_t position, int64_t limit, found_t *out) noexcept nogil:
+cdef int32_t segment_batch_at(segment_t *segment, int64_t position, int64_t limit, found_t *out) noexcept nogil:
+    return batch_at(segment, position, limit, True, out)
+
+
+cdef int32_t scan(segment_t *segment, int64_t offset, int64_t position, int64_t limit, bint wait, found_t *out) noexcept nogil:
     """From the batch at ``position`` on, the first that ends at or above ``offset``."""
     cdef uint8_t window[WINDOW]
     cdef int64_t begin = position
@@ -370,9 +393,9 @@ cdef int32_t scan(segment_t *segment, int64_t offset, int64_t position, int64_t 
     while position < limit:
         if position + BATCH_HEADER > begin + got:
             begin = position
-            got = read_up_to(fd, window, WINDOW, begin)
+            got = read_window(fd, window, WINDOW, begin, wait)
             if got < 0:
-                return CORE_IO_ERROR
+                return <int32_t>got
             if got < BATCH_HEADER:
                 return ERR_CORRUPT_MESSAGE
         code = take_header(window + (position - begin), position, limit, out)
@@ -385,42 +408,56 @@ cdef int32_t scan(segment_t *segment, int64_t offset, int64_t position, int64_t 
     return CORE_END
 
 
-cdef bint entry_right(segment_t *segment, int64_t entry_offset, int64_t position, int64_t limit, int64_t offset) noexcept nogil:
+cdef int32_t check_entry(segment_t *segment, int64_t entry_offset, int64_t position, int64_t limit, int64_t offset,
+                         bint wait) noexcept nogil:
     """Whether an index entry points at a batch: its last offset is the entry's, or (entries of older brokers, which name the
-    last offset of a whole append) the checksum says so."""
+    last offset of a whole append) the checksum says so. OK, CORE_INDEX_WRONG or CORE_COLD."""
     cdef found_t found
     cdef batch_t batch
     cdef uint8_t *data
     cdef bint right
-    if segment_batch_at(segment, position, limit, &found) != OK or found.base_offset > offset or found.last_offset > entry_offset:
-        return False
+    cdef int32_t code = batch_at(segment, position, limit, wait, &found)
+    if code == CORE_COLD:
+        return code
+    if code != OK or found.base_offset > offset or found.last_offset > entry_offset:
+        return CORE_INDEX_WRONG
     if found.last_offset == entry_offset:
-        return True
+        return OK
+    if not wait:
+        return CORE_COLD
     data = <uint8_t *>calloc(1, found.size)
     if data == NULL:
-        return False
+        return CORE_INDEX_WRONG
     right = read_up_to(segment.fd, data, found.size, position) == found.size and batch_check(data, found.size, &batch) == OK
     free(data)
-    return right
+    return OK if right else CORE_INDEX_WRONG
 
 
-cdef int32_t segment_find(segment_t *segment, int64_t offset, int64_t limit, found_t *out) noexcept nogil:
+cdef int32_t segment_find(segment_t *segment, int64_t offset, int64_t limit, bint wait, found_t *out) noexcept nogil:
     cdef int64_t entry_offset
     cdef int64_t position
-    cdef int32_t error = segment_map(segment)
-    cdef int32_t code
+    cdef int32_t error
+    cdef int32_t code = OK
     memset(out, 0, sizeof(found_t))
+    if not wait and (not kx_load32(&segment.prepared) or kx_load32(&segment.fd) < 0):
+        # Its files have yet to be opened.
+        return CORE_COLD
+    error = segment_map(segment)
     if error:
         return CORE_INDEX_WRONG if error == CORE_END else CORE_IO_ERROR
-    position = offset_index_floor(&segment.offsets, offset, &entry_offset)
+    position = offset_index_floor(&segment.offsets, offset, wait, &entry_offset)
+    if position == CORE_COLD:
+        return CORE_COLD
     if position < 0:
         return CORE_INDEX_WRONG
     if position >= limit:
         # Entries above the limit: appended since, or wrong; from the start the limit bounds the scan.
         position = 0
-    if position and not entry_right(segment, entry_offset, position, limit, offset):
-        return CORE_INDEX_WRONG
-    code = scan(segment, offset, position, limit, out)
+    if position:
+        code = check_entry(segment, entry_offset, position, limit, offset, wait)
+    if code != OK:
+        return code
+    code = scan(segment, offset, position, limit, wait, out)
     if code == ERR_CORRUPT_MESSAGE and position:
         return CORE_INDEX_WRONG
     return code

@@ -103,10 +103,10 @@ cdef int32_t cut_segment(log_t *log, int64_t *offset) noexcept nogil:
     error = segment_ready(active, log.settings.segment_index_bytes, log.settings.index_interval_bytes)
     if error:
         return error
-    code = segment_find(active, offset[0], active.size, &found)
+    code = segment_find(active, offset[0], active.size, True, &found)
     if code == CORE_INDEX_WRONG:
         error = segment_rebuild(active, log.settings.segment_index_bytes, log.settings.index_interval_bytes)
-        code = segment_find(active, offset[0], active.size, &found) if not error else code
+        code = segment_find(active, offset[0], active.size, True, &found) if not error else code
     if code != OK:
         return 0 if code == CORE_END else error if error else EIO
     if found.base_offset < offset[0]:

@@ -1,9 +1,11 @@
-"""A cold range is read with ``pread`` into a throw-away buffer, which is what fills the cache for sure; what follows it is
-asked for by ``readahead``, since a consumer that catches up comes back for it."""
+"""A piece is asked for by ``readahead``, which copies nothing, and waited for by reading a byte here and there of it.
+
+That a page is in the cache does not mean that it was read yet: somebody else may wait for it at this moment. So whoever must not
+wait looks at both."""
 
 from libc.errno cimport EINTR, ENOMEM, errno
 from libc.stdint cimport int32_t, int64_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport calloc, free
 from posix.unistd cimport pread, sysconf
 from kafkax._core.codes cimport CORE_NO_MEMORY
 from kafkax._core.linux cimport (
@@ -17,8 +19,10 @@ from kafkax._core.linux cimport (
     sigset_t,
     syscall,
 )
+from kafkax._core.logstate cimport read_result_release, read_result_t
 from kafkax._core.mailbox cimport post
-from kafkax._core.network cimport LETTER_WARMED, connection_t, network_thread_t, reactor_t
+from kafkax._core.network cimport LETTER_FOUND, LETTER_WARMED, connection_t, network_thread_t, parked_t, reactor_t
+from kafkax._core.partition cimport partition_read, partition_release, partition_retain, partition_t
 from kafkax._core.pthreads cimport (
     pthread_cond_broadcast,
     pthread_cond_destroy,
@@ -43,11 +47,12 @@ cdef extern from "<unistd.h>" nogil:
 
 cdef enum:
     HELPERS = 2
-    BUFFER = 262144
-    AHEAD = 2097152
-    # Bytes behind a cold range that are asked for as well.
+    PIECE = 524288
+    # Bytes that a helper has the disk read at a time.
     SAMPLE = 65536
-    # Where cachestat is missing, one byte in so many is probed.
+    # One byte in so many is probed: what the disk reads at once becomes readable at once.
+    FIRST_BYTES = 1048576
+    # Bytes of records that a look-up has read as well.
     SYS_CACHESTAT = 451
 
 cdef struct job_t:
@@ -57,6 +62,10 @@ cdef struct job_t:
     segment_t *segment
     int64_t position
     int64_t length
+    # A look-up, when ``partition`` is not NULL: ``position`` is the offset, ``length`` the bytes asked for.
+    partition_t *partition
+    int32_t isolation
+    uint64_t token
 
 cdef struct warmer_t:
     pthread_mutex_t lock
@@ -103,28 +112,65 @@ cdef bint resident(int32_t fd, int64_t position, int64_t length) noexcept nogil:
         return True
     range_.offset = <uint64_t>(first * page)
     range_.length = <uint64_t>(pages * page)
-    if syscall(SYS_CACHESTAT, fd, &range_, &state, 0) != 0:
-        return probed(fd, position, length)
-    return <int64_t>state.cached >= pages
+    if syscall(SYS_CACHESTAT, fd, &range_, &state, 0) == 0 and <int64_t>state.cached < pages:
+        return False
+    return probed(fd, position, length)
 
 
-cdef void read_through(job_t *job, char *buffer) noexcept nogil:
-    cdef int32_t fd = segment_fd(job.segment)
-    cdef int64_t at = job.position, end = job.position + job.length
-    cdef ssize_t got
+cdef bint wait_for_byte(segment_t *segment, int32_t fd, int64_t at) noexcept nogil:
+    """Whether there is a byte to be read."""
+    cdef char byte
+    cdef ssize_t got = pread(fd, &byte, 1, at)
+    while got < 0 and errno == EINTR:
+        got = pread(fd, &byte, 1, at)
+    if got < 0:
+        segment_failed(segment, errno)
+    # Who sends the range meets the same error or end and closes the connection.
+    return got > 0
+
+
+cdef void read_through(segment_t *segment, int64_t position, int64_t length) noexcept nogil:
+    cdef int32_t fd = segment_fd(segment)
+    cdef int64_t at = position, end = position + length
+    cdef int64_t piece_end
     if fd < 0:
         return
-    readahead(fd, job.position, <size_t>(job.length + AHEAD))
     while at < end:
-        got = pread(fd, buffer, <size_t>min(<int64_t>BUFFER, end - at), at)
-        if got < 0 and errno == EINTR:
-            continue
-        if got < 0:
-            segment_failed(job.segment, errno)
-        if got <= 0:
-            # Who sends the range meets the same error or end and closes the connection.
+        piece_end = min(at + PIECE, end)
+        readahead(fd, at, <size_t>(piece_end - at))
+        while at < piece_end:
+            if not wait_for_byte(segment, fd, at):
+                return
+            at += SAMPLE
+        at = piece_end
+        if not wait_for_byte(segment, fd, at - 1):
             return
-        at += got
+
+
+cdef void do_look_up(job_t *job) noexcept nogil:
+    cdef read_result_t result
+    cdef int32_t code = partition_read(job.partition, job.position, -1, job.length, True, <signed char>job.isolation, True,
+                                       &result)
+    if code == 0 and result.piece.segment != NULL:
+        read_through(result.piece.segment, result.piece.position, min(result.piece.length, <int64_t>FIRST_BYTES))
+    read_result_release(&result)
+
+
+cdef void do_job(job_t *job) noexcept nogil:
+    if job.partition != NULL:
+        do_look_up(job)
+        post(job.thread, LETTER_FOUND, job.connection, job.token, 0, NULL)
+    else:
+        read_through(job.segment, job.position, job.length)
+        post(job.thread, LETTER_WARMED, job.connection, 0, 0, NULL)
+
+
+cdef void free_job(job_t *job) noexcept nogil:
+    if job.partition != NULL:
+        partition_release(job.partition)
+    else:
+        segment_release(job.segment)
+    free(job)
 
 
 cdef job_t *next_job(warmer_t *warmer) noexcept nogil:
@@ -144,16 +190,11 @@ cdef job_t *next_job(warmer_t *warmer) noexcept nogil:
 
 cdef void *run(void *argument) noexcept nogil:
     cdef warmer_t *warmer = <warmer_t *>argument
-    cdef char *buffer = <char *>malloc(BUFFER)
     cdef job_t *job = next_job(warmer)
     while job != NULL:
-        if buffer != NULL:
-            read_through(job, buffer)
-        post(job.thread, LETTER_WARMED, job.connection, 0, 0, NULL)
-        segment_release(job.segment)
-        free(job)
+        do_job(job)
+        free_job(job)
         job = next_job(warmer)
-    free(buffer)
     return NULL
 
 
@@ -193,26 +234,14 @@ cdef void warmer_stop(reactor_t *reactor) noexcept nogil:
     while warmer.first != NULL:
         job = warmer.first
         warmer.first = job.next
-        segment_release(job.segment)
-        free(job)
+        free_job(job)
     pthread_cond_destroy(&warmer.work)
     pthread_mutex_destroy(&warmer.lock)
     free(warmer)
     reactor.warmer = NULL
 
 
-cdef int32_t warm(connection_t *connection, segment_t *segment, int64_t position, int64_t length) noexcept nogil:
-    cdef warmer_t *warmer = <warmer_t *>connection.thread.reactor.warmer
-    cdef job_t *job = <job_t *>malloc(sizeof(job_t))
-    if job == NULL:
-        return CORE_NO_MEMORY
-    job.next = NULL
-    job.thread = connection.thread
-    job.connection = connection.id
-    job.segment = segment
-    job.position = position
-    job.length = length
-    segment_retain(segment)
+cdef void enqueue(warmer_t *warmer, job_t *job) noexcept nogil:
     pthread_mutex_lock(&warmer.lock)
     if warmer.last == NULL:
         warmer.first = job
@@ -221,4 +250,34 @@ cdef int32_t warm(connection_t *connection, segment_t *segment, int64_t position
     warmer.last = job
     pthread_cond_signal(&warmer.work)
     pthread_mutex_unlock(&warmer.lock)
+
+
+cdef int32_t warm(connection_t *connection, segment_t *segment, int64_t position, int64_t length) noexcept nogil:
+    cdef job_t *job = <job_t *>calloc(1, sizeof(job_t))
+    if job == NULL:
+        return CORE_NO_MEMORY
+    job.thread = connection.thread
+    job.connection = connection.id
+    job.segment = segment
+    job.position = position
+    job.length = length
+    segment_retain(segment)
+    enqueue(<warmer_t *>connection.thread.reactor.warmer, job)
+    return 0
+
+
+cdef int32_t warm_place(parked_t *parked, partition_t *partition, int64_t offset, int64_t max_bytes,
+                        int32_t isolation) noexcept nogil:
+    cdef job_t *job = <job_t *>calloc(1, sizeof(job_t))
+    if job == NULL:
+        return CORE_NO_MEMORY
+    job.thread = parked.thread
+    job.connection = parked.connection.id
+    job.token = parked.answer.token
+    job.partition = partition
+    job.position = offset
+    job.length = max_bytes
+    job.isolation = isolation
+    partition_retain(partition)
+    enqueue(<warmer_t *>parked.thread.reactor.warmer, job)
     return 0

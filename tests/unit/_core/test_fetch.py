@@ -256,6 +256,27 @@ def test_cold_data_is_read_by_a_helper_and_arrives_unchanged(tmp_path_factory: p
             assert broker.reactor.counters()["cold_reads"] > 0
 
 
+def test_a_place_that_only_the_disk_knows_is_looked_up_by_a_helper(tmp_path: Path) -> None:
+    """Also for who does not want to wait: what is there is answered, whatever it takes to find it."""
+    values = [os.urandom(5000) for _ in range(200)]
+    with serving(tmp_path) as (topics, _):
+        log = topics.add("t", segment_bytes=100_000)
+        for value in values:
+            log.append(batch(value))
+    with serving(tmp_path, threads=1) as (topics, broker):
+        # No index is mapped and no file open yet.
+        topics.add("t", segment_bytes=100_000)
+        for file in (tmp_path / "t-0").iterdir():
+            with file.open("rb") as opened:
+                os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        client = broker.client()
+        for offset in (77, 0, 150):
+            before = broker.reactor.counters()["cold_reads"]
+            request = fetch(topics, {("t", 0): offset}, max_wait_ms=0, partition_max_bytes=1)
+            assert fetched(get(client, request))["t", 0] == (0, [values[offset]])
+            assert broker.reactor.counters()["cold_reads"] > before
+
+
 # --- long polls ---
 
 

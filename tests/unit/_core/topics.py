@@ -44,9 +44,9 @@ class Topics:
         epoch: int = 1,
         **settings: Any,
     ) -> Partition:
-        """A new partition, led here; without ``flushed=True`` what is appended is visible at once."""
+        """A partition, new or with the log of its folder; without ``flushed=True`` what is appended is visible at once."""
         folder = self.folder / f"{topic}-{index}"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         log = Log.open(str(folder), LogSettings(**{"flushed": False, **settings}), flusher=self.flusher)
         self.logs.append(log)
         partition = Partition(topic, index, self.ids.setdefault(topic, uuid4()), log)
