@@ -30,6 +30,24 @@ cdef class Assigned:
     cpdef drop(self)
 
 
+cdef class Fetched:
+    cdef readonly Assigned state
+    cdef readonly int64_t epoch
+    cdef readonly object batches
+    cdef readonly int64_t size
+    cdef readonly int64_t next_offset
+    cdef readonly object event
+
+
+cdef class Exchange:
+    cdef readonly object connection
+    cdef readonly object session
+    cdef readonly int32_t version
+    cdef readonly dict states
+    cdef readonly dict epochs
+    cdef readonly dict offsets
+
+
 cdef class FetchForm:
     cdef int32_t _min_bytes
     cdef int32_t _max_bytes

@@ -1,12 +1,15 @@
 """The partitions that a consumer has, and what is to be fetched for them."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from kafkax._core.fetched import FetchedBatch
+from kafkax._core.message import Message
 
 B = TypeVar("B", bound=FetchedBatch)
+C = TypeVar("C")
+S = TypeVar("S")
 Key = tuple[str, int]
 
 class Assigned:
@@ -74,8 +77,40 @@ def wanted(
         unplaced: called with each partition whose offset must be found first.
     """
 
-def marks(states: dict[Key, Assigned]) -> tuple[dict[Key, int], dict[Key, int]]:
-    """Epochs and offsets of what is about to be fetched."""
+class Fetched(Generic[B]):
+    """Something for the caller: batches of a partition and the offset after them, or an event in place of a record.
+
+    Attributes:
+        epoch: of the partition when it was fetched.
+        size: bytes that it counts for among those queued.
+    """
+
+    state: Assigned
+    epoch: int
+    batches: Iterator[B]
+    size: int
+    next_offset: int
+    event: Message | None
+
+    def __init__(
+        self, state: Assigned, epoch: int, batches: Iterator[B], size: int, next_offset: int, event: Message | None = None
+    ) -> None: ...
+
+class Exchange(Generic[C, S]):
+    """A request for what is to be fetched of partitions now.
+
+    Attributes:
+        epochs, offsets: of the partitions when it was made.
+    """
+
+    connection: C
+    session: S
+    version: int
+    states: dict[Key, Assigned]
+    epochs: dict[Key, int]
+    offsets: dict[Key, int]
+
+    def __init__(self, connection: C, session: S, version: int, states: dict[Key, Assigned]) -> None: ...
 
 class FetchForm:
     """Writes the bodies of incremental fetch requests (KIP-227), version 13 or later.

@@ -90,14 +90,30 @@ def wanted(dict assigned not None, int64_t version, int64_t most_queued, int64_t
     return by_node, full
 
 
-def marks(dict states not None):
-    cdef Assigned state
-    epochs = {}
-    offsets = {}
-    for key, state in states.items():
-        epochs[key] = state.epoch
-        offsets[key] = state.fetch_offset
-    return epochs, offsets
+cdef class Fetched:
+
+    def __init__(self, Assigned state not None, int64_t epoch, batches, int64_t size, int64_t next_offset, event=None):
+        self.state = state
+        self.epoch = epoch
+        self.batches = batches
+        self.size = size
+        self.next_offset = next_offset
+        self.event = event
+
+
+cdef class Exchange:
+
+    def __init__(self, connection, session, int32_t version, dict states not None):
+        cdef Assigned state
+        self.connection = connection
+        self.session = session
+        self.version = version
+        self.states = states
+        self.epochs = {}
+        self.offsets = {}
+        for key, state in states.items():
+            self.epochs[key] = state.epoch
+            self.offsets[key] = state.fetch_offset
 
 
 cdef class FetchForm:

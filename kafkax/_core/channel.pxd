@@ -17,6 +17,10 @@ cdef class Channel:
     cdef readonly object address
     # Socket that any thread may use; -1 with TLS and when there is none.
     cdef public int fd
+    # The same while any thread may send to it and receive from it, -1 when it is about to be closed.
+    cdef public int shared_fd
+    # Monotonic seconds until which a caller receives, so that the I/O thread need not.
+    cdef public double taken_until
     # What sends with TLS.
     cdef public object transport
     # Monotonic seconds when the last request was sent.
@@ -41,6 +45,8 @@ cdef class Channel:
     cdef Py_ssize_t _large_filled
     cdef list _frames
 
+    cpdef take_over(self)
+    cpdef receive(self)
     cdef Pending _pop(self)
     cdef object _arrived(self, Py_ssize_t size)
     cdef object _split(self)

@@ -28,10 +28,16 @@ class Channel:
     Args:
         address: ``host:port`` as it appears in errors.
         limit: largest response in bytes.
+
+    Attributes:
+        shared_fd: descriptor of the socket while any thread may send to it and receive from it; else -1, as with TLS.
+        taken_until: monotonic seconds until which a caller receives, so that the I/O thread need not.
     """
 
     address: str
     fd: int
+    shared_fd: int
+    taken_until: float
     transport: Any
     used: float
     watched_until: float
@@ -57,6 +63,9 @@ class Channel:
         Raises:
             KafkaError: the connection is closed.
         """
+
+    def take_over(self) -> None:
+        """Say that the calling thread receives from here for the next 20 ms; the I/O thread goes on after that."""
 
     def receive(self) -> None:
         """Take what has arrived and hand it out; from any thread without TLS."""

@@ -21,6 +21,9 @@ cdef enum:
     AT_CORRELATION_ID = 8
 
 
+cdef double TAKEN = 0.02
+
+
 cdef inline double monotonic() noexcept nogil:
     cdef timespec now
     clock_gettime(CLOCK_MONOTONIC, &now)
@@ -39,7 +42,7 @@ cdef class Channel:
 
     def __init__(self, address, int64_t limit):
         self.address = address
-        self.fd = -1
+        self.fd = self.shared_fd = -1
         self.used = monotonic()
         self.watched_until = INFINITY
         self.lock = threading.Lock()
@@ -142,7 +145,10 @@ cdef class Channel:
             error = self._arrived(nbytes)
         self._hand_out(error)
 
-    def receive(self):
+    cpdef take_over(self):
+        self.taken_until = monotonic() + TAKEN
+
+    cpdef receive(self):
         cdef Py_ssize_t room, size
         cdef uint8_t *at
         error = None

@@ -1,12 +1,15 @@
 """The way of a partition's batches to its leader, when each goes alone."""
 
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from kafkax._core.channel import Channel
 from kafkax._core.produced import ProducedBatch
 from kafkax.errors import KafkaError
 
-class ProduceRoute:
+C = TypeVar("C", bound=Channel)
+
+class ProduceRoute(Generic[C]):
     """Requests of one batch of one partition, and their plain answers.
 
     Args:
@@ -20,13 +23,13 @@ class ProduceRoute:
         timeout: seconds until the connection is given up without an answer.
     """
 
-    channel: Channel
+    channel: C
     stamp: int
     version: int
 
     def __init__(
         self,
-        channel: Channel,
+        channel: C,
         stamp: int,
         version: int,
         acks: int,

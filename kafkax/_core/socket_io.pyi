@@ -21,17 +21,3 @@ def receive_into(fd: int, room: Buffer) -> int:
     Raises:
         OSError: the connection failed.
     """
-
-def wait_readable(descriptors: list[int], timeout: int) -> list[int]:
-    """Wait until something arrives, without the GIL; Ctrl-C interrupts it.
-
-    Args:
-        descriptors: of files that can be polled; negative ones never are ready.
-        timeout: milliseconds; negative waits as long as it takes.
-
-    Returns:
-        Places in ``descriptors`` of those that are ready; none after the time, or a signal.
-
-    Raises:
-        OSError: a descriptor is none.
-    """

@@ -3,8 +3,6 @@ for a call of some microseconds may wait for it far longer."""
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
-from cpython.exc cimport PyErr_CheckSignals
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint8_t
 from libc.string cimport memset
@@ -12,15 +10,6 @@ from libc.string cimport memset
 from kafkax._core.linux cimport MSG_DONTWAIT, MSG_NOSIGNAL, iovec, msghdr, recv, sendmsg
 
 import os
-
-cdef extern from "<poll.h>" nogil:
-    enum:
-        POLLIN
-    cdef struct pollfd:
-        int fd
-        short events
-        short revents
-    int poll(pollfd *, unsigned long, int)
 
 cdef enum:
     MOST_PARTS = 64
@@ -100,30 +89,3 @@ cdef ssize_t receive_at(int fd, uint8_t *at, size_t most) except -2:
 
 def receive_into(int fd, uint8_t[::1] room not None):
     return receive_at(fd, &room[0], room.shape[0])
-
-
-def wait_readable(list descriptors not None, int timeout):
-    cdef pollfd[MOST_PARTS] few
-    cdef pollfd *polled = few
-    cdef int count = len(descriptors)
-    cdef int index, found
-    if count > MOST_PARTS:
-        polled = <pollfd *>PyMem_Malloc(count * sizeof(pollfd))
-        if polled == NULL:
-            raise MemoryError
-    try:
-        for index in range(count):
-            polled[index].fd = descriptors[index]
-            polled[index].events = POLLIN
-            polled[index].revents = 0
-        with nogil:
-            found = poll(polled, count, timeout)
-        if found < 0:
-            if errno != EINTR:
-                raise failed()
-            PyErr_CheckSignals()
-            return []
-        return [index for index in range(count) if polled[index].revents]
-    finally:
-        if polled != few:
-            PyMem_Free(polled)

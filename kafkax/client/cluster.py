@@ -53,17 +53,17 @@ class Backoff:
 
     def __init__(self, first_ms: float, most_ms: float) -> None:
         self._first, self._most = first_ms / 1000, most_ms / 1000
-        self._attempts = 0
+        self.attempts = 0
 
     def next(self) -> float:
         """Seconds to wait before the next attempt."""
-        delay: float = min(self._first * 2**self._attempts, self._most)
-        self._attempts = min(self._attempts + 1, 30)
+        delay: float = min(self._first * 2**self.attempts, self._most)
+        self.attempts = min(self.attempts + 1, 30)
         return delay * random.uniform(0.8, 1.2)
 
     def reset(self) -> None:
         """Begin anew after a success."""
-        self._attempts = 0
+        self.attempts = 0
 
 
 class Cluster:

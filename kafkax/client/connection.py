@@ -31,7 +31,7 @@ __all__ = ["Connection", "network_error"]
 
 R = TypeVar("R", bound=Response)
 _TAKEN = 0.02
-"""Seconds that a caller's word counts that it receives."""
+"""Seconds between looks whether callers still receive."""
 _API_VERSIONS = 18
 _UNSUPPORTED_VERSION = b"\0\x23"
 
@@ -64,9 +64,7 @@ class Connection(Channel, asyncio.BufferedProtocol):
         self._thread = threading.get_ident()
         self._client_id = client_id
         self._socket: socket.socket | None = None
-        self._broken = False
         self._watching = False
-        self._taken_until = 0.0
         self._watch: asyncio.TimerHandle | None = None
 
     # what the transport calls
@@ -81,7 +79,7 @@ class Connection(Channel, asyncio.BufferedProtocol):
     def adopt(self, connected: socket.socket) -> None:
         """Go on with a connected, non-blocking socket of one's own; on the loop's thread."""
         self._socket = connected
-        self.fd = connected.fileno()
+        self.fd = self.shared_fd = connected.fileno()
         self._watch_socket()
 
     def _watch_socket(self) -> None:
@@ -90,7 +88,7 @@ class Connection(Channel, asyncio.BufferedProtocol):
 
     def _readable(self) -> None:
         """Something has arrived; left to a caller who takes care of it, so that two threads don't wake up for it."""
-        if self._taken_until > time.monotonic():
+        if self.taken_until > time.monotonic():
             self._watching = False
             self._loop.remove_reader(self.fd)
             self._loop.call_later(_TAKEN, self._watch_again)
@@ -100,30 +98,16 @@ class Connection(Channel, asyncio.BufferedProtocol):
     def _watch_again(self) -> None:
         if self._watching or self.closed.done():
             return
-        if self._taken_until > time.monotonic():
+        if self.taken_until > time.monotonic():
             self._loop.call_later(_TAKEN, self._watch_again)
         else:
             self._watch_socket()
 
-    def take_over(self) -> None:
-        """Say that the calling thread receives from here for the next milliseconds; the I/O thread goes on after that."""
-        self._taken_until = time.monotonic() + _TAKEN
-
     def give_back(self) -> None:
         """Have the I/O thread receive from now on; on the loop's thread."""
-        self._taken_until = 0.0
+        self.taken_until = 0.0
         if not self._watching and self.fd >= 0:
             self._watch_socket()
-
-    @property
-    def descriptor(self) -> int:
-        """Descriptor of the socket that any thread may send to and receive from; -1 when there is none."""
-        return -1 if self._broken else self.fd
-
-    @property
-    def direct(self) -> bool:
-        """Whether any thread may send and receive."""
-        return self.fd >= 0 and not self._broken
 
     def await_room(self) -> None:
         """Have what the socket did not take sent later."""
@@ -150,7 +134,7 @@ class Connection(Channel, asyncio.BufferedProtocol):
 
     def broken(self, error: KafkaError) -> None:
         """Close soon; from any thread."""
-        self._broken = True
+        self.shared_fd = -1
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self.abort, error)
 
@@ -187,7 +171,7 @@ class Connection(Channel, asyncio.BufferedProtocol):
             self._loop.remove_reader(self.fd)
             self._loop.remove_writer(self.fd)
             with self.lock:
-                self.fd = -1
+                self.fd = self.shared_fd = -1
                 self._socket.close()
                 self._socket = None
         if self._watch is not None:

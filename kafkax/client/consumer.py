@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from kafkax._core.assigned import Assigned
+from kafkax._core.assigned import Assigned, Fetched
 from kafkax._core.message import Message
 from kafkax.client.base import BaseClient
 from kafkax.client.batch import Batch
@@ -20,7 +20,7 @@ from kafkax.client.interceptors import Interceptors
 from kafkax.client.membership import Membership
 from kafkax.client.metrics import ConsumerMetrics
 from kafkax.client.offsets import list_offsets
-from kafkax.client.subscription import Fetched, Inbox
+from kafkax.client.subscription import Inbox
 from kafkax.client.transactions import GroupMetadata
 from kafkax.client.types import OFFSET_END, OFFSET_INVALID, OFFSET_STORED, TopicPartition
 from kafkax.config import ConfigError
@@ -61,7 +61,7 @@ class Consumer(BaseClient):
         chain = self._config["interceptors"]
         self._interceptors = Interceptors(chain) if chain else None
         self._batch: Batch | None = None
-        self._item: Fetched | None = None
+        self._item: Fetched[Batch] | None = None
         self._calls: deque[tuple[Callable[[], None], asyncio.Future[None]]] = deque()
         self._on_assign: Rebalance | None = None
         self._on_revoke: Rebalance | None = None
@@ -375,25 +375,13 @@ class Consumer(BaseClient):
                 item = self._item = self._inbox.items.popleft()
             state = item.state
             if state.live and item.epoch == state.epoch and not state.paused:
-                batch = next(iter(item.batches), None)
+                batch = next(item.batches, None)
                 if batch is not None:
                     self._batch = state.batch = batch
                     return batch
                 state.position = item.next_offset
-            self._finish(item)
-
-    def _finish(self, item: Fetched) -> None:
-        state = item.state
-        self._item = self._batch = None
-        with self._fetcher.lock:
-            if item.epoch == state.epoch:
-                state.batch = None
-                state.queued -= item.size
-                if state.paused and state.position < item.next_offset:
-                    # What was fetched and not read is fetched again after resume.
-                    state.place(state.position)
-        if state.live and not self._io.closed:
-            self._fetcher.run()
+            self._item = self._batch = None
+            self._fetcher.finished(item)
 
     def _wait_for(self, look: Callable[[], T | None], timeout: float | None) -> T | None:
         self._io.check()
@@ -427,7 +415,8 @@ class Consumer(BaseClient):
         return self._look(how)
 
     def _look(self, how: Callable[[], T | None]) -> T | None:
-        self._serve_calls()
+        if self._calls:
+            self._serve_calls()
         if self._inbox.errors:
             raise self._inbox.errors.popleft()
         try:

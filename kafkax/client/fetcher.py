@@ -6,9 +6,9 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-from kafkax._core.assigned import Assigned, FetchForm, marks, plain_batches, wanted
+from kafkax._core.assigned import Assigned, Exchange, Fetched, FetchForm, plain_batches, wanted
 from kafkax._core.message import Message
 from kafkax._core.replies import plain_fetch
 from kafkax.client.batch import Batch
@@ -16,7 +16,7 @@ from kafkax.client.cluster import Cluster, error_code
 from kafkax.client.connection import Connection
 from kafkax.client.metrics import ConsumerMetrics
 from kafkax.client.offsets import list_offsets
-from kafkax.client.subscription import Fetched, Inbox
+from kafkax.client.subscription import Inbox
 from kafkax.client.types import OFFSET_BEGINNING, OFFSET_END, OFFSET_INVALID, OFFSET_STORED, by_topic
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.protocol.compression import decompress
@@ -30,12 +30,11 @@ __all__ = ["Fetcher"]
 Key = tuple[str, int]
 _IDS_SINCE = 13
 _OLDEST = 4
-_LITTLE = 4096
-"""Bytes of an answer after which more is asked for at once."""
 _DECOMPRESSED_LIMIT = 1 << 30
 _IDLE_INTERVAL = 0.05
 """Seconds between looks at partitions whose end was reached, while others have no room: a fetch that waits for them would keep
 those others waiting, since a broker answers a connection's requests one after the other."""
+_NOTHING: Iterator[Batch] = iter(())
 _STALE = frozenset(
     {
         ErrorCode.NOT_LEADER_OR_FOLLOWER,
@@ -89,17 +88,6 @@ class _Session:
         self.sent: dict[Key, int] = {}
 
 
-class _Exchange(NamedTuple):
-    """A request and what it asked for."""
-
-    connection: Connection
-    session: _Session
-    version: int
-    states: dict[Key, Assigned]
-    epochs: dict[Key, int]
-    offsets: dict[Key, int]
-
-
 class Fetcher:
     """Keeps the inbox filled for the partitions in ``assigned``.
 
@@ -128,6 +116,8 @@ class Fetcher:
             config["fetch.min.bytes"], config["fetch.max.bytes"], self._most_of_one, self._isolation, config["client.rack"]
         )
         self._at_end: set[Key] = set()
+        # Brokers that not all was asked of when last looked, for want of room.
+        self._full: set[int] = set()
         self.metrics = ConsumerMetrics(config["client.id"], self.lag, lambda: len(self.assigned))
         cluster.on_metadata.append(self._metadata_came)
 
@@ -155,11 +145,26 @@ class Fetcher:
 
     def _run(self) -> None:
         version, most = self._cluster.metadata.version, self._most_queued
-        due, full = wanted(self.assigned, version, most, self._most_of_one, self._source, self.resolve)
+        due, self._full = wanted(self.assigned, version, most, self._most_of_one, self._source, self.resolve)
         for node, states in due.items():
-            session = self._sessions.setdefault(node, _Session())
+            session = self._sessions.get(node)
+            if session is None:
+                session = self._sessions[node] = _Session()
             if not session.busy:
-                self._begin(node, session, states, partial=node in full)
+                self._begin(node, session, states, partial=node in self._full)
+
+    def finished(self, item: Fetched[Batch]) -> None:
+        """The caller is done with something that was fetched: there is room for more."""
+        state = item.state
+        with self.lock:
+            if item.epoch == state.epoch:
+                state.batch = None
+                state.queued -= item.size
+                if state.paused and state.position < item.next_offset:
+                    # What was fetched and not read is fetched again after resume.
+                    state.place(state.position)
+            if self._full and state.live and not self._cluster.io.closed:
+                self._run()
 
     def lag(self) -> dict[Key, int]:
         """Records between where the caller stands and the end, by partition, as last seen."""
@@ -194,7 +199,7 @@ class Fetcher:
         connection = self._cluster.live(node)
         if connection is None:
             self._cluster.io.aside(self._connect, node, session, states)
-        elif connection.direct or self._cluster.io.inside:
+        elif connection.shared_fd >= 0 or self._cluster.io.inside:
             self._ask(connection, session, states, wait)
         else:
             session.busy = False
@@ -211,9 +216,13 @@ class Fetcher:
 
     def waited(self) -> list[Connection]:
         """Connections that answers are due on and that any thread may receive from."""
+        found = []
         with self.lock:
-            sessions = [each for each in self._sessions.values() if each.busy and each.connection is not None]
-        return [each.connection for each in sessions if each.connection is not None and each.connection.direct]
+            for session in self._sessions.values():
+                connection = session.connection
+                if session.busy and connection is not None and connection.shared_fd >= 0:
+                    found.append(connection)
+        return found
 
     # where to begin
 
@@ -233,7 +242,7 @@ class Fetcher:
             self._cluster.report(error)
             if not error.retriable:
                 state.start = OFFSET_INVALID
-                self._inbox.put(Fetched(state, state.epoch, (), 0, -1, Message.failure(*state.key, -1, error)))
+                self._inbox.put(Fetched(state, state.epoch, _NOTHING, 0, -1, Message.failure(*state.key, -1, error)))
                 return
             await asyncio.sleep(self._config["retry.backoff.ms"] / 1000)
             self.run()
@@ -312,13 +321,12 @@ class Fetcher:
                 self._cluster.io.aside(self._failed, session, states, error)
                 return
             session.stamp = metadata.version
-        epochs, offsets = marks(states)
-        exchange = _Exchange(connection, session, session.version, states, epochs, offsets)
-        body = self._body(session, offsets, wait)
+        exchange = Exchange(connection, session, session.version, states)
+        body = self._body(session, exchange.offsets, wait)
         timeout = self._cluster.timeout + wait / 1000
         connection.send(FetchRequest.api_key, session.version, [body], timeout, partial(self._answered, exchange))
 
-    def _answered(self, exchange: _Exchange, answer: memoryview | KafkaError) -> None:
+    def _answered(self, exchange: Exchange[Connection, _Session], answer: memoryview | KafkaError) -> None:
         """Take an answer; on whichever thread received it."""
         io = self._cluster.io
         if not isinstance(answer, KafkaError) and exchange.version >= _IDS_SINCE:
@@ -326,13 +334,11 @@ class Fetcher:
             if plain is not None:
                 with self.lock:
                     self._take_plain(exchange, *plain)
-                # A caller who gets only a little asks for more when it comes back: it has what it waited for.
-                if io.inside or len(answer) > _LITTLE or not self._inbox.items:
-                    self.run()
+                    self._run()
                 return
         io.aside(self._take_answer, exchange, answer)
 
-    def _take_plain(self, exchange: _Exchange, session_id: int, parts: list[Any]) -> None:
+    def _take_plain(self, exchange: Exchange[Connection, _Session], session_id: int, parts: list[Any]) -> None:
         self._begin_next(exchange, session_id)
         names = self._cluster.metadata.names_by_bytes
         for topic_id, partition, high_watermark, stable, start, records in parts:
@@ -343,14 +349,14 @@ class Fetcher:
                 state.log_start_offset = start
                 self._take_records(state, records, [], exchange.offsets[state.key])
 
-    def _begin_next(self, exchange: _Exchange, session_id: int) -> None:
+    def _begin_next(self, exchange: Exchange[Connection, _Session], session_id: int) -> None:
         session = exchange.session
         session.id = session_id
         session.epoch = session.epoch % 0x7FFFFFFF + 1 if session_id else 0
         session.sent = exchange.offsets if session_id else {}
         session.busy = False
 
-    def _take_answer(self, exchange: _Exchange, answer: memoryview | KafkaError) -> None:
+    def _take_answer(self, exchange: Exchange[Connection, _Session], answer: memoryview | KafkaError) -> None:
         """Take an answer of any kind; on the I/O thread."""
         try:
             if isinstance(answer, KafkaError):
@@ -361,7 +367,7 @@ class Fetcher:
             return
         self.run()
 
-    def _take_all(self, exchange: _Exchange, answer: FetchResponse) -> None:
+    def _take_all(self, exchange: Exchange[Connection, _Session], answer: FetchResponse) -> None:
         code = error_code(answer.error_code)
         if code in _SESSION_LOST:
             with self.lock:
@@ -482,7 +488,7 @@ class Fetcher:
         if self._config["enable.partition.eof"] and offset >= end and state.key not in self._at_end:
             self._at_end.add(state.key)
             error = KafkaError(ErrorCode.NONE, f"{state.key[0]}-{state.key[1]}: the end is reached at offset {offset}")
-            self._inbox.put(Fetched(state, state.epoch, (), 0, -1, Message.failure(*state.key, offset, error)))
+            self._inbox.put(Fetched(state, state.epoch, _NOTHING, 0, -1, Message.failure(*state.key, offset, error)))
 
     def _refused(self, state: Assigned, code: ErrorCode) -> None:
         topic, partition = state.key
@@ -499,7 +505,7 @@ class Fetcher:
         else:
             error = KafkaError(code, f"{topic}-{partition}: {code.message}")
             state.paused = True
-            self._inbox.put(Fetched(state, state.epoch, (), 0, -1, Message.failure(topic, partition, -1, error)))
+            self._inbox.put(Fetched(state, state.epoch, _NOTHING, 0, -1, Message.failure(topic, partition, -1, error)))
 
     def _open(self, state: Assigned, batches: list[Any], aborted: list[tuple[int, int]], offset: int) -> Iterator[Batch]:
         """Decompress batches as they are read; leave out control records and, read_committed, what was aborted."""

@@ -32,6 +32,10 @@ class IoThread:
 
     Args:
         name: of the thread.
+
+    Attributes:
+        closed: whether :meth:`close` was called.
+        forked: whether this is a process that was forked off after the thread had started.
     """
 
     def __init__(self, name: str) -> None:
@@ -40,10 +44,11 @@ class IoThread:
         self.loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
         self.forked = False
         self.on_fork: Callable[[BaseException], None] | None = None
-        self._closed = False
+        self.closed = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
         self._thread.start()
+        self._ident = self._thread.ident
         _threads.add(self)
 
     def _main(self) -> None:
@@ -63,11 +68,6 @@ class IoThread:
                 task.cancel()
             await asyncio.wait(list(self._tasks), timeout=0.05)
 
-    @property
-    def closed(self) -> bool:
-        """Whether :meth:`close` was called."""
-        return self._closed
-
     def check(self) -> None:
         """Refuse to go on after close, or in a process that was forked off.
 
@@ -76,7 +76,7 @@ class IoThread:
         """
         if self.forked:
             raise _forked()
-        if self._closed:
+        if self.closed:
             raise RuntimeError("this client is closed")
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -89,13 +89,13 @@ class IoThread:
     @property
     def inside(self) -> bool:
         """Whether this is the client's own thread."""
-        return threading.get_ident() == self._thread.ident
+        return threading.get_ident() == self._ident
 
     def aside(self, function: Callable[..., object], *arguments: Any) -> None:
         """Run a function on the loop's thread: now if this is it, else soon, unless the client is closed by then."""
         if self.inside:
             function(*arguments)
-        elif not self._closed and not self.forked:
+        elif not self.closed and not self.forked:
             self.loop.call_soon_threadsafe(function, *arguments)
 
     def call(self, function: Callable[..., object], *arguments: Any) -> None:
@@ -163,10 +163,10 @@ class IoThread:
 
     def close(self, timeout: float = 5.0) -> None:
         """Cancel what is under way, end the thread and wait for it, at most ``timeout`` seconds."""
-        if self._closed or self.forked:
-            self._closed = True
+        if self.closed or self.forked:
+            self.closed = True
             return
-        self._closed = True
+        self.closed = True
         self.loop.call_soon_threadsafe(self.loop.stop)
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout)

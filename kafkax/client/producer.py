@@ -61,18 +61,16 @@ class Producer(Accumulator, BaseClient):
             setattr(self, "produce", self._intercepted)  # noqa: B010 - the method of the core takes what is not intercepted
         self._reports: deque[ProducedBatch] = deque()
         self._changed = threading.Condition()
+        self._waiting = 0
         self._sender = Sender(self._cluster, self, self._done)
         self._prompt = not known["linger.ms"]
         self._io.on_fork = self.refuse
         if self._sender.transactions is not None:
             self.refuse(_OUTSIDE)
-        self.attach(self._wake_sender, self._want_topic)
+        self.attach(self._sender.send_now if self._prompt else self._wake_sender, self._want_topic)
 
     def _wake_sender(self) -> None:
-        if self._prompt:
-            self._sender.send_now()
-        else:
-            self._io.call(self._sender.run)
+        self._io.call(self._sender.run)
 
     def _want_topic(self, topic: str) -> None:
         self._io.call(self._sender.want_topic, topic)
@@ -83,8 +81,22 @@ class Producer(Accumulator, BaseClient):
             self._reports.append(batch)
         else:
             self.done(batch.count, batch.payload)
+        if self._waiting:
+            with self._changed:
+                self._changed.notify_all()
+
+    def _settled(self) -> bool:
+        """Whether there is something to report, or nothing to wait for."""
+        return bool(self._reports) or not self.outstanding
+
+    def _wait(self, seconds: float | None) -> None:
+        """Wait until there is something to report, or nothing to wait for."""
         with self._changed:
-            self._changed.notify_all()
+            self._waiting += 1
+            try:
+                self._changed.wait_for(self._settled, seconds)
+            finally:
+                self._waiting -= 1
 
     def _serve(self) -> int:
         served = 0
@@ -116,8 +128,7 @@ class Producer(Accumulator, BaseClient):
             return 0
         if self._prompt:
             self._io.call(self._sender.run)
-        with self._changed:
-            self._changed.wait_for(lambda: self._reports or not self.outstanding, None if timeout < 0 else timeout)
+        self._wait(None if timeout < 0 else timeout)
         return self._serve()
 
     def flush(self, timeout: float = -1) -> int:
@@ -139,8 +150,7 @@ class Producer(Accumulator, BaseClient):
                 left = None if end is None else end - time.monotonic()
                 if left is not None and left <= 0:
                     return self.outstanding
-                with self._changed:
-                    self._changed.wait_for(lambda: self._reports or not self.outstanding, left)
+                self._wait(left)
         finally:
             if not self._io.closed:
                 self._io.call(self._flushing, -1)

@@ -82,7 +82,7 @@ class _State:
         self.confirmed = False
         self.backoff = backoff
         # For batches that go alone; made when one does.
-        self.route: ProduceRoute | None = None
+        self.route: ProduceRoute[Connection] | None = None
 
 
 class _Sent(NamedTuple):
@@ -199,13 +199,17 @@ class Sender:
         state: _State | None = queue.state
         if state is None or not state.confirmed or len(state.in_flight) >= self._most_alone or queue.full:
             return False
-        node = self._cluster.metadata.leader(queue.topic, queue.partition)
-        connection = self._cluster.live(node)
-        if connection is None or not connection.direct or self._requests.get(node, 0) >= self._most_alone:
-            return False
         route = state.route
-        if route is None or route.channel is not connection or route.stamp != self._cluster.metadata.version:
+        if route is not None and route.stamp == self._cluster.metadata.version and route.channel.shared_fd >= 0:
+            connection = route.channel
+        else:
+            found = self._cluster.live(self._cluster.metadata.leader(queue.topic, queue.partition))
+            if found is None or found.shared_fd < 0:
+                return False
+            connection = found
             route = state.route = self._route(queue, connection)
+        if self._requests.get(connection.node_id, 0) >= self._most_alone:
+            return False
         accumulator.resume()
         batch = accumulator.take(queue, True)
         accumulator.settle()
@@ -213,14 +217,14 @@ class Sender:
             connection.take_over()
             self._seal(state, batch)
             if route is None:
-                self._send_one(node, connection, [(state, batch)])
+                self._send_one(connection.node_id, connection, [(state, batch)])
             else:
-                self._send_alone(node, connection, route, state, batch)
+                self._send_alone(route, state, batch)
             # Answers to what was sent before are taken while the broker is at work.
             connection.receive()
         return True
 
-    def _route(self, queue: PartitionQueue, connection: Connection) -> ProduceRoute | None:
+    def _route(self, queue: PartitionQueue, connection: Connection) -> ProduceRoute[Connection] | None:
         """How a partition's batches go alone; None where topics have no ids, and with acks=0."""
         metadata = self._cluster.metadata
         topic = metadata.topics[queue.topic]
@@ -238,22 +242,25 @@ class Sender:
             connection, metadata.version, version, self._acks, patience, topic.raw_id, queue.partition, self._cluster.timeout
         )
 
-    def _send_alone(self, node: int, connection: Connection, route: ProduceRoute, state: _State, batch: ProducedBatch) -> None:
+    def _send_alone(self, route: ProduceRoute[Connection], state: _State, batch: ProducedBatch) -> None:
         batch.attempts += 1
         state.in_flight.append(batch)
+        node = route.channel.node_id
         self._requests[node] = self._requests.get(node, 0) + 1
-        sent = _Sent(node, connection, route.version, [(state, batch)])
-        route.send(batch, partial(self._answered_alone, sent, route))
+        route.send(batch, partial(self._answered_alone, route, state, batch))
 
-    def _answered_alone(self, sent: _Sent, route: ProduceRoute, answer: memoryview | KafkaError) -> None:
+    def _answered_alone(
+        self, route: ProduceRoute[Connection], state: _State, batch: ProducedBatch, answer: memoryview | KafkaError
+    ) -> None:
         """Take the answer to a batch that went alone."""
+        node = route.channel.node_id
         delivered = None if isinstance(answer, KafkaError) else route.read(answer)
         if delivered is None:
-            self._answered(sent, answer)
+            self._answered(_Sent(node, route.channel, route.version, [(state, batch)]), answer)
             return
         with self._lock:
-            self._requests[sent.node] -= 1
-            self._delivered(*sent.batches[0], *delivered)
+            self._requests[node] -= 1
+            self._delivered(state, batch, *delivered)
             if self._accumulator.active or self._retrying or self._bumping:
                 self._cluster.io.aside(self.run)
 
@@ -540,7 +547,8 @@ class Sender:
 
     def _delivered(self, state: _State, batch: ProducedBatch, base_offset: int, append_time: int) -> None:
         state.in_flight.remove(batch)
-        state.backoff.reset()
+        if state.backoff.attempts:
+            state.backoff.reset()
         state.confirmed = True
         batch.error = None
         batch.base_offset = base_offset

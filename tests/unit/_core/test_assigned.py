@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from kafkax._core.assigned import Assigned, FetchForm, marks, plain_batches, wanted
+from kafkax._core.assigned import Assigned, Exchange, FetchForm, plain_batches, wanted
 from kafkax.client.batch import Batch
 from kafkax.client.metadata import PartitionMetadata, TopicMetadata
 from kafkax.protocol.messages.fetch import FetchPartition, FetchRequest, FetchTopic
@@ -73,7 +73,9 @@ def test_room_and_sources_decide_what_is_fetched() -> None:
     assert asked[4:] == [good, leaderless]
     wanted(states, 2, 1000, 100, source, unplaced.append)
     assert asked[6:] == [full, good, leaderless]
-    assert marks({good.key: good}) == ({good.key: good.epoch}, {good.key: 10})
+    exchange = Exchange(None, None, 13, {good.key: good})
+    good.place(20)
+    assert (exchange.epochs, exchange.offsets) == ({good.key: good.epoch - 1}, {good.key: 10})
 
 
 def test_plain_batches_are_those_that_are_told_apart_otherwise_at_every_cut() -> None:

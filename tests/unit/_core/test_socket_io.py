@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from kafkax._core.socket_io import receive_into, send_parts, wait_readable
+from kafkax._core.socket_io import receive_into, send_parts
 
 
 @pytest.fixture
@@ -49,15 +49,3 @@ def test_a_closed_peer(pair: tuple[socket.socket, socket.socket]) -> None:
     assert receive_into(one.fileno(), bytearray(1)) == 0
     with pytest.raises(OSError, match="Broken pipe"):
         send_parts(one.fileno(), [b"x"])
-
-
-@pytest.mark.parametrize("before", [0, 3, 200])
-def test_what_is_readable_is_found_behind_any_number_of_others(pair: tuple[socket.socket, socket.socket], before: int) -> None:
-    one, other = pair
-    idle, peer = socket.socketpair()
-    descriptors = [*([idle.fileno(), -1] * before), other.fileno()]
-    assert wait_readable(descriptors, 0) == []
-    one.send(b"x")
-    assert wait_readable(descriptors, 5000) == [2 * before]
-    idle.close()
-    peer.close()
