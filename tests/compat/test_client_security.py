@@ -1,8 +1,9 @@
-"""The client over TLS and with every SASL mechanism, against Apache Kafka 4.3.1."""
+"""The client over TLS against kafkax, and over TLS and with every SASL mechanism against Apache Kafka 4.3.1 and 3.9.2."""
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -22,18 +23,20 @@ from kafkax.protocol.messages.alter_user_scram_credentials import (
     AlterUserScramCredentialsResponse,
     ScramCredentialUpsertion,
 )
-from tests.compat.brokers import free_port
+from tests.compat.brokers import free_port, running_broker
 from tests.compat.conftest import started
 from tests.unit.net.certificates import self_signed
 
-pytestmark = pytest.mark.skipif("KAFKAX_CLIENT_BROKERS" not in os.environ, reason="a broker of its own: only in ci/nightly")
+NAMED = os.environ.get("KAFKAX_CLIENT_BROKERS", "")
+APACHE = ["kafka-3.9.2"] if NAMED == "kafka-3.9.2" else ["kafka-4.3.1"]
+nightly = pytest.mark.skipif(not NAMED, reason="a broker of its own: only in ci/nightly")
 LISTENERS = ("PLAINTEXT", "CONTROLLER", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 PASSWORDS = {"alice": "alice=secret,", "bob": "bob-secret"}
 SCRAM = {"SCRAM-SHA-256": ("sha256", 1), "SCRAM-SHA-512": ("sha512", 2)}
 Addresses = dict[str, str]
 
 
-def broker_settings(port: int, certificate: Path) -> list[str]:
+def broker_settings(port: int, certificate: Path, listeners: tuple[str, ...]) -> list[str]:
     """The broker's lines: every protocol on a port of its own, all mechanisms on both of SASL."""
     login = "org.apache.kafka.common.security"
     users = " ".join(f'user_{name}="{password}"' for name, password in PASSWORDS.items())
@@ -43,12 +46,12 @@ def broker_settings(port: int, certificate: Path) -> list[str]:
         "scram-sha-512": f"{login}.scram.ScramLoginModule required;",
         "oauthbearer": f'{login}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";',
     }
-    where = [f"{name}://127.0.0.1:{port + index}" for index, name in enumerate(LISTENERS)]
+    where = [f"{name}://127.0.0.1:{port + index}" for index, name in enumerate(LISTENERS) if name in listeners]
     return [
         f"listeners={','.join(where)}",
         f"advertised.listeners={','.join(each for each in where if not each.startswith('CONTROLLER'))}",
-        "listener.security.protocol.map=CONTROLLER:PLAINTEXT,"
-        + ",".join(f"{name}:{name}" for name in LISTENERS if name != "CONTROLLER"),
+        "listener.security.protocol.map="
+        + ",".join(f"{name}:{'PLAINTEXT' if name == 'CONTROLLER' else name}" for name in listeners),
         "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER",
         *(f"ssl.{store}.type=PEM" for store in ("keystore", "truststore")),
         f"ssl.keystore.location={certificate.with_suffix('.pem')}",
@@ -68,11 +71,21 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return both.with_suffix(".crt"), both.with_suffix(".key")
 
 
-@pytest.fixture(scope="module")
-def addresses(kafka_tools: Path, tmp_path_factory: pytest.TempPathFactory, certificate: tuple[Path, Path]) -> Iterator[Addresses]:
-    """Address of each listener."""
+@pytest.fixture(scope="module", params=APACHE)
+def addresses(
+    request: pytest.FixtureRequest, kafka_tools: Path, tmp_path_factory: pytest.TempPathFactory, certificate: tuple[Path, Path]
+) -> Iterator[Addresses]:
+    """Address of each listener of an Apache Kafka."""
     folder, port = tmp_path_factory.mktemp("secured"), free_port(len(LISTENERS) - 1)
-    with started(kafka_tools, folder, "kraft", folder, port, *broker_settings(port, certificate[0])):
+    with contextlib.ExitStack() as stack:
+        if request.param == "kafka-3.9.2":
+            keeper, keeper_port = tmp_path_factory.mktemp("keeper"), free_port()
+            stack.enter_context(started(kafka_tools, keeper, "zookeeper", keeper, keeper_port))
+            lines = broker_settings(port, certificate[0], tuple(each for each in LISTENERS if each != "CONTROLLER"))
+            command = ("zkbroker", folder, port, 1, f"127.0.0.1:{keeper_port}", "offsets.topic.replication.factor=1", *lines)
+        else:
+            command = ("kraft", folder, port, *broker_settings(port, certificate[0], LISTENERS))
+        stack.enter_context(started(kafka_tools, folder, *command))
         found = {name: f"127.0.0.1:{port + index}" for index, name in enumerate(LISTENERS)}
         with kafkax.AdminClient({"bootstrap.servers": found["PLAINTEXT"]}) as admin:
             add_users(admin)
@@ -128,6 +141,32 @@ def round_trip(config: dict[str, Any]) -> None:
     assert len(values) == 500
 
 
+@pytest.mark.parametrize(
+    "authentication", [pytest.param("none", marks=nightly), "requested", pytest.param("required", marks=nightly)]
+)
+def test_tls_with_kafkax(tmp_path: Path, certificate: tuple[Path, Path], authentication: str) -> None:
+    port = free_port()
+    listener = {
+        "listeners": f"SSL://127.0.0.1:{port}",
+        "security.inter.broker.protocol": "SSL",
+        "ssl.keystore.type": "PEM",
+        "ssl.truststore.type": "PEM",
+        "ssl.keystore.location": str(certificate[0].with_suffix(".pem")),
+        "ssl.truststore.location": str(certificate[0]),
+        "ssl.client.auth": authentication,
+    }
+    own = {"ssl.certificate.location": str(certificate[0]), "ssl.key.location": str(certificate[1])}
+    with running_broker(tmp_path / "data", port=port, overrides=listener):
+        config = {"bootstrap.servers": f"127.0.0.1:{port}", "security.protocol": "SSL", "ssl.ca.location": str(certificate[0])}
+        round_trip({**config, **own})
+        if authentication == "required":
+            with kafkax.AdminClient(config) as admin, pytest.raises(KafkaError):
+                admin.list_topics(timeout=2)
+        else:
+            round_trip(config)
+
+
+@nightly
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"])
 @pytest.mark.parametrize("protocol", ["SASL_PLAINTEXT", "SASL_SSL"])
 def test_every_mechanism(addresses: Addresses, certificate: tuple[Path, Path], protocol: str, mechanism: str) -> None:
@@ -135,12 +174,14 @@ def test_every_mechanism(addresses: Addresses, certificate: tuple[Path, Path], p
     round_trip({"bootstrap.servers": addresses[protocol], "security.protocol": protocol, **trust, **credentials(mechanism)})
 
 
+@nightly
 def test_tls_with_and_without_a_certificate_of_the_client(addresses: Addresses, certificate: tuple[Path, Path]) -> None:
     config = {"bootstrap.servers": addresses["SSL"], "security.protocol": "SSL", "ssl.ca.location": str(certificate[0])}
     round_trip(config)
     round_trip({**config, "ssl.certificate.location": str(certificate[0]), "ssl.key.location": str(certificate[1])})
 
 
+@nightly
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
 def test_a_wrong_password_is_an_error_at_once(addresses: Addresses, mechanism: str) -> None:
     config = {"bootstrap.servers": addresses["SASL_PLAINTEXT"], "security.protocol": "SASL_PLAINTEXT"}
@@ -152,12 +193,14 @@ def test_a_wrong_password_is_an_error_at_once(addresses: Addresses, mechanism: s
     assert error.value.code is ErrorCode.SASL_AUTHENTICATION_FAILED
 
 
+@nightly
 def test_a_certificate_that_nobody_vouches_for_is_refused(addresses: Addresses) -> None:
     config = {"bootstrap.servers": addresses["SSL"], "security.protocol": "SSL"}
     with kafkax.AdminClient(config) as admin, pytest.raises(KafkaError, match="certificate"):
         admin.list_topics(timeout=2)
 
 
+@nightly
 @pytest.mark.parametrize("protocol", ["PLAINTEXT", "SSL"])
 def test_the_wrong_protocol_is_named_in_the_error(addresses: Addresses, certificate: tuple[Path, Path], protocol: str) -> None:
     other = "SSL" if protocol == "PLAINTEXT" else "PLAINTEXT"
