@@ -1,4 +1,4 @@
-"""What single consumer groups set for themselves, as the image has it."""
+"""The times of consumer groups: what single groups set for themselves, as the image has it, and the broker's for the rest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 class GroupConfigs:
-    """Gives the times of consumer groups that have configs of their own.
+    """Gives the times of consumer groups, as they are now.
 
     Args:
         cache: knows what each group sets.
@@ -29,22 +29,24 @@ class GroupConfigs:
         self._cache = cache
         self._config = config
         self._changed = changed
-        self._known: dict[str, ConsumerTimes | None] = {}
+        self._known: dict[str, ConsumerTimes] = {}
+        self._of_broker: ConsumerTimes | None = None
         cache.add_listener(self._image_changed)
+        config.on_change(self._config_changed)
 
-    def times(self, group_id: str) -> ConsumerTimes | None:
-        """The times of a group, None when it sets none or what it sets cannot be used."""
+    def times(self, group_id: str) -> ConsumerTimes:
+        """The times of a group: the broker's where it sets none, or what it sets cannot be used."""
         name = sanitized(group_id)
         overrides = self._cache.image.entity_config("groups", name)
         if not overrides:
-            return None
+            return self._defaults()
         if name not in self._known:
             try:
                 config = GroupConfig(overrides, self._config)
             except ConfigError as error:
                 # the broker's bounds may have changed since
                 _log.warning("the configs of group %s are not used: %s", group_id, error)
-                self._known[name] = None
+                self._known[name] = self._defaults()
             else:
                 self._known[name] = ConsumerTimes(
                     config["consumer.session.timeout.ms"],
@@ -52,6 +54,19 @@ class GroupConfigs:
                     config["consumer.assignment.interval.ms"],
                 )
         return self._known[name]
+
+    def _defaults(self) -> ConsumerTimes:
+        if self._of_broker is None:
+            self._of_broker = ConsumerTimes(
+                self._config["group.consumer.session.timeout.ms"],
+                self._config["group.consumer.heartbeat.interval.ms"],
+                self._config["group.consumer.assignment.interval.ms"],
+            )
+        return self._of_broker
+
+    def _config_changed(self, _: frozenset[str]) -> None:
+        self._of_broker = None
+        self._known.clear()
 
     def close(self) -> None:
         """Follow the image no longer."""

@@ -77,7 +77,7 @@ class GroupSettings:
         consumer_assignment_interval_ms: group.consumer.assignment.interval.ms, least time between two assignments of a group.
         consumer_regex_refresh_interval_ms: how old what a regular expression resolved to may become.
         migration_policy: group.consumer.migration.policy.
-        own_times: what a group's own configs say; None for a group without any.
+        own_times: the times of a group, where they may change; None for those above.
     """
 
     min_session_timeout_ms: int = 6_000
