@@ -13,7 +13,17 @@ from kafkax.client.admin import AdminClient
 from kafkax.client.metadata import ClusterMetadata
 from kafkax.errors import ErrorCode, KafkaError
 
-__all__ = ["action_of", "actions", "broker_address", "chosen_topics", "connect", "fail_on", "settle", "topic_partition"]
+__all__ = [
+    "action_of",
+    "actions",
+    "broker_address",
+    "chosen_topics",
+    "connect",
+    "fail_on",
+    "settle",
+    "split_configs",
+    "topic_partition",
+]
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 K = TypeVar("K")
@@ -105,3 +115,20 @@ def fail_on(errors: Iterable[object] | Sequence[object]) -> None:
     """End with status 1 if there were errors."""
     if list(errors):
         raise click.exceptions.Exit(1)
+
+
+def split_configs(text: str) -> list[str]:
+    """Split ``k1=v1,k2=[v2,v3]`` at the commas outside brackets, and drop the brackets."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character == "[") - (character == "]")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [_bare(part.strip()) for part in parts if part.strip()]
+
+
+def _bare(pair: str) -> str:
+    key, equals, value = pair.partition("=")
+    return f"{key}={value[1:-1]}" if equals and value.startswith("[") and value.endswith("]") else pair

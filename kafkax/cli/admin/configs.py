@@ -1,4 +1,4 @@
-"""``kafkax configs``: describe and alter configs of topics, brokers, groups and client metrics."""
+"""``kafkax configs``: describe and alter configs of topics, brokers, groups and client metrics, and quotas."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
-from kafkax.cli.admin.common import action_of, actions, connect, fail_on, settle
+from kafkax.cli.admin.common import action_of, actions, connect, fail_on, settle, split_configs
+from kafkax.cli.admin.quotas import alter_quotas, describe_quotas
 from kafkax.cli.options import bootstrap_server, command_config, output_format, pairs
 from kafkax.cli.output import show
 from kafkax.client.admin import AdminClient, ConfigAlteration, ConfigOperation, ConfigResource, ResourceType
 
-__all__ = ["command", "split_configs"]
+__all__ = ["command"]
 
 _TYPES = {
     "topics": ResourceType.TOPIC,
@@ -31,23 +32,6 @@ _DYNAMIC = (
 _COLUMNS = ("entity", "name", "value", "source", "read_only", "sensitive")
 
 
-def split_configs(text: str) -> list[str]:
-    """Split ``k1=v1,k2=[v2,v3]`` at the commas outside brackets, and drop the brackets."""
-    parts, depth = [""], 0
-    for character in text:
-        depth += (character == "[") - (character == "]")
-        if character == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += character
-    return [_bare(part.strip()) for part in parts if part.strip()]
-
-
-def _bare(pair: str) -> str:
-    key, equals, value = pair.partition("=")
-    return f"{key}={value[1:-1]}" if equals and value.startswith("[") and value.endswith("]") else pair
-
-
 @click.command("configs")
 @bootstrap_server
 @command_config
@@ -58,6 +42,13 @@ def _bare(pair: str) -> str:
 @click.option("--topic", metavar="NAME", help="Short for --entity-type topics --entity-name NAME.")
 @click.option("--broker", metavar="ID", help="Short for --entity-type brokers --entity-name ID.")
 @click.option("--broker-defaults", is_flag=True, help="Short for --entity-type brokers --entity-default.")
+@click.option("--broker-logger", metavar="ID", help="Short for --entity-type broker-loggers --entity-name ID.")
+@click.option("--user", metavar="NAME", help="The quotas of a user; with --client those of both together.")
+@click.option("--user-defaults", is_flag=True, help="The quotas of users that have none of their own.")
+@click.option("--client", metavar="ID", help="The quotas of a client id.")
+@click.option("--client-defaults", is_flag=True, help="The quotas of client ids that have none of their own.")
+@click.option("--ip", metavar="ADDRESS", help="The quotas of an address.")
+@click.option("--ip-defaults", is_flag=True, help="The quotas of addresses that have none of their own.")
 @click.option("--group", metavar="ID", help="Short for --entity-type groups --entity-name ID.")
 @click.option("--client-metrics", metavar="NAME", help="Short for --entity-type client-metrics --entity-name NAME.")
 @click.option("--all", "everything", is_flag=True, help="With --describe: defaults and what the files say, too.")
@@ -68,6 +59,13 @@ def _bare(pair: str) -> str:
 def command(bootstrap_server: str, command_config: dict[str, str], form: str | None, **options: Any) -> None:
     """Describe and alter configs."""
     action = action_of(describe=options["describe"], alter=options["alter"])
+    if limited := _limited(options):
+        with connect(bootstrap_server, command_config) as admin:
+            if action == "alter":
+                alter_quotas(admin, limited, options)
+            else:
+                describe_quotas(admin, limited, form)
+        return
     kind, names = _entities(options)
     with connect(bootstrap_server, command_config) as admin:
         if action == "alter":
@@ -76,10 +74,22 @@ def command(bootstrap_server: str, command_config: dict[str, str], form: str | N
             _describe(admin, kind, names, form, options["everything"])
 
 
+def _limited(options: dict[str, Any]) -> dict[str, str | None]:
+    """Whose quotas are meant, if quotas are."""
+    entity: dict[str, str | None] = {}
+    for option, kind in (("user", "user"), ("client", "client-id"), ("ip", "ip")):
+        if options[option] is not None:
+            entity[kind] = options[option]
+        elif options[f"{option}_defaults"]:
+            entity[kind] = None
+    return entity
+
+
 def _entities(options: dict[str, Any]) -> tuple[ResourceType, list[str]]:
     for option, kind in (
         ("topic", ResourceType.TOPIC),
         ("broker", ResourceType.BROKER),
+        ("broker_logger", ResourceType.BROKER_LOGGER),
         ("group", ResourceType.GROUP),
         ("client_metrics", ResourceType.CLIENT_METRICS),
     ):
@@ -88,7 +98,7 @@ def _entities(options: dict[str, Any]) -> tuple[ResourceType, list[str]]:
     if options["broker_defaults"]:
         return ResourceType.BROKER, [""]
     if options["entity_type"] is None:
-        raise click.UsageError("give --entity-type, or --topic, --broker, --broker-defaults, --group or --client-metrics")
+        raise click.UsageError("give --entity-type, or one of the short forms such as --topic, --broker or --user")
     names = list(options["names"]) + ([""] if options["entity_default"] else [])
     if options["alter"] and not names:
         raise click.UsageError("--alter needs --entity-name or --entity-default")

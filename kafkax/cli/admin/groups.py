@@ -49,6 +49,14 @@ Key = tuple[str, int]
 @command_config
 @actions(*_ACTIONS)
 @click.option("--group", "groups", multiple=True, metavar="ID", help="A group; may be given several times.")
+@click.option(
+    "--validate-regex",
+    metavar="REGEX",
+    is_eager=True,
+    expose_value=False,
+    callback=lambda context, _, regex: _validate(context, regex),
+    help="Tell whether members of consumer groups could subscribe to an expression; asks no broker.",
+)
 @click.option("--all-groups", is_flag=True, help="All groups.")
 @click.option(
     "--topic", "topics", multiple=True, metavar="NAME[:PARTITION,...]", help="Topics and partitions whose offsets are meant."
@@ -97,6 +105,21 @@ def command(bootstrap_server: str, command_config: dict[str, str], form: str | N
             raise click.UsageError(f"--{action.replace('_', '-')} needs --group or --all-groups")
         work = {"describe": _describe, "delete": _delete, "reset_offsets": _reset, "delete_offsets": _delete_offsets}
         work[action](admin, groups, form, options)
+
+
+def _validate(context: click.Context, regex: str | None) -> None:
+    """Say whether a regular expression is one, and end: with status 1 when it is none."""
+    if regex is None:
+        return
+    from kafkax.coordinator.groups.regexes import check_regex
+
+    try:
+        check_regex(regex)
+    except KafkaError as error:
+        click.echo(f"The regular expression `{regex}` is invalid: {error}")
+        context.exit(1)
+    click.echo(f"The regular expression `{regex}` is valid.")
+    context.exit()
 
 
 def _names(text: str | None) -> list[str]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from kafkax.cli.admin.common import action_of, actions, connect
-from kafkax.cli.admin.configs import split_configs
+from kafkax.cli.admin.common import action_of, actions, connect, split_configs
 from kafkax.cli.options import bootstrap_server, command_config, output_format, pairs
 from kafkax.cli.output import show
+from kafkax.client.admin import AdminClient
 
-__all__ = ["command"]
+__all__ = ["Entity", "alter_quotas", "command", "describe_quotas"]
+
+Entity = Mapping[str, "str | None"]
+"""Names by kind; None is the default of all of the kind."""
 
 _ENTITIES = {"users": "user", "clients": "client-id", "ips": "ip"}
 
@@ -36,14 +40,24 @@ def command(bootstrap_server: str, command_config: dict[str, str], form: str | N
             entity[kind] = options[option]
     with connect(bootstrap_server, command_config) as admin:
         if action == "alter":
-            changes = _changes(options)
-            if not entity or not changes:
-                raise click.UsageError(
-                    "--alter needs --user, --client-id, --ip or --default, and --add-config or --delete-config"
-                )
-            admin.alter_client_quotas(entity, changes)
-            return
-        found = admin.describe_client_quotas(entity)
+            if not entity:
+                raise click.UsageError("--alter needs --user, --client-id, --ip or --default")
+            alter_quotas(admin, entity, options)
+        else:
+            describe_quotas(admin, entity, form)
+
+
+def alter_quotas(admin: AdminClient, entity: Entity, options: Mapping[str, Any]) -> None:
+    """Set and remove what --add-config and --delete-config name."""
+    changes = _changes(options)
+    if not changes:
+        raise click.UsageError("--alter needs --add-config or --delete-config")
+    admin.alter_client_quotas(entity, changes)
+
+
+def describe_quotas(admin: AdminClient, entity: Entity, form: str | None) -> None:
+    """Show the quotas of an entity."""
+    found = admin.describe_client_quotas(entity)
     rows = [
         {"entity": ",".join(f"{kind}={name or '<default>'}" for kind, name in key), "quota": quota, "value": value}
         for key, values in found.items()
@@ -52,7 +66,7 @@ def command(bootstrap_server: str, command_config: dict[str, str], form: str | N
     show(rows, form, ("entity", "quota", "value"))
 
 
-def _changes(options: dict[str, Any]) -> dict[str, float | None]:
+def _changes(options: Mapping[str, Any]) -> dict[str, float | None]:
     changes: dict[str, float | None] = {}
     for key, value in pairs("--add-config", split_configs(options["add_config"] or "")).items():
         try:

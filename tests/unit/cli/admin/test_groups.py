@@ -149,3 +149,10 @@ def test_groups_are_described_in_the_columns_of_kafkas_tool(
     monkeypatch.setattr(groups, "connect", lambda *_: Described())
     printed = [" ".join(line.split()) for line in run("--describe", *how).splitlines()]
     assert printed[: len(lines)] == lines
+
+
+@pytest.mark.parametrize(("regex", "valid"), [("a.*", True), ("(", False), ("a(?=b)", False)])
+def test_an_expression_is_looked_at_without_a_broker(regex: str, valid: bool) -> None:
+    done = CliRunner().invoke(groups.command, ["--validate-regex", regex])
+    assert (done.exit_code == 0) is valid
+    assert done.output.startswith(f"The regular expression `{regex}` is {'valid' if valid else 'invalid'}")
