@@ -122,22 +122,19 @@ class Quotas:
 
     Attributes:
         generation: grows with every change of quotas; 0 while there are none.
+        enforced: whether anybody has a quota that is enforced.
     """
 
     def __init__(self, clock: Clock, samples: int, seconds: float) -> None:
         self.clock = clock
         self.generation = 0
+        self.enforced = False
         self._changed: Callable[[int], None] = lambda _: None
         self._settings = (samples, seconds)
         self._generations = 0
         self._table = QuotaTable(_ENFORCED)
         self._rates: dict[tuple[str, str, str], Rate] = {}
         self._known: OrderedDict[tuple[str, str], ClientQuotas | None] = OrderedDict()
-
-    @property
-    def enforced(self) -> bool:
-        """Whether anybody has a quota that is enforced."""
-        return bool(self._table)
 
     def follow(self, cache: MetadataCache, changed: Callable[[int], None]) -> None:
         """Take over what the image says, now and from here on.
@@ -157,10 +154,11 @@ class Quotas:
     def _take_over(self, image: MetadataImage) -> None:
         if self._table.take_over(image):
             self._known.clear()
-            if not self._table:
+            self.enforced = bool(self._table)
+            if not self.enforced:
                 self._rates.clear()
             self._generations += 1
-            self.generation = self._generations if self._table else 0
+            self.generation = self._generations if self.enforced else 0
             self._changed(self.generation)
 
     def of(self, user: str, client_id: str) -> ClientQuotas | None:

@@ -46,6 +46,10 @@ def spread(partitions: dict[Key, int], brokers: list[int]) -> dict[Key, list[int
 @click.option("--topics-to-move-json-file", type=_JSON, help='With --generate: {"topics": [{"topic": "t"}]}')
 @click.option("--broker-list", metavar="ID,...", help="With --generate: the brokers to move to.")
 @click.option("--reassignment-json-file", type=_JSON, help='{"partitions": [{"topic": "t", "partition": 0, "replicas": [1, 2]}]}')
+@click.option(
+    "--disallow-replication-factor-change", is_flag=True, help="With --execute: refuse plans with more or fewer replicas."
+)
+@click.option("--timeout", type=click.IntRange(min=1), default=30_000, help="Milliseconds to wait for moves to begin.")
 @click.option("--additional", is_flag=True, help="With --execute: allow it while other moves are under way.")
 @output_format
 def command(bootstrap_server: str, command_config: dict[str, str], form: str | None, **options: Any) -> None:
@@ -107,7 +111,14 @@ def _execute(admin: AdminClient, moves: dict[Key, list[int]], form: str | None, 
     if not options["additional"] and admin.list_partition_reassignments():
         raise click.UsageError("other moves are under way; --list shows them, --additional adds to them")
     click.echo(f"To go back, execute this:\n{_plan(_current(admin, list(moves)))}", err=True)
-    results, errors = settle(admin.alter_partition_reassignments(moves), lambda key: f"{key[0]}-{key[1]}")
+    results, errors = settle(
+        admin.alter_partition_reassignments(
+            moves,
+            allow_replication_factor_change=not options["disallow_replication_factor_change"],
+            request_timeout=options["timeout"] / 1000,
+        ),
+        lambda key: f"{key[0]}-{key[1]}",
+    )
     rows = [{"topic": key[0], "partition": key[1], "replicas": moves[key]} for key in sorted(results)]
     show(rows, form, ("topic", "partition", "replicas"))
     fail_on(errors)

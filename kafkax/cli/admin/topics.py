@@ -43,6 +43,8 @@ _PARTITION_COLUMNS = ("topic", "partition", "leader", "leader_epoch", "replicas"
 @click.option("--if-exists", is_flag=True, help="With --describe, --alter, --delete: an absent topic is no error.")
 @click.option("--exclude-internal", is_flag=True, help="With --list, --describe: leave Kafka's own topics out.")
 @click.option("--under-replicated-partitions", is_flag=True, help="With --describe: only partitions that lack replicas.")
+@click.option("--under-min-isr-partitions", is_flag=True, help="With --describe: only those with fewer than min.insync.replicas.")
+@click.option("--at-min-isr-partitions", is_flag=True, help="With --describe: only those with just min.insync.replicas.")
 @click.option("--unavailable-partitions", is_flag=True, help="With --describe: only partitions without leader.")
 @click.option("--topics-with-overrides", is_flag=True, help="With --describe: only topics with configs of their own, and these.")
 @output_format
@@ -109,16 +111,25 @@ def _create(admin: AdminClient, form: str | None, options: dict[str, Any]) -> No
     click.echo(f"Created topic {created.topic}{counts}.")
 
 
-def _wanted(partition: PartitionMetadata, options: dict[str, Any]) -> bool:
+_FILTERS = ("under_replicated_partitions", "under_min_isr_partitions", "at_min_isr_partitions", "unavailable_partitions")
+
+
+def _wanted(partition: PartitionMetadata, options: dict[str, Any], least: int) -> bool:
+    """Whether a partition passes the filters; ``least`` is its topic's min.insync.replicas."""
+    in_sync = len(partition.isrs)
     if options["unavailable_partitions"]:
         return partition.leader < 0
-    return not options["under_replicated_partitions"] or len(partition.isrs) < len(partition.replicas)
+    if options["under_min_isr_partitions"]:
+        return in_sync < least
+    if options["at_min_isr_partitions"]:
+        return in_sync == least
+    return not options["under_replicated_partitions"] or in_sync < len(partition.replicas)
 
 
 def _describe(admin: AdminClient, form: str | None, options: dict[str, Any]) -> None:
     metadata = admin.list_topics()
     names = chosen_topics(metadata, options["topic"], internal=not options["exclude_internal"], required=not options["if_exists"])
-    overrides = _overrides(admin, names)
+    overrides, least = _configs(admin, names)
     if options["topics_with_overrides"]:
         rows = [
             {"topic": name, "config": key, "value": value} for name in names for key, value in overrides.get(name, {}).items()
@@ -132,7 +143,11 @@ def _describe(admin: AdminClient, form: str | None, options: dict[str, Any]) -> 
                 "topic_id": str(metadata.topics[name].topic_id),
                 "internal": metadata.topics[name].is_internal,
                 "configs": overrides.get(name, {}),
-                "partitions": [_row(name, each) for each in metadata.topics[name].partitions.values() if _wanted(each, options)],
+                "partitions": [
+                    _row(name, each)
+                    for each in metadata.topics[name].partitions.values()
+                    if _wanted(each, options, least.get(name, 1))
+                ],
             }
             for name in names
         ]
@@ -140,12 +155,17 @@ def _describe(admin: AdminClient, form: str | None, options: dict[str, Any]) -> 
         return
     for name in names:
         _describe_topic(name, metadata.topics[name].partitions.values(), overrides.get(name, {}), options)
-    rows = [_row(name, each) for name in names for each in metadata.topics[name].partitions.values() if _wanted(each, options)]
+    rows = [
+        _row(name, each)
+        for name in names
+        for each in metadata.topics[name].partitions.values()
+        if _wanted(each, options, least.get(name, 1))
+    ]
     show(rows, form, _PARTITION_COLUMNS)
 
 
 def _describe_topic(name: str, partitions: Any, overrides: dict[str, str], options: dict[str, Any]) -> None:
-    if options["under_replicated_partitions"] or options["unavailable_partitions"]:
+    if any(options[name] for name in _FILTERS):
         return
     factor = max((len(each.replicas) for each in partitions), default=0)
     configs = ",".join(f"{key}={value}" for key, value in overrides.items()) or "-"
@@ -164,14 +184,17 @@ def _row(topic: str, partition: PartitionMetadata) -> dict[str, Any]:
     }
 
 
-def _overrides(admin: AdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Configs that were set on the topics themselves."""
+def _configs(admin: AdminClient, names: Sequence[str]) -> tuple[dict[str, dict[str, str]], dict[str, int]]:
+    """Configs that were set on the topics themselves, and the min.insync.replicas that hold for each."""
     described = admin.describe_configs([ConfigResource(ResourceType.TOPIC, name) for name in names]) if names else {}
     results, _ = settle(described, lambda resource: resource.name)
-    return {
-        resource.name: {entry.name: entry.value or "" for entry in entries.values() if entry.source == "DYNAMIC_TOPIC_CONFIG"}
-        for resource, entries in results.items()
-    }
+    overrides, least = {}, {}
+    for resource, entries in results.items():
+        set_itself = [entry for entry in entries.values() if entry.source == "DYNAMIC_TOPIC_CONFIG"]
+        overrides[resource.name] = {entry.name: entry.value or "" for entry in set_itself}
+        if "min.insync.replicas" in entries:
+            least[resource.name] = int(entries["min.insync.replicas"].value or 1)
+    return overrides, least
 
 
 def _alter(admin: AdminClient, form: str | None, options: dict[str, Any]) -> None:

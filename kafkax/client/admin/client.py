@@ -195,10 +195,19 @@ class AdminClient(BaseClient):
         return result
 
     def alter_partition_reassignments(
-        self, moves: Mapping[tuple[str, int], Sequence[int] | None], *, request_timeout: float = 30.0
+        self,
+        moves: Mapping[tuple[str, int], Sequence[int] | None],
+        *,
+        allow_replication_factor_change: bool = True,
+        request_timeout: float = 30.0,
     ) -> Futures[tuple[str, int]]:
-        """Move partitions to brokers by id, or cancel their move (None); each future gives None once the move has begun."""
-        return self._each(moves, topics.alter_reassignments(self._cluster, moves, request_timeout))
+        """Move partitions to brokers by id, or cancel their move (None); each future gives None once the move has begun.
+
+        ``allow_replication_factor_change``: whether a partition may get more or fewer replicas by it; brokers that are too old
+        to know of this (KIP-860) refuse the request where it may not.
+        """
+        change = allow_replication_factor_change
+        return self._each(moves, topics.alter_reassignments(self._cluster, moves, request_timeout, change))
 
     def list_partition_reassignments(
         self, partitions: Iterable[tuple[str, int]] | None = None, *, request_timeout: float = 30.0

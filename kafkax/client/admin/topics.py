@@ -148,7 +148,10 @@ async def elect_leaders(
 
 
 async def alter_reassignments(
-    cluster: Cluster, moves: Mapping[tuple[str, int], Sequence[int] | None], timeout: float
+    cluster: Cluster,
+    moves: Mapping[tuple[str, int], Sequence[int] | None],
+    timeout: float,
+    allow_replication_factor_change: bool,
 ) -> dict[tuple[str, int], Any]:
     """Move partitions to these brokers, or cancel their move (None); gives None or an error by partition."""
     topics = [
@@ -162,7 +165,9 @@ async def alter_reassignments(
         )
         for topic, numbers in by_topic(moves).items()
     ]
-    request = AlterPartitionReassignmentsRequest(topics=topics, timeout_ms=int(timeout * 1000))
+    request = AlterPartitionReassignmentsRequest(
+        topics=topics, timeout_ms=int(timeout * 1000), allow_replication_factor_change=allow_replication_factor_change
+    )
 
     async def attempt() -> dict[tuple[str, int], Any]:
         node = await cluster.controller()
