@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 import time
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -220,6 +221,56 @@ def test_one_address_has_so_many_connections_and_no_more() -> None:
         again.send(request(API_VERSIONS, 0, 1))
         assert len(broker.handed(1)) == 1
         assert broker.reactor.counters()["closed"]["more than max.connections.per.ip"] == 1
+
+
+def test_limits_of_connections_change_while_it_runs() -> None:
+    with running(max_connections=1) as broker:
+        first, second = broker.client(), broker.client()
+        first.send(request(API_VERSIONS, 0, 1))
+        second.send(request(API_VERSIONS, 0, 2))
+        broker.handed(1)
+        with pytest.raises(TimeoutError):
+            broker.handed(1, 0.05)
+        broker.reactor.limit(10, 10, {})
+        assert len(broker.handed(1)) == 1, "there is room now"
+        broker.reactor.limit(10, 10, {ip_address("127.0.0.1"): 2, ip_address("::1"): 1})
+        assert broker.client().ended()
+        broker.reactor.limit(10, 2, {ip_address("127.0.0.1"): 3})
+        third = broker.client()
+        third.send(request(API_VERSIONS, 0, 3))
+        assert len(broker.handed(1)) == 1, "its own limit counts, not that of all"
+
+
+def test_nothing_of_a_screened_connection_is_read_before_it_is_let_in() -> None:
+    with running() as broker:
+        before = broker.client()
+        before.send(request(API_VERSIONS, 0, 1))
+        broker.handed(1)
+        broker.reactor.screen(True)
+        clients = [broker.client() for _ in range(3)]
+        for client in clients:
+            client.send(request(API_VERSIONS, 0, 1))
+        assert broker.until(lambda: len(broker.opened) == 3)
+        with pytest.raises(TimeoutError):
+            broker.handed(1, 0.05)
+        names = {"{}:{}".format(*client.socket.getsockname()): client for client in clients}
+        assert {each.peer for each in broker.opened} == names.keys()
+        admitted, refused, gone = broker.opened
+        assert admitted.listener == "PLAINTEXT"
+        broker.reactor.pause(admitted.connection, paused=False)
+        (item,) = broker.handed(1)
+        assert (item.connection, item.peer) == (admitted.connection, admitted.peer)
+        broker.echo(item)
+        assert correlation(names[admitted.peer].receive()) == 1
+        broker.reactor.close(refused.connection)
+        assert names[refused.peer].ended()
+        names[gone.peer].reset()
+        broker.reactor.pause(gone.connection, paused=False)
+        assert broker.until(lambda: {each.connection for each in broker.closed} >= {refused.connection, gone.connection})
+        broker.reactor.screen(False)
+        later = broker.client()
+        later.send(request(API_VERSIONS, 0, 2))
+        assert len(broker.handed(1)) == 1
 
 
 def test_an_idle_connection_is_closed_and_one_that_waits_for_its_answer_is_not() -> None:

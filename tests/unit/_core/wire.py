@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from kafkax._core.reactor import ClosedConnection, HandedRequest, Reactor
+from kafkax._core.reactor import ClosedConnection, HandedRequest, NewConnection, Reactor
 from kafkax.net.settings import ReactorSettings
 
 
@@ -79,6 +79,7 @@ class Broker:
         self.reactor = reactor
         self.port = port
         self.closed: list[ClosedConnection] = []
+        self.opened: list[NewConnection] = []
         self._taken: list[HandedRequest] = []
         self._clients: list[Client] = []
 
@@ -100,7 +101,12 @@ class Broker:
     def poll(self, timeout: float) -> None:
         select.select([self.reactor.fileno()], [], [], timeout)
         for item in self.reactor.take():
-            (self.closed if isinstance(item, ClosedConnection) else self._taken).append(item)
+            if isinstance(item, ClosedConnection):
+                self.closed.append(item)
+            elif isinstance(item, NewConnection):
+                self.opened.append(item)
+            else:
+                self._taken.append(item)
 
     def until(self, true: Callable[[], bool], timeout: float = 30.0) -> bool:
         """Wait for a condition, taking what is handed over meanwhile."""
