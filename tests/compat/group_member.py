@@ -10,6 +10,7 @@ committed by the client itself, at the latest when partitions are taken away.  E
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
 from typing import TextIO
@@ -96,6 +97,7 @@ def main() -> None:
     options = dict(pair.split("=", 1) for pair in pairs)
     if kind == "confluent-next":
         options["group.protocol"] = "consumer"
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     signal.signal(signal.SIGTERM, stop)
     with open(path, "a") as out:
         KINDS[kind](address, topic, group, out, options)

@@ -57,9 +57,12 @@ class Mix:
                 [*command, str(self.folder / name), *options], cwd=REPOSITORY, stdout=log, stderr=log
             )
 
-    def join_java(self, name: str, launcher: Path) -> None:
-        """Start Apache Kafka's console consumer as a member, by the consumer protocol."""
-        configs = {"auto.offset.reset": "earliest", "auto.commit.interval.ms": "200", "group.protocol": "consumer"}
+    def join_java(self, name: str, launcher: Path, protocol: str = "consumer") -> None:
+        """Start Apache Kafka's console consumer as a member."""
+        configs = {"auto.offset.reset": "earliest", "auto.commit.interval.ms": "200", "group.protocol": protocol}
+        if protocol == "classic":
+            strategy = "org.apache.kafka.clients.consumer.RoundRobinAssignor"  # all of the clients know it
+            configs |= {"session.timeout.ms": "6000", "heartbeat.interval.ms": "500", "partition.assignment.strategy": strategy}
         shown = ("print.partition=true", "print.offset=true", "print.value=false")
         command = [
             *(str(launcher), "tool", "consumer.ConsoleConsumer", "--bootstrap-server", self.address),
@@ -194,6 +197,37 @@ def test_java_members_among_others(bootstrap: str, kafka_tools: Path, tmp_path: 
         mix.wait_for(RECORDS // 2)
         mix.join_java("java-late", kafka_tools)
         mix.join("other-late", "confluent-next")
+        mix.fill(RECORDS * 3 // 4, RECORDS // 4)
+        mix.check(RECORDS)
+        assert any(name.startswith("java") for names in mix.processed().values() for name in names)
+    finally:
+        mix.close()
+
+
+@pytest.mark.skipif(RECORDS <= USUAL, reason="takes long; runs with KAFKAX_MIX_RECORDS=1000000")
+@pytest.mark.timeout(SECONDS + 60)
+def test_java_members_among_others_by_the_classic_protocol(bootstrap: str, kafka_tools: Path, tmp_path: Path) -> None:
+    mix = Mix(bootstrap, f"mix-classic-java-{os.getpid()}", tmp_path)
+    kinds = ("confluent", "kafka-python", "aiokafka")
+    try:
+        mix.fill(0, RECORDS // 2)
+        for at, kind in enumerate(kinds):
+            mix.join(f"{kind}-{at}", kind)
+        for at in range(2):
+            mix.join_java(f"java-{at}", kafka_tools, "classic")
+        mix.wait_for(RECORDS // 4)
+        mix.kill("java-0")
+        mix.kill("kafka-python-1")
+        mix.join("kafka-python-again", "kafka-python")
+        mix.join_java("java-again", kafka_tools, "classic")
+        mix.fill(RECORDS // 2, RECORDS // 4)
+        mix.wait_for(RECORDS // 2)
+        mix.stall("java-1", 10)
+        mix.leave("java-again")
+        mix.stall("aiokafka-2", 10)
+        mix.leave("confluent-0")
+        mix.join("aiokafka-late", "aiokafka")
+        mix.join_java("java-late", kafka_tools, "classic")
         mix.fill(RECORDS * 3 // 4, RECORDS // 4)
         mix.check(RECORDS)
         assert any(name.startswith("java") for names in mix.processed().values() for name in names)
