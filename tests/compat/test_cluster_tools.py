@@ -1,4 +1,4 @@
-"""The Java tools of Apache Kafka 4.3.1 administer a cluster of three brokers.
+"""The Java tools of Apache Kafka 4.3.1 and of 3.9.2 administer a cluster of three brokers.
 
 Takes minutes: ``KAFKAX_CLUSTER_ROUNDS`` asks for it, as ci/nightly does.
 """
@@ -74,7 +74,7 @@ class Tools:
         return str(path)
 
 
-@pytest.mark.parametrize("version", ["tool"])
+@pytest.mark.parametrize("version", ["tool", "tool39"], ids=["4.3.1", "3.9.2"])
 def test_the_tools_administer_a_cluster(kafka_tools: Path, cluster: TestCluster, tmp_path: Path, version: str) -> None:
     tools, topic = Tools(kafka_tools, version, cluster, tmp_path), f"{TOPIC}-{version}"
     admin = Admin(cluster.bootstrap)
