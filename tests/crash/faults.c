@@ -46,6 +46,14 @@ ssize_t pread64(int fd, void *out, size_t size, off_t at) {
     REAL(pread64);
     return fails(fd, "read") ? -1 : real(fd, out, size, at);
 }
+ssize_t preadv2(int fd, const struct iovec *parts, int count, off_t at, int flags) {
+    REAL(preadv2);
+    return fails(fd, "read") ? -1 : real(fd, parts, count, at, flags);
+}
+ssize_t preadv64v2(int fd, const struct iovec *parts, int count, off_t at, int flags) {
+    REAL(preadv64v2);
+    return fails(fd, "read") ? -1 : real(fd, parts, count, at, flags);
+}
 ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t at) {
     REAL(pwritev);
     return fails(fd, "write") ? -1 : real(fd, parts, count, at);
