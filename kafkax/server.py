@@ -302,9 +302,6 @@ class Server:
         ports = {
             e.name: _listen(reactor, e, between_brokers=e.name == inner) for e in config.listeners if e.protocol == "PLAINTEXT"
         }
-        between = next(e for e in config.listeners if e.name == config.inter_broker_listener)
-        if between.protocol != "PLAINTEXT" and clustered:
-            raise ConfigError(f"inter.broker.listener.name: {between} is refused; brokers speak to each other without TLS")
         self._tls_sockets = {e.name: _bind(e) for e in config.listeners if e.protocol == "SSL"}
         for name, bound in self._tls_sockets.items():
             self._stack.callback(bound.close)
@@ -362,8 +359,8 @@ class Server:
             return
         from kafkax.net.tls import TlsListener, TlsSettings, kernel_tls, server_context
 
-        context = server_context(TlsSettings.of(self.config))
         for name, bound in self._tls_sockets.items():
+            context = server_context(TlsSettings.of(self.config, name))
             listener = TlsListener(dispatcher, self._reactor_settings(), context, name)
             self._stack.push_async_callback(listener.stop)
             await listener.start(bound)

@@ -21,6 +21,8 @@ from kafkax.errors import KafkaError, ProtocolError
 from kafkax.model import TopicPartition
 
 if TYPE_CHECKING:
+    import ssl
+
     from kafkax._core.notify import NotifyQueue
     from kafkax._core.registry import Registry
     from kafkax.clock import Clock
@@ -98,7 +100,9 @@ class ClusterMember:
         from kafkax.replication.manager import Replication
 
         config = self._config
-        link = OutboundSettings(f"broker-{self.node_id}", request_timeout_ms=config["replica.socket.timeout.ms"])
+        link = OutboundSettings(
+            f"broker-{self.node_id}", request_timeout_ms=config["replica.socket.timeout.ms"], tls=_tls_between_brokers(config)
+        )
         peers = self._peers = Peers(self._cache, config.inter_broker_listener, link)
         self._link = ControllerLink(self.node_id, self._cache, self.controller, peers)
         lag = config["replica.lag.time.max.ms"]
@@ -220,6 +224,20 @@ class ClusterMember:
                 await unregister_broker(self._store, self.node_id)
             except StoreError as error:
                 _log.info("the registration is left to the session's end: %s", error)
+
+
+def _tls_between_brokers(config: BrokerConfig) -> ssl.SSLContext | None:
+    """How connections to other brokers are encrypted, None where the listener for that is plain.
+
+    Raises:
+        KafkaError: INVALID_CONFIG: brokers with these ``ssl.*`` could not connect to each other.
+    """
+    name = config.inter_broker_listener
+    if next(e.protocol for e in config.advertised_listeners if e.name == name) != "SSL":
+        return None
+    from kafkax.net.tls import TlsSettings, between_brokers
+
+    return between_brokers(TlsSettings.of(config, name))
 
 
 def _controller_settings(config: BrokerConfig) -> Settings:

@@ -7,13 +7,16 @@ import random
 import struct
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from kafkax.clock import Clock, SystemClock
 from kafkax.errors import ErrorCode, KafkaError, ProtocolError
 from kafkax.net.frames import FrameProtocol
 from kafkax.protocol.headers import parse_response_header, request_header
 from kafkax.protocol.message import Request, Response
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["BrokerLink", "OutboundSettings"]
 
@@ -31,6 +34,7 @@ class OutboundSettings(NamedTuple):
         reconnect_backoff_ms, reconnect_backoff_max_ms: pause after a failed connection; doubles up to the maximum, with jitter.
         max_in_flight: requests that wait for answers at the same time; more wait their turn.
         response_max_bytes: the largest answer that is read.
+        tls: how to encrypt, None where connections are plain.
     """
 
     client_id: str
@@ -40,6 +44,7 @@ class OutboundSettings(NamedTuple):
     reconnect_backoff_max_ms: int = 1_000
     max_in_flight: int = 5
     response_max_bytes: int = 104_857_600
+    tls: ssl.SSLContext | None = None
 
 
 class _Waiting(NamedTuple):
@@ -144,7 +149,10 @@ class BrokerLink:
             await asyncio.sleep(pause)
         protocol: FrameProtocol
         protocol = FrameProtocol(self._take, lambda error: self._lost(protocol, error), self._settings.response_max_bytes)
-        opening = asyncio.get_running_loop().create_connection(lambda: protocol, self._host, self._port)
+        tls = self._settings.tls
+        opening = asyncio.get_running_loop().create_connection(
+            lambda: protocol, self._host, self._port, ssl=tls, server_hostname=None if tls is None else self._host
+        )
         try:
             transport, _ = await asyncio.wait_for(opening, self._settings.connection_setup_timeout_ms / 1000)
         except (OSError, asyncio.TimeoutError) as error:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.net.connection import Connection, Payload
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from kafkax._core.segment import FileSlice
     from kafkax.config import BrokerConfig
 
-__all__ = ["TlsListener", "TlsSettings", "bind", "kernel_tls", "server_context"]
+__all__ = ["TlsListener", "TlsSettings", "between_brokers", "bind", "client_context", "kernel_tls", "server_context"]
 
 _PREFIX = struct.Struct(">i")
 _SMALLEST_FRAME = 8
@@ -49,8 +49,10 @@ class TlsSettings:
             are given as text.
         keystore_text: the private key and the certificate chain (``ssl.keystore.key``, ``ssl.keystore.certificate.chain``).
         key_password: password of an encrypted key (``ssl.key.password``).
-        truststore_location: certificates that client certificates must lead to (``ssl.truststore.location``).
+        truststore_location: certificates that those of others must lead to (``ssl.truststore.location``).
         truststore_text: the same as text (``ssl.truststore.certificates``).
+        identification: ``https`` for a check of host names where this side connects, empty for none
+            (``ssl.endpoint.identification.algorithm``).
         client_auth: ``none``, ``requested`` or ``required`` (``ssl.client.auth``).
         enabled_protocols: e.g. ``("TLSv1.2", "TLSv1.3")`` (``ssl.enabled.protocols``).
     """
@@ -62,31 +64,37 @@ class TlsSettings:
     enabled_protocols: tuple[str, ...] = ("TLSv1.2", "TLSv1.3")
     keystore_text: str | None = None
     truststore_text: str | None = None
+    identification: str = "https"
 
     @classmethod
-    def of(cls, config: BrokerConfig) -> TlsSettings:
-        """What a broker's configs say.
+    def of(cls, config: BrokerConfig, listener: str) -> TlsSettings:
+        """What a broker's configs say for a listener, its own (``listener.name.<listener>.ssl.*``) before the broker's.
 
         Raises:
             KafkaError: INVALID_CONFIG: a store is not PEM, or there is no key.
         """
+
+        def given(name: str) -> Any:
+            return config[f"listener.name.{listener.lower()}.{name}"]
+
         names = ("ssl.keystore.key", "ssl.keystore.certificate.chain", "ssl.key.password", "ssl.truststore.certificates")
-        key, chain, password, certificates = (secret and secret.value for secret in map(config.__getitem__, names))
-        location, trusted = config["ssl.keystore.location"], config["ssl.truststore.location"]
+        key, chain, password, certificates = (secret and secret.value for secret in map(given, names))
+        location, trusted = given("ssl.keystore.location"), given("ssl.truststore.location")
         if location is None and (key is None or chain is None):
             raise _bad("ssl.keystore.location", "null", "a TLS listener needs it, or ssl.keystore.key with its certificate chain")
-        if config["ssl.keystore.type"] != "PEM":
-            raise _bad("ssl.keystore.type", config["ssl.keystore.type"], _ONLY_PEM)
-        if (trusted or certificates) and config["ssl.truststore.type"] != "PEM":
-            raise _bad("ssl.truststore.type", config["ssl.truststore.type"], _ONLY_PEM)
+        if given("ssl.keystore.type") != "PEM":
+            raise _bad("ssl.keystore.type", given("ssl.keystore.type"), _ONLY_PEM)
+        if (trusted or certificates) and given("ssl.truststore.type") != "PEM":
+            raise _bad("ssl.truststore.type", given("ssl.truststore.type"), _ONLY_PEM)
         return cls(
             location,
             password,
             trusted,
-            config["ssl.client.auth"],
-            tuple(config["ssl.enabled.protocols"]),
+            given("ssl.client.auth"),
+            tuple(given("ssl.enabled.protocols")),
             f"{key}\n{chain}\n" if location is None else None,
             certificates,
+            given("ssl.endpoint.identification.algorithm"),
         )
 
 
@@ -104,12 +112,65 @@ def server_context(settings: TlsSettings) -> ssl.SSLContext:
     Raises:
         KafkaError: INVALID_CONFIG, with the config's name, when a value is not known or a file cannot be used.
     """
+    if settings.client_auth not in _VERIFY:
+        raise _bad("ssl.client.auth", settings.client_auth, f"allowed are {', '.join(_VERIFY)}")
+    context = _context(ssl.PROTOCOL_TLS_SERVER, settings)
+    context.verify_mode = _VERIFY[settings.client_auth]
+    return context
+
+
+def client_context(settings: TlsSettings) -> ssl.SSLContext:
+    """The context of connections to others, who are shown the listener's certificate where they ask for one.
+
+    Without a trust store the system's certificates are trusted.
+
+    Raises:
+        KafkaError: INVALID_CONFIG, as of :func:`server_context`.
+    """
+    if settings.identification.lower() not in ("", "https"):
+        raise _bad("ssl.endpoint.identification.algorithm", settings.identification, "allowed are https, or nothing")
+    context = _context(ssl.PROTOCOL_TLS_CLIENT, settings)
+    context.check_hostname = bool(settings.identification)
+    if settings.truststore_text is None and settings.truststore_location is None:
+        context.load_default_certs()
+    return context
+
+
+def between_brokers(settings: TlsSettings) -> ssl.SSLContext:
+    """The context of connections to other brokers, whose settings are taken to be like this one's.
+
+    Raises:
+        KafkaError: INVALID_CONFIG, as of :func:`server_context`; or a broker with these settings could not connect to itself.
+    """
+    try:
+        _shake_hands(server_context(settings), client_context(settings))
+    except ssl.SSLError as error:
+        raise KafkaError(
+            ErrorCode.INVALID_CONFIG,
+            f"ssl.keystore.*, ssl.truststore.*: brokers with this certificate and this trust store refuse each other: {error}",
+        ) from error
+    return client_context(settings)
+
+
+def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> None:
+    """Connect the two in memory, host names aside.  Raises ssl.SSLError."""
+    client.check_hostname = False
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    waiting = [client.wrap_bio(to_client, to_server), server.wrap_bio(to_server, to_client, server_side=True)]
+    while waiting:
+        side = waiting.pop(0)
+        try:
+            side.do_handshake()
+        except ssl.SSLWantReadError:
+            waiting.append(side)
+
+
+def _context(purpose: int, settings: TlsSettings) -> ssl.SSLContext:
+    """What both ends have in common: versions, the own certificate, and those that are trusted."""
     versions = [_VERSIONS[name] for name in settings.enabled_protocols if name in _VERSIONS]
     if not versions:
         raise _bad("ssl.enabled.protocols", ",".join(settings.enabled_protocols), f"none of {', '.join(_VERSIONS)}")
-    if settings.client_auth not in _VERIFY:
-        raise _bad("ssl.client.auth", settings.client_auth, f"allowed are {', '.join(_VERIFY)}")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = ssl.SSLContext(purpose)
     context.minimum_version, context.maximum_version = min(versions), max(versions)
     try:
         with _as_file(settings) as path:
@@ -128,7 +189,6 @@ def server_context(settings: TlsSettings) -> ssl.SSLContext:
             context.load_verify_locations(settings.truststore_location)
         except (OSError, ssl.SSLError) as error:
             raise _bad("ssl.truststore.location", settings.truststore_location, f"no PEM certificates: {error}") from error
-    context.verify_mode = _VERIFY[settings.client_auth]
     return context
 
 

@@ -111,6 +111,9 @@ class TestCluster:
         program: how a broker is started; overrides are appended.
         same_host: whether all have the address 127.0.0.1.
         zookeeper: an ensemble to use instead of a server of its own.
+
+    Attributes:
+        client: what clients need beside the addresses.
     """
 
     __test__ = False
@@ -125,6 +128,7 @@ class TestCluster:
         same_host: bool = False,
         zookeeper: ZooKeeperEnsemble | None = None,
     ) -> None:
+        self.client: dict[str, str] = {}
         self.zookeeper = zookeeper or ZooKeeperServer(folder)
         self.nodes = {
             n: Node(n, folder, self.zookeeper.address, configs or {}, program, "127.0.0.1" if same_host else f"127.0.0.{n}")
@@ -164,10 +168,12 @@ class TestCluster:
 class Admin:
     """What the tests ask a cluster, with a client of somebody else."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, **configs: str) -> None:
         from confluent_kafka.admin import AdminClient
 
-        self._client = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, "topic.metadata.refresh.interval.ms": 500})
+        self._client = AdminClient(
+            {"bootstrap.servers": bootstrap, "log_level": 0, "topic.metadata.refresh.interval.ms": 500, **configs}
+        )
 
     def create(self, name: str, partitions: int, replicas: int = 3, **configs: str) -> None:
         """Create a topic; ``_`` in config names stand for dots."""
@@ -176,6 +182,13 @@ class Admin:
         config = {key.replace("_", "."): value for key, value in configs.items()}
         topic = NewTopic(name, partitions, replicas, config=config)
         self._client.create_topics([topic], operation_timeout=30)[name].result(60)
+
+    def elect_preferred(self, name: str) -> None:
+        """Let the first replica of each partition lead."""
+        from confluent_kafka import ElectionType, TopicPartition
+
+        partitions = [TopicPartition(name, number) for number in self._partitions(name)]
+        self._client.elect_leaders(ElectionType.PREFERRED, partitions).result(60)
 
     def _partitions(self, name: str) -> dict[int, object]:
         from confluent_kafka import KafkaException

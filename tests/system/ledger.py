@@ -153,12 +153,13 @@ class Workload:
 class Readers:
     """Consumers of confluent-kafka in one group that read a topic from its start and go on through everything."""
 
-    def __init__(self, bootstrap: str, topic: str, members: int = 2) -> None:
+    def __init__(self, bootstrap: str, topic: str, members: int = 2, **configs: object) -> None:
         self.seen: dict[int, dict[int, int]] = {}
         """Values by offset, by partition."""
         self.changed: list[str] = []
         """Offsets that were read twice with different values."""
         self._bootstrap = bootstrap
+        self._configs = configs
         self._topic = topic
         self._lock = threading.Lock()
         self._ending = threading.Event()
@@ -177,6 +178,7 @@ class Readers:
                 "session.timeout.ms": 20_000,
                 "auto.commit.interval.ms": 500,
                 "log_level": 0,
+                **self._configs,
             }
         )
         consumer.subscribe([self._topic])

@@ -17,59 +17,34 @@ import pytest
 pytest.importorskip("confluent_kafka")
 
 from tests.system.clusters import SESSION_MS, Admin, Node, TestCluster, wait_until
-from tests.system.ledger import Readers, ReplicaLog, Workload, problems, read_replica
+from tests.system.ledger import Workload, problems
+from tests.system.work import PARTITIONS, TOPIC, World, at_work, replicas_of
 from tests.zookeeper_server import missing
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
 ROUNDS = int(os.environ.get("KAFKAX_CLUSTER_ROUNDS", "0"))
-PARTITIONS = 3
-TOPIC = "ledger"
 
 
-def replicas_of(cluster: TestCluster) -> dict[int, dict[int, ReplicaLog]]:
-    """What every broker has of every partition."""
-    return {
-        partition: {number: read_replica(node.data / f"{TOPIC}-{partition}") for number, node in cluster.nodes.items()}
-        for partition in range(PARTITIONS)
-    }
-
-
-def check(cluster: TestCluster, admin: Admin, workload: Workload, readers: Readers) -> None:
-    """End the workload and compare what it was told with what was read and what every replica holds."""
-    workload.finish()
-    assert workload.errors == []
-    wait_until(lambda: readers.has_all(workload.acknowledged), "everything acknowledged was read")
-    readers.end()
-    assert readers.changed == []
-    admin.wait_in_sync(TOPIC, list(cluster.nodes))
-    cluster.stop()
-    assert problems(workload.acknowledged, replicas_of(cluster)) == []
-
-
-def strike(cluster: TestCluster, admin: Admin, workload: Workload, fault: Callable[[Node], None]) -> None:
+def strike(world: World, fault: Callable[[Node], None]) -> None:
     """Let a fault befall the leader of a partition; afterwards the producers go on, and then everybody is in sync again."""
-    leader = admin.leader(TOPIC)
-    node = cluster.nodes[leader]
+    node = world.leader()
     fault(node)
-    workload.renew_mark()
-    wait_until(lambda: admin.leader(TOPIC) not in (leader, -1), f"another broker leads {TOPIC}-0 instead of {leader}")
-    wait_until(workload.more, "producers go on")
+    world.leads_no_more(node)
+    world.goes_on()
     if not node.running:
         node.start()
     node.signal(signal.SIGCONT)
-    admin.wait_in_sync(TOPIC, list(cluster.nodes))
-    wait_until(workload.more, "producers go on")
+    world.all_in_sync()
 
 
-def silence_zookeeper(cluster: TestCluster, admin: Admin, workload: Workload) -> None:
+def silence_zookeeper(world: World) -> None:
     """ZooKeeper is silent until every session is over: brokers register anew and somebody is controller again."""
-    cluster.zookeeper.pause()
+    world.cluster.zookeeper.pause()
     time.sleep(2 * SESSION_MS / 1000)
-    cluster.zookeeper.resume()
-    workload.renew_mark()
-    wait_until(workload.more, "producers go on after ZooKeeper")
-    strike(cluster, admin, workload, kill)
+    world.cluster.zookeeper.resume()
+    world.goes_on("after ZooKeeper")
+    strike(world, kill)
 
 
 def kill(node: Node) -> None:
@@ -90,30 +65,11 @@ def pause(node: Node) -> None:
 
 @pytest.mark.timeout(300 + 200 * ROUNDS)
 def test_leaders_come_and_go_without_loss(tmp_path: Path) -> None:
-    cluster = TestCluster(tmp_path, configs={"min.insync.replicas": "2"})
-    workload: Workload | None = None
-    readers: Readers | None = None
-    try:
-        cluster.start()
-        admin = Admin(cluster.bootstrap)
-        admin.create(TOPIC, PARTITIONS)
-        workload = Workload(cluster.bootstrap, TOPIC, PARTITIONS)
-        readers = Readers(cluster.bootstrap, TOPIC)
-        wait_until(workload.more, "producers go on")
+    with at_work(TestCluster(tmp_path, configs={"min.insync.replicas": "2"})) as world:
         for fault in (kill, stop, *(pause, kill, stop) * ROUNDS):
-            strike(cluster, admin, workload, fault)
+            strike(world, fault)
         if ROUNDS:
-            silence_zookeeper(cluster, admin, workload)
-        check(cluster, admin, workload, readers)
-    except BaseException:
-        print(cluster.logs())
-        raise
-    finally:
-        if workload is not None:
-            workload.abandon()
-        if readers is not None:
-            readers.end()
-        cluster.close()
+            silence_zookeeper(world)
 
 
 SLOW = """

@@ -1,6 +1,6 @@
 """Disks, directories, ZooKeeper and connections of a cluster fail while producers and consumers go on; nothing is lost.
 
-Real processes and a real ZooKeeper; the checker of :mod:`tests.system.ledger` has the last word.  ``KAFKAX_CLUSTER_ROUNDS``
+Real processes and a real ZooKeeper; the checker of :mod:`tests.system.work` has the last word.  ``KAFKAX_CLUSTER_ROUNDS``
 asks for them, as ci/nightly does.
 """
 
@@ -10,19 +10,17 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 pytest.importorskip("confluent_kafka")
 
-from kafkax.protocol.messages.metadata import MetadataRequest, MetadataRequestTopic
-from tests.system.clusters import SESSION_MS, Admin, Node, TestCluster, wait_until
-from tests.system.ledger import Readers, ReplicaLog, Workload, problems, read_replica
+from tests.system import work
+from tests.system.clusters import SESSION_MS, TestCluster, wait_until
 from tests.system.proxy import Proxy
-from tests.system.wire import Wire
+from tests.system.work import PARTITIONS, TOPIC, World, log_dirs
 from tests.zookeeper_server import ZooKeeperEnsemble, missing
 
 ROUNDS = int(os.environ.get("KAFKAX_CLUSTER_ROUNDS", "0"))
@@ -31,96 +29,13 @@ pytestmark = [
     pytest.mark.skipif(ROUNDS == 0, reason="each takes half a minute; KAFKAX_CLUSTER_ROUNDS=1 asks for them"),
     pytest.mark.timeout(420),
 ]
-PARTITIONS = 4
-TOPIC = "ledger"
 BEYOND_SESSION = 2 * SESSION_MS / 1000
-
-
-class World(NamedTuple):
-    """A cluster at work."""
-
-    cluster: TestCluster
-    admin: Admin
-    workload: Workload
-
-    def leader(self) -> Node:
-        """The leader of the first partition."""
-        wait_until(lambda: self.admin.leader(TOPIC) in self.cluster.nodes, "somebody leads")
-        return self.cluster.nodes[self.admin.leader(TOPIC)]
-
-    def leads_no_more(self, node: Node) -> None:
-        """Wait until the others know that somebody else leads the first partition; it itself may be out of touch."""
-        others = [other for other in self.cluster.nodes.values() if other is not node and other.running]
-        wait_until(
-            lambda: all(led_by(other) not in (node.number, -1) for other in others),
-            f"another broker leads instead of {node.number}",
-        )
-
-    def goes_on(self) -> None:
-        """Wait until producers have more acknowledged."""
-        self.workload.renew_mark()
-        wait_until(self.workload.more, "producers go on")
-
-    def all_in_sync(self) -> None:
-        """Wait until every broker has everything, and producers have more acknowledged."""
-        self.admin.wait_in_sync(TOPIC, list(self.cluster.nodes), 90)
-        self.goes_on()
-
-
-def led_by(node: Node) -> int:
-    """Who leads the first partition as this broker has it."""
-    with Wire(node.address, timeout=30) as wire:
-        answer = wire.ask(MetadataRequest(topics=[MetadataRequestTopic(name=TOPIC)]), 9)
-    return next((each.leader_id for each in answer.topics[0].partitions if each.partition_index == 0), -1)
-
-
-def replica(node: Node, partition: int) -> ReplicaLog:
-    """What a broker has of a partition, in whichever of its directories."""
-    (folder,) = [Path(each) / f"{TOPIC}-{partition}" for each in log_dirs(node) if (Path(each) / f"{TOPIC}-{partition}").is_dir()]
-    return read_replica(folder)
-
-
-def log_dirs(node: Node) -> list[str]:
-    return node.configs["log.dirs"].split(",")
-
-
-@contextmanager
-def at_work(cluster: TestCluster) -> Iterator[World]:
-    """Start a cluster with producers and consumers; at the end everybody must be in sync and everything as it was told."""
-    readers: Readers | None = None
-    workload: Workload | None = None
-    try:
-        cluster.start()
-        admin = Admin(cluster.bootstrap)
-        admin.create(TOPIC, PARTITIONS, segment_bytes="60000")
-        workload = Workload(cluster.bootstrap, TOPIC, PARTITIONS)
-        readers = Readers(cluster.bootstrap, TOPIC)
-        world = World(cluster, admin, workload)
-        world.goes_on()
-        yield world
-        world.all_in_sync()
-        workload.finish()
-        assert workload.errors == []
-        told, seen = workload.acknowledged, readers
-        wait_until(lambda: seen.has_all(told), "everything acknowledged was read", 90)
-        readers.end()
-        assert readers.changed == []
-        admin.wait_in_sync(TOPIC, list(cluster.nodes))
-        cluster.stop()
-        replicas = {n: {node.number: replica(node, n) for node in cluster.nodes.values()} for n in range(PARTITIONS)}
-        assert problems(told, replicas) == []
-    except BaseException:
-        print(cluster.logs())
-        raise
-    finally:
-        if workload is not None:
-            workload.abandon()
-        if readers is not None:
-            readers.end()
-        cluster.close()
-
-
 CONFIGS = {"min.insync.replicas": "2"}
+
+
+def at_work(cluster: TestCluster) -> AbstractContextManager[World]:
+    """A cluster at work whose segments are small."""
+    return work.at_work(cluster, segment_bytes="60000")
 
 
 # Disks

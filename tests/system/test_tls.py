@@ -134,7 +134,7 @@ def test_key_and_certificate_may_stand_in_the_configs(tmp_path: Path) -> None:
         ssl_truststore_certificates=chain,
         ssl_client_auth="required",
     )
-    context = server_context(TlsSettings.of(given))
+    context = server_context(TlsSettings.of(given, "SSL"))
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert len(context.get_ca_certs()) == 1
 
@@ -152,4 +152,4 @@ def test_key_and_certificate_may_stand_in_the_configs(tmp_path: Path) -> None:
 )
 def test_stores_that_cannot_be_used_are_named(overrides: dict[str, str], named: str) -> None:
     with pytest.raises((KafkaError, ConfigError), match=named):
-        server_context(TlsSettings.of(config(**overrides)))
+        server_context(TlsSettings.of(config(**overrides), "SSL"))

@@ -82,6 +82,7 @@ class _Sender:
         self._refused = refused
         self._reached = False
         self._lost = False
+        self._said = ""
         channel.on_lost = self._connection_lost
         self._queue: deque[ControlRequest] = deque()
         self._wake = asyncio.Event()
@@ -116,7 +117,7 @@ class _Sender:
                 self._queue.popleft()
                 continue
             self._queue.popleft()
-            self._reached, self._lost = True, False
+            self._reached, self._lost, self._said = True, False, ""
             self._answered(self.broker.registration.broker_id, request, answer)
 
     def _connection_lost(self) -> None:
@@ -128,13 +129,16 @@ class _Sender:
         """See whether a broker whose connection broke still listens."""
         try:
             await self._channel.probe()
-            self._lost = False
+            self._lost, self._said = False, ""
         except OSError as error:
             await self._failed(error)
 
     async def _failed(self, error: OSError) -> None:
         # Silence or a broken connection prove nothing, that is for the coordination store to say; only a machine that answers
         # that nobody listens where somebody did is proof.
+        if str(error) != self._said:
+            self._said = str(error)
+            _log.warning("broker %d cannot be told anything, trying on: %s", self.broker.registration.broker_id, error)
         if self._reached and isinstance(error, ConnectionRefusedError):
             self._refused(self.broker)
         await asyncio.sleep(_RETRY_SECONDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import ssl
 import struct
@@ -12,12 +13,15 @@ from pathlib import Path
 
 import pytest
 
+from kafkax.config import BrokerConfig
 from kafkax.errors import KafkaError
 from kafkax.net.connection import Connection, Payload
 from kafkax.net.dispatch import Dispatcher
+from kafkax.net.outbound import BrokerLink, OutboundSettings
 from kafkax.net.settings import ReactorSettings
-from kafkax.net.tls import TlsListener, TlsSettings, bind, server_context
+from kafkax.net.tls import TlsListener, TlsSettings, between_brokers, bind, client_context, server_context
 from kafkax.protocol.headers import RequestHeader
+from kafkax.protocol.messages.api_versions import ApiVersionsRequest, ApiVersionsResponse
 from tests.unit._core.wire import request
 from tests.unit.net.certificates import self_signed
 
@@ -180,3 +184,82 @@ async def test_connections_beyond_the_limit_are_closed(pem: Path) -> None:
 def test_bad_settings_name_the_config(pem: Path, change: dict[str, object], said: str) -> None:
     with pytest.raises(KafkaError, match=said):
         server_context(TlsSettings(**{"keystore_location": str(pem), **change}))  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def brokers(settings: TlsSettings) -> AsyncIterator[Callable[[TlsSettings], Awaitable[object]]]:
+    """A listener that answers ApiVersions as a broker does, and a way to ask it over a link with other settings."""
+    answer = ApiVersionsResponse(throttle_time_ms=7).encode(2)
+    dispatcher = Dispatcher(lambda connection, header, body: answer)
+    listener = TlsListener(dispatcher, ReactorSettings(), server_context(settings), "SSL")
+    bound = bind("127.0.0.1", 0)
+    await listener.start(bound)
+    links: list[BrokerLink] = []
+
+    async def ask(other: TlsSettings) -> object:
+        links.append(BrokerLink("127.0.0.1", bound.getsockname()[1], OutboundSettings("1", tls=client_context(other))))
+        return (await links[-1].send(ApiVersionsRequest(), 2, ApiVersionsResponse)).throttle_time_ms
+
+    try:
+        yield ask
+    finally:
+        for link in links:
+            await link.close()
+        await listener.stop()
+        await dispatcher.stop(0.1)
+
+
+async def test_brokers_show_each_other_their_certificates(pem: Path, tmp_path: Path) -> None:
+    other = self_signed(tmp_path, "other")
+    both = tmp_path / "both.crt"
+    both.write_text((tmp_path / "broker.crt").read_text() + (tmp_path / "other.crt").read_text())
+    async with brokers(TlsSettings(str(pem), truststore_location=str(both), client_auth="required")) as ask:
+        assert await ask(TlsSettings(str(other), truststore_location=str(both))) == 7
+        with pytest.raises(KafkaError, match=r"CERTIFICATE_VERIFY_FAILED"):
+            await ask(TlsSettings(str(pem), truststore_location=str(tmp_path / "other.crt")))
+    async with brokers(TlsSettings(str(pem), truststore_location=str(tmp_path / "broker.crt"), client_auth="required")) as ask:
+        with pytest.raises(KafkaError, match=r"127\.0\.0\.1"):
+            await ask(TlsSettings(str(other), truststore_location=str(both)))
+
+
+async def test_the_host_of_another_broker_is_that_of_its_certificate(tmp_path: Path) -> None:
+    pem = str(self_signed(tmp_path, "elsewhere", "DNS:elsewhere"))
+    trusting = TlsSettings(pem, truststore_location=str(tmp_path / "elsewhere.crt"))
+    async with brokers(TlsSettings(pem)) as ask:
+        with pytest.raises(KafkaError, match=r"certificate is not valid for '127\.0\.0\.1'"):
+            await ask(trusting)
+        assert await ask(dataclasses.replace(trusting, identification="")) == 7
+
+
+def test_a_broker_that_could_not_connect_to_itself_is_refused(pem: Path, tmp_path: Path) -> None:
+    itself = TlsSettings(str(pem), truststore_location=str(tmp_path / "broker.crt"))
+    for client_auth in ("none", "required"):
+        assert between_brokers(dataclasses.replace(itself, client_auth=client_auth)).check_hostname
+    self_signed(tmp_path, "other")
+    with pytest.raises(KafkaError, match=r"ssl\.truststore\.\*: brokers with this .* refuse each other"):
+        between_brokers(dataclasses.replace(itself, truststore_location=str(tmp_path / "other.crt")))
+
+
+def test_hosts_are_checked_by_https_or_not_at_all(pem: Path) -> None:
+    assert client_context(TlsSettings(str(pem), identification="HTTPS")).check_hostname
+    with pytest.raises(KafkaError, match=r"ssl\.endpoint\.identification\.algorithm=ldaps"):
+        client_context(TlsSettings(str(pem), identification="ldaps"))
+
+
+def test_a_listener_has_stores_of_its_own(pem: Path) -> None:
+    own = str(pem)
+    config = BrokerConfig(
+        {
+            "listeners": "CLIENTS://127.0.0.1:0,INSIDE://127.0.0.1:1",
+            "listener.security.protocol.map": "CLIENTS:SSL,INSIDE:SSL",
+            "inter.broker.listener.name": "INSIDE",
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": "/of-all.pem",
+            "listener.name.inside.ssl.keystore.location": own,
+            "listener.name.inside.ssl.client.auth": "requested",
+            "listener.name.inside.ssl.endpoint.identification.algorithm": "",
+        }
+    )
+    inside, clients = TlsSettings.of(config, "INSIDE"), TlsSettings.of(config, "CLIENTS")
+    assert (inside.keystore_location, inside.client_auth, inside.identification) == (own, "requested", "")
+    assert (clients.keystore_location, clients.client_auth, clients.identification) == ("/of-all.pem", "none", "https")
