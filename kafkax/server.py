@@ -51,6 +51,7 @@ from kafkax.errors import ErrorCode, KafkaError
 from kafkax.model import TopicPartition
 from kafkax.net.dispatch import Dispatcher
 from kafkax.net.settings import ReactorSettings
+from kafkax.replication.throttles import Throttles
 from kafkax.storage.cleaner import Cleaner
 from kafkax.storage.loading import LoadProgress
 from kafkax.storage.manager import LogManager
@@ -151,14 +152,11 @@ class Server:
         if not clustered:
             await adopt_topics(store, self.config.log_dirs, self.node_id, _internal_topics(self.config))
         cache = MetadataCache(cluster_id)
-        dynamic = DynamicConfigs(store, cache, self._clock)
-        cache.add_listener(self._configs_changed)
-        await dynamic.start()
-        self._stack.push_async_callback(dynamic.close)
-
+        dynamic = await self._dynamic_configs(store, cache)
         queue = self._notify_queue()
-        registry = Registry(elsewhere=clustered)
         topic_configs = TopicConfigs(cache, self.config)
+        throttles = Throttles(self.node_id, self.config, topic_configs)
+        registry = Registry(elsewhere=clustered, quota=throttles.leader)
         failures = LogDirFailures(store, None if clustered else Path(self.config.log_dirs[0]).absolute(), self._fail)
         await self._open_logs(cluster_id, topic_configs, queue, failures)
         topics = TopicAdmin(store, cache, self.config, self._random, standalone=not clustered)
@@ -176,6 +174,7 @@ class Server:
             queue,
             self._clock,
             clustered=clustered,
+            throttles=throttles,
             removed=self._removed,
         )
         self._stack.push_async_callback(member.close)
@@ -230,6 +229,13 @@ class Server:
         self._stack.push_async_callback(asyncio.to_thread, cleaner.stop)
         cleaner.start()
         self.services.moves.resume()
+
+    async def _dynamic_configs(self, store: CoordinationStore, cache: MetadataCache) -> DynamicConfigs:
+        dynamic = DynamicConfigs(store, cache, self._clock)
+        cache.add_listener(self._configs_changed)
+        await dynamic.start()
+        self._stack.push_async_callback(dynamic.close)
+        return dynamic
 
     async def _administration(self, store: CoordinationStore, cache: MetadataCache, dynamic: DynamicConfigs) -> Administration:
         admin = Administration(store, cache, dynamic, self.config, self._clock)

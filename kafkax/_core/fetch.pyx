@@ -26,6 +26,7 @@ from kafkax._core.fetch_answer cimport fetch_answer
 from kafkax._core.fetch_request cimport fetch_free, fetch_parse
 from kafkax._core.fetch_session cimport session_answer, session_enter, session_leave
 from kafkax._core.fetch_state cimport FETCH_INCREMENTAL, FETCH_SESSIONLESS, asked_t, fetch_part_t, fetch_t
+from kafkax._core.files cimport monotonic_ms
 from kafkax._core.logstate cimport (
     READ_COMMITTED,
     READ_LOG_END,
@@ -51,9 +52,11 @@ from kafkax._core.network cimport (
 from kafkax._core.park cimport park, repark, unpark
 from kafkax._core.partition cimport (
     partition_check_epoch, partition_divergence, partition_follower_fetched, partition_log, partition_read, partition_release,
-    partition_t, partition_unwait, partition_wait,
+    partition_t, partition_throttle, partition_unwait, partition_wait,
 )
 from kafkax._core.registry cimport registry_get, registry_get_by_id, registry_t
+from kafkax._core.replicas cimport THROTTLED_BEHIND, THROTTLED_NOT
+from kafkax._core.replication_quota cimport quota_limits, quota_record, quota_wait_ms
 from kafkax._core.warm cimport warm_place
 
 cdef enum:
@@ -157,6 +160,25 @@ cdef bint found_cold(fetch_t *request, fetch_part_t *part) noexcept nogil:
     return True
 
 
+cdef bint held_back(fetch_t *request, fetch_part_t *part) noexcept nogil:
+    """Whether a throttled follower that is not in sync gets nothing, since the quota is used up."""
+    part.throttled = THROTTLED_NOT
+    if quota_limits(request.quota):
+        part.throttled = partition_throttle(part.partition, request.replica)
+    return part.throttled == THROTTLED_BEHIND and quota_wait_ms(request.quota, monotonic_ms()) > 0
+
+
+cdef void use_quota(fetch_t *request, int64_t now_ms) noexcept nogil:
+    """Hold what throttled followers are sent against the quota."""
+    cdef int64_t size = 0
+    cdef int32_t at
+    for at in range(request.count):
+        if request.parts[at].throttled != THROTTLED_NOT:
+            size += request.parts[at].result.piece.length
+    if size:
+        quota_record(request.quota, size, now_ms)
+
+
 cdef bint read_as_leader(fetch_t *request, fetch_part_t *part, int64_t limit, bint first, bint wait) noexcept nogil:
     """The same for a follower: up to the log's end, once it is known that the logs agree; False when it should hear at once.
 
@@ -174,6 +196,8 @@ cdef bint read_as_leader(fetch_t *request, fetch_part_t *part, int64_t limit, bi
         part.code = OK
         return False
     part.diverging_epoch = -1
+    if code == OK and held_back(request, part):
+        limit, first = 0, False
     if code == OK:
         code = partition_read(part.partition, asked.offset, asked.leader_epoch, limit, first, READ_LOG_END, wait, &part.result)
     if code == CORE_COLD:
@@ -292,6 +316,7 @@ cdef void respond(connection_t *connection, fetch_t *request, answer_t *slot) no
     cdef answer_t *content
     suit_version(request)
     session_answer(connection.thread.reactor, request, connection.thread.now_ms)
+    use_quota(request, connection.thread.now_ms)
     content = fetch_answer(request)
     release(request)
     if content == NULL:
@@ -365,6 +390,7 @@ cdef int32_t serve(connection_t *connection, fetch_t *request) noexcept nogil:
     request.max_bytes = <int32_t>min(<int64_t>request.max_bytes, connection.thread.reactor.settings.fetch_max_bytes)
     request.min_bytes = min(request.min_bytes, request.max_bytes)
     request.deadline_ms = deadline
+    request.quota = (<registry_t *>connection.thread.reactor.registry).quota
     enough = request.error or read_all(request, connection.thread.stopping)
     if request.cold == 0 and (enough or request.max_wait_ms <= 0 or connection.thread.stopping):
         respond(connection, request, slot)

@@ -6,6 +6,7 @@ from kafkax._core.logstate cimport read_result_t, waiter_t
 from kafkax._core.network cimport parked_t
 from kafkax._core.partition cimport partition_t
 from kafkax._core.pthreads cimport pthread_mutex_t
+from kafkax._core.replication_quota cimport replication_quota_t
 
 cdef enum:
     FETCH_SESSIONLESS = 0
@@ -52,6 +53,8 @@ cdef struct fetch_part_t:
     bint told
     # Where its records stand has yet to be read from disk.
     bint cold
+    # To a follower: one of ``THROTTLED_*``.
+    int32_t throttled
     # To a follower: the epoch from which on its log is not the leader's, and where that ends; -1 while they agree.
     int32_t diverging_epoch
     int64_t diverging_end
@@ -87,6 +90,8 @@ cdef struct fetch_t:
     int32_t searches
     bint searching
     int64_t deadline_ms
+    # For throttled followers; borrowed from the registry, NULL where there is none.
+    replication_quota_t *quota
     session_t *session
     int32_t count
     int32_t forgotten_count

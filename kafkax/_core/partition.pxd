@@ -78,6 +78,9 @@ cdef int32_t partition_read(partition_t *partition, int64_t offset, int32_t curr
 cdef int32_t partition_divergence(partition_t *partition, int64_t offset, int32_t last_epoch, int32_t *epoch,
                                   int64_t *end_offset) noexcept nogil
 
+# One of ``THROTTLED_*``: whether what that replica fetches is held against the quota for throttled replicas.
+cdef int32_t partition_throttle(partition_t *partition, int32_t replica) noexcept nogil
+
 # As ``log_follower_fetched``, for the partition's log.
 cdef int32_t partition_follower_fetched(partition_t *partition, int32_t leader_epoch, int32_t replica, int64_t broker_epoch,
                                         int64_t offset) noexcept nogil

@@ -135,12 +135,14 @@ class Partition:
         leader_epoch: int,
         epoch_start: int,
         lag_max_ms: int,
+        throttled: bool = False,
     ) -> None:
         """As leader with the mark ``external``: have the high watermark follow what these replicas (id, counts) have.
 
         Those that count are waited for; another one as well while it is about to join, having been caught up within
         ``lag_max_ms`` and being past ``epoch_start``. What is known of a replica's progress in the same leader epoch is kept.
         ``queue.dispatch()`` calls ``callback(id)`` when one that does not count may join. Does nothing in another epoch.
+        ``throttled``: what they fetch is held against the registry's quota, and those that do not count wait for it.
         """
 
     def forget_replicas(self, queue: NotifyQueue) -> None:
@@ -151,6 +153,9 @@ class Partition:
 
         Raises KafkaError NOT_LEADER_OR_FOLLOWER when there is no such replica, or only a later life of it is known.
         """
+
+    def throttle(self, replica: int) -> tuple[bool, bool]:
+        """Whether what that follower fetches is held against the quota, and whether it has to wait where that is used up."""
 
     def replicas(self) -> list[ReplicaProgress]:
         """How far the followers are, as far as this leadership knows."""

@@ -27,7 +27,7 @@ from kafkax._core.logstate cimport (
 from kafkax._core.lookup cimport log_marks, log_read
 from kafkax._core.notify cimport NotifyQueue, notify_push, notify_release, notify_retain
 from kafkax._core.pthreads cimport pthread_mutex_lock, pthread_mutex_unlock
-from kafkax._core.replicas cimport replica_t, replicas_new, replicas_t
+from kafkax._core.replicas cimport THROTTLED_BEHIND, THROTTLED_NOT, replica_t, replicas_new, replicas_t, replicas_throttle
 from kafkax._core.segment cimport FileSlice
 
 from kafkax.errors import ErrorCode, KafkaError
@@ -229,6 +229,13 @@ cdef int32_t partition_divergence(partition_t *partition, int64_t offset, int32_
     if epoch[0] < 0:
         return ERR_OFFSET_OUT_OF_RANGE
     return CORE_END if epoch[0] < last_epoch or end_offset[0] < offset else OK
+
+
+cdef int32_t partition_throttle(partition_t *partition, int32_t replica) noexcept nogil:
+    cdef log_t *log = lock_state(partition)
+    cdef int32_t throttle = replicas_throttle(log.replicas, replica)
+    pthread_mutex_unlock(&log.lock)
+    return throttle
 
 
 cdef int32_t partition_follower_fetched(partition_t *partition, int32_t leader_epoch, int32_t replica, int64_t broker_epoch,
@@ -518,7 +525,7 @@ cdef class Partition:
         return wait
 
     def set_replicas(self, NotifyQueue queue not None, callback not None, list replicas not None, *, int32_t leader_epoch,
-                     int64_t epoch_start, int64_t lag_max_ms):
+                     int64_t epoch_start, int64_t lag_max_ms, bint throttled=False):
         cdef replicas_t *known = replicas_new(<int32_t>len(replicas))
         cdef int64_t now = monotonic_ms()
         cdef replica_t *replica
@@ -528,6 +535,7 @@ cdef class Partition:
         known.leader_epoch = leader_epoch
         known.epoch_start = epoch_start
         known.lag_max_ms = lag_max_ms
+        known.throttled = throttled
         known.enough = kx_load32(&self.partition.in_sync) >= kx_load32(&self.partition.min_in_sync)
         for at, (replica_id, counts) in enumerate(replicas):
             replica = &known.entries[<int32_t>at]
@@ -571,6 +579,10 @@ cdef class Partition:
     def follower_fetched(self, int32_t replica, int64_t broker_epoch, int64_t offset, *, int32_t leader_epoch=-1):
         self.check(partition_follower_fetched(self.partition, leader_epoch, replica, broker_epoch, offset),
                    f"fetch of replica {replica} at {offset}")
+
+    def throttle(self, int32_t replica):
+        cdef int32_t throttle = partition_throttle(self.partition, replica)
+        return throttle != THROTTLED_NOT, throttle == THROTTLED_BEHIND
 
     def replicas(self):
         cdef log_t *log

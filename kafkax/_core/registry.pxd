@@ -3,6 +3,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from kafkax._core.partition cimport partition_t
 from kafkax._core.pthreads cimport pthread_rwlock_t
+from kafkax._core.replication_quota cimport ReplicationQuota, replication_quota_t
 
 cdef struct registry_slot_t:
     uint64_t hash
@@ -18,6 +19,8 @@ cdef struct registry_t:
     int32_t refs
     # What is not here may be on another broker.
     int32_t elsewhere
+    # What throttled followers may fetch here; NULL where there are none. Owned.
+    replication_quota_t *quota
     registry_table_t names
     registry_table_t ids
     pthread_rwlock_t lock

@@ -4,12 +4,16 @@ from collections.abc import Iterator
 from uuid import UUID
 
 from kafkax._core.partition import Partition
+from kafkax._core.replication_quota import ReplicationQuota
 
 class Registry:
     """Partitions by (topic, index) and by (topic id, index). Core threads look up without the GIL; Python changes it."""
 
-    def __init__(self, *, elsewhere: bool = False) -> None:
-        """``elsewhere``: what is not here may be on another broker, so that only the control plane knows what to say of it."""
+    def __init__(self, *, elsewhere: bool = False, quota: ReplicationQuota | None = None) -> None:
+        """``elsewhere``: what is not here may be on another broker, so that only the control plane knows what to say of it.
+
+        ``quota``: what followers may fetch of throttled partitions, see ``Partition.set_replicas``.
+        """
 
     def add(self, partition: Partition) -> None:
         """Make the partition known. Raises ValueError when one of that name is there already."""

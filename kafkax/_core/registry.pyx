@@ -9,6 +9,7 @@ from kafkax._core.partition cimport Partition, partition_release, partition_reta
 from kafkax._core.pthreads cimport (
     pthread_rwlock_destroy, pthread_rwlock_init, pthread_rwlock_rdlock, pthread_rwlock_unlock, pthread_rwlock_wrlock,
 )
+from kafkax._core.replication_quota cimport ReplicationQuota, quota_release, quota_retain
 
 cdef enum:
     SMALLEST_TABLE = 16
@@ -117,6 +118,7 @@ cdef void registry_release(registry_t *registry) noexcept nogil:
         partition_release(registry.names.slots[i].partition)
     free(registry.names.slots)
     free(registry.ids.slots)
+    quota_release(registry.quota)
     pthread_rwlock_destroy(&registry.lock)
     free(registry)
 
@@ -143,13 +145,16 @@ cdef partition_t *registry_get_by_id(registry_t *registry, const uint8_t *topic_
 
 
 cdef class Registry:
-    def __cinit__(self, *, bint elsewhere=False):
+    def __cinit__(self, *, bint elsewhere=False, ReplicationQuota quota=None):
         self._partitions = {}
         self.registry = <registry_t *>calloc(1, sizeof(registry_t))
         if self.registry == NULL:
             raise MemoryError
         self.registry.refs = 1
         self.registry.elsewhere = elsewhere
+        if quota is not None:
+            quota_retain(quota.quota)
+            self.registry.quota = quota.quota
         pthread_rwlock_init(&self.registry.lock, NULL)
 
     def __dealloc__(self):

@@ -4,6 +4,12 @@ The same rules in words that can be simulated stand in ``kafkax.replication.lead
 
 from libc.stdint cimport int32_t, int64_t
 
+cdef enum:
+    # Whether a replica's bytes are held against the quota; and whether it gets none while that is used up, since it lags.
+    THROTTLED_NOT = 0
+    THROTTLED_IN_SYNC = 1
+    THROTTLED_BEHIND = 2
+
 cdef struct replica_t:
     int32_t id
     # In sync, or asked of the controller to be: the high watermark waits for it.
@@ -25,6 +31,8 @@ cdef struct replicas_t:
     int32_t enough
     # The log's end when the leadership began.
     int64_t epoch_start
+    # Of those that are not in sync, as long as the broker's quota for them is used up, none gets records (KIP-73).
+    int32_t throttled
     # replica.lag.time.max.ms
     int64_t lag_max_ms
     # ``count`` of them.
@@ -38,5 +46,7 @@ cdef bint replica_fetched(replica_t *replica, int64_t broker_epoch, int64_t offs
                           int64_t now_ms) noexcept nogil
 # The high watermark that follows, never below ``mark``; ``own``: what the leader itself contributes.
 cdef int64_t replicas_committed(const replicas_t *replicas, int64_t own, int64_t mark, int64_t now_ms) noexcept nogil
+# One of ``THROTTLED_*``; ``replicas`` may be NULL.
+cdef int32_t replicas_throttle(replicas_t *replicas, int32_t id) noexcept nogil
 # Whether it is not counted but has all that is committed, so that the controller may be asked to take it in.
 cdef bint replica_may_join(const replicas_t *replicas, const replica_t *replica, int64_t mark) noexcept nogil

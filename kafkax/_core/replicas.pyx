@@ -19,6 +19,14 @@ cdef replica_t *replicas_find(replicas_t *replicas, int32_t id) noexcept nogil:
     return NULL
 
 
+cdef int32_t replicas_throttle(replicas_t *replicas, int32_t id) noexcept nogil:
+    cdef replica_t *replica
+    if replicas == NULL or not replicas.throttled:
+        return THROTTLED_NOT
+    replica = replicas_find(replicas, id)
+    return THROTTLED_IN_SYNC if replica != NULL and replica.counts else THROTTLED_BEHIND
+
+
 cdef bint replica_fetched(replica_t *replica, int64_t broker_epoch, int64_t offset, int64_t leader_end,
                           int64_t now_ms) noexcept nogil:
     if broker_epoch != -1 and broker_epoch < replica.broker_epoch:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from kafkax.cluster.store import CoordinationStore
     from kafkax.config import BrokerConfig, Endpoint
     from kafkax.replication.manager import Replication
+    from kafkax.replication.throttles import Throttles
     from kafkax.storage.manager import LogManager
 
 __all__ = ["ClusterMember"]
@@ -51,6 +52,7 @@ class ClusterMember:
 
     Args:
         clustered: whether there may be other brokers (``zookeeper.connect``).
+        throttles: this broker's replication quotas.
         removed: called when another broker took this one's id while its session was lost.
 
     Attributes:
@@ -73,6 +75,7 @@ class ClusterMember:
         clock: Clock,
         *,
         clustered: bool,
+        throttles: Throttles,
         removed: Callable[[KafkaError], None],
     ) -> None:
         self.node_id = node_id
@@ -84,6 +87,7 @@ class ClusterMember:
         self._logs = logs
         self._clock = clock
         self._removed = removed
+        self.throttles = throttles
         self._membership: Membership | None = None
         self._peers: Peers | None = None
         self._link: ControllerLink | None = None
@@ -106,7 +110,7 @@ class ClusterMember:
         peers = self._peers = Peers(self._cache, config.inter_broker_listener, link)
         self._link = ControllerLink(self.node_id, self._cache, self.controller, peers)
         lag = config["replica.lag.time.max.ms"]
-        leaders = Leaders(self.node_id, self._epoch, lag, queue, self._clock)
+        leaders = Leaders(self.node_id, self._epoch, lag, queue, self._clock, self.throttles.leads_throttled)
         fetching = FetcherSettings(
             self.node_id,
             config["replica.fetch.wait.max.ms"],
@@ -122,6 +126,7 @@ class ClusterMember:
             peers.connect,
             self._flushed,
             config["num.replica.fetchers"],
+            self.throttles,
             self._logs,
         )
         return Replication(leaders, followers, self._cache)

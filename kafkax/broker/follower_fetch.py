@@ -66,6 +66,7 @@ async def follower_fetch(context: RequestContext, request: FetchRequest) -> Fetc
         first = False
         left = deadline - loop.time()
         if reading.urgent or reading.size >= request.min_bytes or left <= 0 or not reading.marks:
+            reading.use_quota()
             return FetchResponse(responses=reading.topics)
         await context.services.purgatory.any_reaches(reading.marks, left)
 
@@ -88,6 +89,9 @@ class _Reading:
         self._asker = asker
         self._note = note
         self._left = request.max_bytes
+        self._throttled = 0
+        self._quota = context.services.member.throttles.leader
+        self._over_quota = self._quota.wait_ms(self._now_ms()) > 0
         self.topics: list[FetchableTopicResponse] = []
         self.size = 0
         self.urgent = False
@@ -96,6 +100,13 @@ class _Reading:
             answer = FetchableTopicResponse(topic=topic.topic, topic_id=topic.topic_id)
             answer.partitions = [self._partition(topic, asked) for asked in topic.partitions]
             self.topics.append(answer)
+
+    def _now_ms(self) -> int:
+        return int(self._context.services.clock.monotonic() * 1000)
+
+    def use_quota(self) -> None:
+        """Hold what goes to throttled followers against the quota, since this pass is the answer."""
+        self._quota.record(self._throttled, self._now_ms())
 
     def _partition(self, topic: FetchTopic, asked: FetchPartition) -> PartitionData:
         data = PartitionData(partition_index=asked.partition, high_watermark=-1, records=b"")
@@ -119,12 +130,14 @@ class _Reading:
             data.high_watermark, data.log_start_offset = partition.high_watermark, log.log_start_offset
             self.urgent = True
             return
+        counts, waits = partition.throttle(self._asker.replica)
+        held = waits and self._over_quota
         found = partition.read(
             asked.fetch_offset,
-            min(max(self._left, 0), asked.partition_max_bytes),
+            0 if held else min(max(self._left, 0), asked.partition_max_bytes),
             current_leader_epoch=asked.current_leader_epoch,
             isolation="log_end",
-            min_one_batch=self.size == 0,
+            min_one_batch=self.size == 0 and not held,
         )
         if self._note:
             asker = self._asker
@@ -137,5 +150,6 @@ class _Reading:
         data.log_start_offset = found.log_start_offset
         data.records = records
         self.size += len(records)
+        self._throttled += len(records) if counts else 0
         self._left -= len(records)
         self.marks.append((partition, "log_end", max(asked.fetch_offset, found.log_end_offset) + 1))

@@ -25,6 +25,7 @@ from kafkax.protocol.messages.list_offsets import (
     ListOffsetsTopic,
 )
 from kafkax.replication.following import Following
+from kafkax.replication.throttles import Throttles
 
 if TYPE_CHECKING:
     from kafkax.storage.manager import LogManager
@@ -85,6 +86,8 @@ class Followed:
         """Loop time of the last answer that brought records."""
         self.failures = 0
         """Errors in a row."""
+        self.in_sync = False
+        """Whether it has all that is committed, as far as the last answer or the controller says."""
 
     @property
     def key(self) -> TopicPartition:
@@ -122,6 +125,7 @@ class Fetcher:
     Args:
         link: the connection to the leader.
         broker_epoch: gives this broker's present epoch (KIP-903).
+        throttles: this broker's replication quotas, on the loop's clock.
         answered: called after each answer, on the event loop, while nothing is asked for: it may add and release partitions.
     """
 
@@ -130,11 +134,13 @@ class Fetcher:
         link: BrokerLink,
         settings: FetcherSettings,
         broker_epoch: Callable[[], int],
+        throttles: Throttles,
         answered: Callable[[], None] | None = None,
     ) -> None:
         self._link = link
         self._answered = answered
         self._settings = settings
+        self._throttles = throttles
         self._broker_epoch = broker_epoch
         self._followed: dict[TopicPartition, Followed] = {}
         self._changed = asyncio.Event()
@@ -194,6 +200,7 @@ class Fetcher:
         if former is not None:
             former.end()
             followed.busy_at = former.busy_at
+            followed.in_sync = followed.in_sync or former.in_sync
             self._followed[followed.key] = followed
             if former not in self._asked:
                 self._hurry()
@@ -215,6 +222,7 @@ class Fetcher:
         while not self._closed:
             self._changed.clear()
             now = loop.time()
+            self._hold_back(now)
             ready = [followed for followed in self._followed.values() if followed.not_before <= now]
             if not ready:
                 await self._pause(now)
@@ -234,6 +242,13 @@ class Fetcher:
                 await self._find_range(followed)
             if self._answered is not None:
                 self._answered()
+
+    def _hold_back(self, now: float) -> None:
+        """Put off what is throttled and not in sync while this broker's rate is used up (KIP-73)."""
+        wait_ms = self._throttles.follower.wait_ms(int(now * 1000))
+        for followed in self._followed.values() if wait_ms else ():
+            if not followed.in_sync and followed.not_before <= now and self._throttles.follows_throttled(followed.key):
+                followed.not_before = now + min(wait_ms, max(self._settings.backoff_ms, 1)) / 1000
 
     async def _send(self, ready: list[Followed]) -> FetchResponse | None:
         """Fetch; None when it was broken off because there are more partitions to ask for."""
@@ -333,8 +348,10 @@ class Fetcher:
             elif step.high_watermark is not None:
                 if data.records:
                     log.append_follower(data.records)
+                    self._use_quota(followed, len(data.records), now)
                     if followed.flush:
                         log.flush()
+                followed.in_sync = log.log_end_offset >= step.high_watermark
                 followed.partition.high_watermark = min(step.high_watermark, log.log_end_offset)
                 if data.log_start_offset > log.log_start_offset:
                     log.set_log_start_offset(min(data.log_start_offset, followed.partition.high_watermark))
@@ -353,6 +370,10 @@ class Fetcher:
         else:
             followed.failures = 0
         return step.look_up_range
+
+    def _use_quota(self, followed: Followed, size: int, now: float) -> None:
+        if self._throttles.follows_throttled(followed.key):
+            self._throttles.follower.record(size, int(now * 1000))
 
     async def _find_range(self, followed: Followed) -> None:
         """The leader has none of the offsets asked for: ask what it has, and go on from there."""

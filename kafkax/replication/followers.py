@@ -18,6 +18,7 @@ from kafkax.net.outbound import BrokerLink
 from kafkax.replication.fetcher import Fetcher, FetcherSettings, Followed
 from kafkax.replication.following import Following
 from kafkax.replication.replica import Replica
+from kafkax.replication.throttles import Throttles
 
 if TYPE_CHECKING:
     from kafkax.storage.manager import LogManager
@@ -108,6 +109,7 @@ class Followers:
         connect: a link to an address.
         flushed: whether a partition's ``kafkax.durability`` is ``flushed``.
         fetchers: ``num.replica.fetchers``.
+        throttles: this broker's replication quotas.
         logs: where logs are cut; None: each log by itself.
     """
 
@@ -119,8 +121,10 @@ class Followers:
         connect: Callable[[str, int], BrokerLink],
         flushed: Callable[[TopicPartition], bool],
         fetchers: int,
+        throttles: Throttles,
         logs: LogManager | None = None,
     ) -> None:
+        self._throttles = throttles
         self._logs = logs
         self._settings = settings
         self._broker_epoch = broker_epoch
@@ -165,12 +169,14 @@ class Followers:
 
     def _to_follow(self, replica: Replica) -> Followed:
         following = Following(replica.leader, replica.leader_epoch)
-        return Followed(replica.partition, following, flush=self._flushed(replica.key), logs=self._logs)
+        followed = Followed(replica.partition, following, flush=self._flushed(replica.key), logs=self._logs)
+        followed.in_sync = self._settings.replica_id in replica.isr
+        return followed
 
     def _fetcher(self, route: _Route, wait_max_ms: int | None, answered: Callable[[], None]) -> Fetcher:
         link = self._connect(route.host, route.port)
         settings = self._settings if wait_max_ms is None else self._settings._replace(wait_max_ms=wait_max_ms)
-        return Fetcher(link, settings, self._broker_epoch, answered)
+        return Fetcher(link, settings, self._broker_epoch, self._throttles, answered)
 
     def forget(self, partitions: Iterable[TopicPartition]) -> None:
         """Follow these no longer; when this returns nothing more is appended to them."""

@@ -49,6 +49,7 @@ class Leaders:
         broker_epoch: gives its present epoch.
         lag_max_ms: ``replica.lag.time.max.ms``.
         queue: brings events of the data plane to the loop.
+        throttled: whether a partition's followers are held to this broker's quota.
     """
 
     def __init__(
@@ -58,12 +59,14 @@ class Leaders:
         lag_max_ms: int,
         queue: NotifyQueue,
         clock: Clock,
+        throttled: Callable[[TopicPartition], bool] = lambda _: False,
     ) -> None:
         self._broker_id = broker_id
         self._broker_epoch = broker_epoch
         self._lag_max_ms = lag_max_ms
         self._queue = queue
         self._clock = clock
+        self._throttled = throttled
         self._led: dict[TopicPartition, _Led] = {}
         self._requests: IsrRequests | None = None
         self._task: asyncio.Task[None] | None = None
@@ -143,6 +146,7 @@ class Leaders:
             leader_epoch=leadership.leader_epoch,
             epoch_start=leadership.epoch_start,
             lag_max_ms=self._lag_max_ms,
+            throttled=self._throttled(led.replica.key),
         )
 
     def _may_join(self, led: _Led, _: int) -> None:

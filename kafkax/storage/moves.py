@@ -14,12 +14,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from kafkax._core.log import Log
+from kafkax._core.replication_quota import ReplicationQuota
 from kafkax.clock import Clock
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.model import TopicPartition
 from kafkax.storage.manager import LogManager
 from kafkax.storage.settings import Configs
-from kafkax.storage.throttle import Throttle
 
 __all__ = ["Moves"]
 
@@ -45,7 +45,7 @@ class Moves:
         logs: holds the logs and their copies.
         serving: gives what serves a partition, None while nothing does: its move then waits.
         broker: the broker's configs.
-        clock: for the throttle.
+        clock: for ``replica.alter.log.dirs.io.max.bytes.per.second``, which may change while moves are under way.
     """
 
     def __init__(
@@ -53,7 +53,10 @@ class Moves:
     ) -> None:
         self._logs = logs
         self._serving = serving
-        self._throttle = Throttle(float(broker["replica.alter.log.dirs.io.max.bytes.per.second"]), clock)
+        samples = broker["alter.log.dirs.replication.quota.window.num"]
+        self._quota = ReplicationQuota(samples, broker["alter.log.dirs.replication.quota.window.size.seconds"] * 1000)
+        self._broker = broker
+        self._clock = clock
         self._most = broker["num.replica.alter.log.dirs.threads"] or len(logs.directories)
         self._queue: deque[TopicPartition] = deque()
         self._changed = threading.Condition()
@@ -117,9 +120,13 @@ class Moves:
         if current is None or future is None:
             return None
         try:
+            wait = self._over_quota()
+            if wait:
+                return wait
             copied = copy(current.log, future.log)
+            self._quota.record(copied, self._now_ms())
             if copied >= CHUNK:
-                return self._throttle.charge(copied)
+                return 0.0
             serving = self._serving(partition)
             if serving is None:
                 return RETRY_SECONDS
@@ -133,6 +140,14 @@ class Moves:
             return RETRY_SECONDS
         _log.info("%s lies in %s now", partition, future.directory.path)
         return None
+
+    def _now_ms(self) -> int:
+        return int(self._clock.monotonic() * 1000)
+
+    def _over_quota(self) -> float:
+        """Seconds to wait before more may be copied, but not so long that a higher limit would be noticed late."""
+        self._quota.limit = self._broker["replica.alter.log.dirs.io.max.bytes.per.second"]
+        return min(self._quota.wait_ms(self._now_ms()) / 1000, RETRY_SECONDS)
 
 
 def copy(current: Log, future: Log, size: int = CHUNK) -> int:

@@ -10,6 +10,7 @@ import click
 
 from kafkax.cli.admin.common import action_of, actions, connect, fail_on, settle
 from kafkax.cli.admin.delete_records import partitions_of
+from kafkax.cli.admin.throttles import set_throttles, take_throttles_away
 from kafkax.cli.options import bootstrap_server, command_config, output_format
 from kafkax.cli.output import show
 from kafkax.client.admin import AdminClient
@@ -51,6 +52,8 @@ def spread(partitions: dict[Key, int], brokers: list[int]) -> dict[Key, list[int
 )
 @click.option("--timeout", type=click.IntRange(min=1), default=30_000, help="Milliseconds to wait for moves to begin.")
 @click.option("--additional", is_flag=True, help="With --execute: allow it while other moves are under way.")
+@click.option("--throttle", type=click.IntRange(min=1), help="With --execute: bytes a second that a broker may use for moves.")
+@click.option("--preserve-throttles", is_flag=True, help="With --verify and --cancel: leave the throttles when all is done.")
 @output_format
 def command(bootstrap_server: str, command_config: dict[str, str], form: str | None, **options: Any) -> None:
     """Move partitions to other brokers."""
@@ -110,7 +113,10 @@ def _generate(admin: AdminClient, path: Path | None, broker_list: str | None) ->
 def _execute(admin: AdminClient, moves: dict[Key, list[int]], form: str | None, options: dict[str, Any]) -> None:
     if not options["additional"] and admin.list_partition_reassignments():
         raise click.UsageError("other moves are under way; --list shows them, --additional adds to them")
-    click.echo(f"To go back, execute this:\n{_plan(_current(admin, list(moves)))}", err=True)
+    current = _current(admin, list(moves))
+    click.echo(f"To go back, execute this:\n{_plan(current)}", err=True)
+    if options["throttle"]:
+        set_throttles(admin, current, moves, options["throttle"])
     results, errors = settle(
         admin.alter_partition_reassignments(
             moves,
@@ -132,10 +138,14 @@ def _verify(admin: AdminClient, moves: dict[Key, list[int]], form: str | None, o
         state = "under way" if key in under_way else "complete" if current.get(key) == wanted else "not as planned"
         rows.append({"topic": key[0], "partition": key[1], "replicas": current.get(key), "state": state})
     show(rows, form, ("topic", "partition", "replicas", "state"))
+    if not under_way and not options["preserve_throttles"]:
+        take_throttles_away(admin, {topic for topic, _ in moves})
     fail_on([row for row in rows if row["state"] == "not as planned"])
 
 
 def _cancel(admin: AdminClient, moves: dict[Key, list[int]], form: str | None, options: dict[str, Any]) -> None:
     results, errors = settle(admin.alter_partition_reassignments(dict.fromkeys(moves)), lambda key: f"{key[0]}-{key[1]}")
     show([{"topic": key[0], "partition": key[1]} for key in sorted(results)], form, ("topic", "partition"))
+    if not options["preserve_throttles"]:
+        take_throttles_away(admin, {topic for topic, _ in moves})
     fail_on(errors)

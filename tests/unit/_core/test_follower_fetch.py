@@ -117,3 +117,60 @@ def test_the_control_plane_hears_of_one_that_may_join(tmp_path: Path) -> None:
             ask(client, wanted(topics, offset, replica=9, last_epoch=EPOCH if offset else -1), 17, FetchResponse)
         queue.dispatch()
         assert joined == [9], "only once it has reached the start of the leader's epoch"
+
+
+def throttled(topics: Topics, queue: NotifyQueue, *, rate: int = 1000) -> Partition:
+    """A partition with a follower in sync (2) and one that lags (9), both throttled, at a rate that is used up."""
+    partition = topics.add("t", mark="external", in_sync=2)
+    replicas = [(2, True), (9, False)]
+    partition.set_replicas(queue, pytest.fail, replicas, leader_epoch=EPOCH, epoch_start=9, lag_max_ms=0, throttled=True)
+    topics.quota.limit = rate
+    topics.quota.record(100 * rate, int(time.monotonic() * 1000))
+    return partition
+
+
+def test_a_throttled_replica_that_lags_gets_nothing_but_the_marks_while_the_rate_is_used_up(tmp_path: Path) -> None:
+    with brokers(tmp_path) as (topics, broker):
+        partition = throttled(topics, NotifyQueue())
+        partition.append(batch(b"a"))
+        client = broker.client()
+        began = time.monotonic()
+        got = only(ask(client, wanted(topics, 0, replica=9, last_epoch=-1, max_wait_ms=200), 17, FetchResponse))
+        assert (got.error_code, bytes(got.records or b""), got.log_start_offset) == (0, b"", 0)
+        assert time.monotonic() - began >= 0.2, "it waits like one for which there is nothing"
+        assert partition.replicas()[1].offset == 0, "its progress is noted all the same"
+        topics.quota.limit = 1 << 40
+        got = only(ask(client, wanted(topics, 0, replica=9, last_epoch=-1), 17, FetchResponse))
+        assert values(got.records) == [b"a"]
+
+
+def test_a_throttled_replica_in_sync_gets_everything_and_it_counts(tmp_path: Path) -> None:
+    with brokers(tmp_path) as (topics, broker):
+        partition = throttled(topics, NotifyQueue())
+        partition.append(batch(b"x" * 5000))
+        client = broker.client()
+        topics.quota.limit = 1 << 40
+        assert topics.quota.wait_ms(int(time.monotonic() * 1000)) == 0
+        got = only(ask(client, wanted(topics, 0, last_epoch=-1), 17, FetchResponse))
+        assert values(got.records) == [b"x" * 5000]
+        topics.quota.limit = 1000
+        assert topics.quota.wait_ms(int(time.monotonic() * 1000)) > 0
+        got = only(ask(client, wanted(topics, 0, last_epoch=-1), 17, FetchResponse))
+        assert values(got.records) == [b"x" * 5000]
+
+
+def test_what_lags_and_is_not_throttled_is_neither_held_back_nor_counted(tmp_path: Path) -> None:
+    with brokers(tmp_path) as (topics, broker):
+        partition = led(topics)
+        partition.append(batch(b"x" * 5000))
+        topics.quota.limit = 1000
+        client = broker.client()
+        for _ in range(3):
+            got = only(ask(client, wanted(topics, 0, replica=9, last_epoch=-1), 17, FetchResponse))
+            assert values(got.records) == [b"x" * 5000]
+        assert topics.quota.wait_ms(int(time.monotonic() * 1000)) == 0
+        partition.set_replicas(
+            NotifyQueue(), pytest.fail, [(9, False)], leader_epoch=EPOCH, epoch_start=9, lag_max_ms=0, throttled=True
+        )
+        ask(client, wanted(topics, 0, replica=9, last_epoch=-1), 17, FetchResponse)
+        assert topics.quota.wait_ms(int(time.monotonic() * 1000)) > 0

@@ -13,6 +13,7 @@ from kafkax._core.flush import Flusher
 from kafkax._core.log import Log, LogSettings
 from kafkax._core.partition import Partition
 from kafkax._core.registry import Registry
+from kafkax._core.replication_quota import ReplicationQuota
 from kafkax.protocol.headers import parse_response_header, request_header
 from kafkax.protocol.message import Request
 from kafkax.protocol.messages.fetch import FetchPartition, FetchRequest, FetchResponse, FetchTopic
@@ -28,7 +29,8 @@ class Topics:
 
     def __init__(self, folder: Path, *, elsewhere: bool = False) -> None:
         self.folder = folder
-        self.registry = Registry(elsewhere=elsewhere)
+        self.quota = ReplicationQuota(11, 1000)
+        self.registry = Registry(elsewhere=elsewhere, quota=self.quota)
         self.flusher = Flusher(str(folder))
         self.ids: dict[str, UUID] = {}
         self.logs: list[Log] = []

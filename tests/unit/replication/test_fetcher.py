@@ -12,6 +12,7 @@ pytest.importorskip("kafkax._core.partition")
 from kafkax._core.flush import Flusher
 from kafkax._core.log import Log, LogSettings
 from kafkax._core.partition import Partition
+from kafkax.config import BrokerConfig, TopicConfig
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.model import TopicPartition
 from kafkax.protocol.messages.fetch import EpochEndOffset, FetchableTopicResponse, FetchRequest, FetchResponse, PartitionData
@@ -24,10 +25,17 @@ from kafkax.protocol.record import Record
 from kafkax.protocol.records import build_batch
 from kafkax.replication.fetcher import Fetcher, FetcherSettings, Followed
 from kafkax.replication.following import Following, divergence
+from kafkax.replication.throttles import Throttles
 
 TOPIC_ID = uuid4()
 T0 = TopicPartition("t", 0)
 SETTINGS = FetcherSettings(replica_id=2, backoff_ms=20)
+
+
+def throttles(rate=None, replicas=""):
+    config = BrokerConfig.load(overrides={} if rate is None else {"follower.replication.throttled.rate": str(rate)})
+    topic = TopicConfig({"follower.replication.throttled.replicas": replicas}, config)
+    return Throttles(2, config, lambda _: topic)
 
 
 class Leader:
@@ -105,7 +113,7 @@ def logs(tmp_path):
 @pytest.fixture
 async def rig(logs):
     leader = Leader(logs[0])
-    fetcher = Fetcher(leader, SETTINGS, lambda: 77)
+    fetcher = Fetcher(leader, SETTINGS, lambda: 77, throttles())
     partition = Partition("t", 0, TOPIC_ID, logs[1])
     yield leader, fetcher, partition
     await fetcher.close()
@@ -211,7 +219,7 @@ async def test_a_fenced_follower_goes_on_in_the_next_epoch_while_a_fetch_of_othe
             data = [PartitionData(partition_index=0, error_code=code)]
             return FetchResponse(responses=[FetchableTopicResponse(topic_id=TOPIC_ID, partitions=data)])
 
-    fetcher = Fetcher(Fencing(logs[0]), SETTINGS, lambda: 77)
+    fetcher = Fetcher(Fencing(logs[0]), SETTINGS, lambda: 77, throttles())
     first, second = (Partition("t", index, TOPIC_ID, logs[1]) for index in range(2))
     follow(fetcher, first)
     follow(fetcher, second)
@@ -260,7 +268,7 @@ async def test_a_partition_that_comes_does_not_wait_for_the_fetch_of_others_to_e
             broken_off += 1
 
     leader = Patient(logs[0])
-    fetcher = Fetcher(leader, SETTINGS, lambda: 77)
+    fetcher = Fetcher(leader, SETTINGS, lambda: 77, throttles())
     first = Partition("t", 0, TOPIC_ID, logs[1])
     follow(fetcher, first)
     for _ in range(1000):
@@ -278,3 +286,50 @@ async def test_a_partition_that_comes_does_not_wait_for_the_fetch_of_others_to_e
     assert len(leader.fetches) > before
     assert broken_off == 1
     await fetcher.close()
+
+
+async def fetched_while(leader, seconds):
+    before = len(leader.fetches)
+    await asyncio.sleep(seconds)
+    return leader.fetches[before:]
+
+
+@pytest.fixture
+async def throttled(logs):
+    """A fetcher that may fetch 100 bytes a second of what is throttled: its replica of partition 0."""
+    leader = Leader(logs[0])
+    limits = throttles(100, "0:2,1:3")
+    fetcher = Fetcher(leader, SETTINGS, lambda: 77, limits)
+    yield leader, fetcher, Partition("t", 0, TOPIC_ID, logs[1]), limits
+    await fetcher.close()
+
+
+async def test_a_throttled_partition_that_lags_is_left_out_while_the_rate_is_used_up(throttled):
+    leader, fetcher, partition, limits = throttled
+    limits.follower.record(100_000, int(asyncio.get_running_loop().time() * 1000))
+    write(leader.log, 5, b"a")
+    follow(fetcher, partition)
+    assert await fetched_while(leader, 0.2) == []
+    limits.follower.limit = 1_000_000
+    await same(leader, partition)
+
+
+async def test_what_a_throttled_partition_brings_is_held_against_the_rate(throttled):
+    leader, fetcher, partition, limits = throttled
+    write(leader.log, 5, b"x" * 5000)
+    follow(fetcher, partition)
+    await same(leader, partition)
+    assert limits.follower.wait_ms(int(asyncio.get_running_loop().time() * 1000)) > 10_000
+
+
+async def test_in_sync_and_named_by_nobody_replicas_are_fetched_whatever_was_used(throttled):
+    leader, fetcher, partition, limits = throttled
+    write(leader.log, 5, b"x" * 5000)
+    follow(fetcher, partition)
+    await same(leader, partition)
+    assert limits.follower.wait_ms(int(asyncio.get_running_loop().time() * 1000)) > 0
+    write(leader.log, 5, b"y")
+    await same(leader, partition)
+    fetcher.renew(Followed(partition, Following(1, 5), flush=False))
+    write(leader.log, 5, b"z")
+    await same(leader, partition)

@@ -17,7 +17,7 @@ from kafkax.replication.replica import Replica
 
 
 class FakeFetcher:
-    def __init__(self, link, settings, broker_epoch, answered):
+    def __init__(self, link, settings, broker_epoch, throttles, answered):
         self.link, self.settings, self.answered = link, settings, answered
         self.held = {}
         self.closed = False
@@ -56,7 +56,7 @@ def rig(monkeypatch):
 
     monkeypatch.setattr(module, "Fetcher", fetcher)
     addresses = {1: ("one", 9092), 2: ("two", 9092)}
-    followers = Followers(FetcherSettings(3), lambda: 7, addresses.get, lambda *address: address, lambda _: True, 1)
+    followers = Followers(FetcherSettings(3), lambda: 7, addresses.get, lambda *address: address, lambda _: True, 1, None)
     return SimpleNamespace(followers=followers, made=made, addresses=addresses)
 
 

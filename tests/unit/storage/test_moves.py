@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import uuid
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -242,3 +243,31 @@ def test_what_cannot_be_moved(broker: Broker) -> None:
     with pytest.raises(KafkaError) as error:
         manager.begin_move(T0, str(broker.rig.dirs[1]))
     assert error.value.code is ErrorCode.KAFKA_STORAGE_ERROR
+
+
+def test_a_move_keeps_to_its_rate_and_follows_a_new_one(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, 2)
+    rig.topics["t"] = {"segment.bytes": "100000000"}
+    rig.open()
+    broker = Broker.__new__(Broker)
+    broker.rig, broker.hosted = rig, rig.create("t")
+    broker.serve()
+    for number in range(40):
+        broker.partition.append(batch(b"k", value=b"%d" % number + b"x" * 500_000), acks=1, now_ms=NOW)
+    set_rate = partial(rig.broker.set_dynamic, cluster={})
+    set_rate(broker={"replica.alter.log.dirs.io.max.bytes.per.second": "1000000"})
+    broker.rig.manager.begin_move(T0, broker.target)
+    began = rig.clock.now
+    while rig.clock.now < began + 10:
+        wait = broker.moves.step(T0)
+        assert wait is not None, "it cannot be done yet"
+        rig.clock.now += wait
+    future = rig.manager.future(T0)
+    assert future is not None
+    assert 0.9 < future.log.size / 10e6 < 1.2
+    set_rate(broker={})
+    assert broker.moves.step(T0) == 0.0
+    broker.finish()
+    assert rig.clock.now < began + 12
+    assert broker.log.log.log_end_offset == 40
+    assert rig.manager.future(T0) is None
