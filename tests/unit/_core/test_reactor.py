@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 import time
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -310,6 +311,35 @@ def test_a_client_that_never_reads_is_read_no_further_and_closed() -> None:
             broker.handed(1, 0.1)
         assert broker.until(lambda: len(broker.closed) == 1)
         assert broker.closed[0].reason.startswith("idle")
+
+
+def receive_buffer(client: Client) -> int:
+    """SO_RCVBUF of the other end of a client's connection, which is in this process too."""
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            end = socket.socket(fileno=int(name))
+            try:
+                if end.getpeername() == client.socket.getsockname():
+                    return end.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+            finally:
+                end.detach()
+    raise AssertionError("the client's connection has no other end here")
+
+
+def test_receive_buffers_are_the_systems_choice_unless_configured() -> None:
+    with running() as broker, running(socket_receive_buffer_bytes=8192) as bounded, socket.create_server(("127.0.0.1", 0)) as plain:
+        client = broker.client()
+        client.send(request(API_VERSIONS, 0, 1))
+        other = bounded.client()
+        other.send(request(API_VERSIONS, 0, 1))
+        broker.handed(1)
+        bounded.handed(1)
+        with socket.create_connection(plain.getsockname()):
+            accepted, _ = plain.accept()
+            with accepted:
+                chosen = accepted.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        assert receive_buffer(client) == chosen
+        assert receive_buffer(other) == 2 * 8192
 
 
 def test_a_full_queue_to_the_control_plane_stops_reading_and_goes_on_when_there_is_room() -> None:
