@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 _JAR = Path("/usr/share/java/zookeeper.jar")
@@ -37,15 +38,27 @@ class ZooKeeperServer:
         port: where it listens; a free one when not given.
         settings: more lines of its configuration.
         alone: whether it is no member of an ensemble, so that it answers at once when it has started.
+        users: with passwords; they authenticate themselves by SASL DIGEST-MD5, as Kafka's brokers do.
     """
 
     def __init__(
-        self, folder: Path, tick_ms: int = 100, *, port: int | None = None, settings: str = "", alone: bool = True
+        self,
+        folder: Path,
+        tick_ms: int = 100,
+        *,
+        port: int | None = None,
+        settings: str = "",
+        alone: bool = True,
+        users: Mapping[str, str] | None = None,
     ) -> None:
         self.port = free_port() if port is None else port
         self.address = f"127.0.0.1:{self.port}"
         self._log = folder / "zookeeper.log"
         self._config = folder / "zoo.cfg"
+        self._logins = folder / "jaas.conf"
+        if users is not None:
+            settings += "authProvider.sasl=org.apache.zookeeper.server.auth.SASLAuthenticationProvider\n"
+            self.admit(users)
         self._config.write_text(
             f"dataDir={folder / 'data'}\nclientPort={self.port}\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n"
             f"tickTime={tick_ms}\nmaxSessionTimeout=60000\nmaxClientCnxns=0\n{settings}"
@@ -55,9 +68,16 @@ class ZooKeeperServer:
         if alone:
             self.start()
 
+    def admit(self, users: Mapping[str, str]) -> None:
+        """Write down who may authenticate himself after the next start."""
+        known = " ".join(f'user_{name}="{password}"' for name, password in users.items())
+        self._logins.write_text(f"Server {{ org.apache.zookeeper.server.auth.DigestLoginModule required {known}; }};\n")
+
     def start(self) -> None:
         """Start; one that is alone is waited for until it answers."""
         command = ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", str(_JAR)]
+        if self._logins.exists():
+            command.insert(1, f"-Djava.security.auth.login.config={self._logins}")
         command += ["org.apache.zookeeper.server.quorum.QuorumPeerMain", str(self._config)]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)

@@ -21,6 +21,7 @@ __all__ = [
     "BROKER_SEQUENCE",
     "CLUSTER_ID",
     "CONFIG_CHANGES",
+    "CONSUMERS",
     "CONTROLLER",
     "CONTROLLER_EPOCH",
     "ENTITY_DEFAULT",
@@ -32,6 +33,7 @@ __all__ = [
     "PREFERRED_ELECTION",
     "PRODUCER_ID_BLOCK",
     "REASSIGN_PARTITIONS",
+    "SECRETS",
     "TOPICS",
     "BrokerRegistration",
     "ControllerRegistration",
@@ -60,6 +62,10 @@ LOG_DIR_EVENT_PREFIX = "/log_dir_event_notification/log_dir_event_"
 PRODUCER_ID_BLOCK = "/latest_producer_id_block"
 FEATURE = "/feature"
 
+CONSUMERS = "/consumers"
+SECRETS = ("/config/users", "/config/brokers", "/delegation_token/tokens")
+"""Roots of what only brokers may read, where znodes have ACLs."""
+
 BROKER_DEFAULT = "<default>"
 """The entity name under /config/brokers whose configs hold for every broker."""
 
@@ -69,7 +75,7 @@ ENTITY_DEFAULT = "<default>"
 NO_LEADER = -1
 
 PERSISTENT_PATHS = (
-    "/consumers",
+    CONSUMERS,
     BROKER_IDS,
     TOPICS,
     BROKER_SEQUENCE,

@@ -15,6 +15,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 from kazoo.client import KazooClient, KazooState
@@ -23,6 +24,7 @@ from kazoo.exceptions import (
     ConnectionClosedError,
     ConnectionLoss,
     KazooException,
+    NoAuthError,
     RolledBackError,
     RuntimeInconsistency,
     SessionExpiredError,
@@ -32,8 +34,10 @@ from kazoo.exceptions import NoChildrenForEphemeralsError as ZkNoChildren
 from kazoo.exceptions import NodeExistsError as ZkNodeExists
 from kazoo.exceptions import NoNodeError as ZkNoNode
 from kazoo.exceptions import NotEmptyError as ZkNotEmpty
-from kazoo.protocol.states import EventType, WatchedEvent, ZnodeStat
+from kazoo.protocol.states import EventType, KeeperState, WatchedEvent, ZnodeStat
+from kazoo.security import ACL, CREATOR_ALL_ACL, OPEN_ACL_UNSAFE, READ_ACL_UNSAFE
 
+from kafkax.cluster import znodes
 from kafkax.cluster.store import (
     BadVersionError,
     ConnectionLostError,
@@ -58,7 +62,7 @@ from kafkax.cluster.store import (
 )
 from kafkax.cluster.zookeeper_patience import PatienceHandler, patience_seconds
 from kafkax.cluster.zookeeper_reads import READS_PER_REQUEST, MultiRead
-from kafkax.config import BrokerConfig
+from kafkax.config import BrokerConfig, ConfigError
 
 __all__ = ["ZooKeeperSettings", "ZooKeeperStore", "zookeeper_settings"]
 
@@ -71,6 +75,10 @@ _NODE_ERRORS: dict[type[Exception], type[NodeError]] = {
     ZkNotEmpty: NotEmptyError,
 }
 _RECONNECT = {"max_tries": -1, "delay": 0.05, "backoff": 2, "max_delay": 1.0}
+_AUTH_RETRY_SECONDS = 1.0
+_GIVEN_UP = (KeeperState.AUTH_FAILED, KeeperState.CLOSED)
+"""States in which kazoo does not connect again by itself."""
+_CREDENTIALS = "zookeeper.auth.username, zookeeper.auth.password"
 _STATES = {
     KazooState.CONNECTED: SessionState.CONNECTED,
     KazooState.SUSPENDED: SessionState.SUSPENDED,
@@ -86,19 +94,50 @@ class ZooKeeperSettings:
         connect: ``zookeeper.connect``: ``host:port`` pairs separated by commas, then perhaps a chroot path.
         session_timeout_ms: ``zookeeper.session.timeout.ms``.
         connection_timeout_ms: how long the first connection may take.
-        auth: (scheme, credentials) pairs, such as ``("digest", "user:password")``.
+        auth: keyword arguments of kazoo that say who the broker is (``auth_data``, ``sasl_options``).
         tls: keyword arguments of kazoo for TLS (``use_ssl``, ``ca``, ``certfile``, ``keyfile``, ...).
+        acls: whether new nodes may be changed by this identity only, ``zookeeper.set.acl``.
     """
 
     connect: str
     session_timeout_ms: int = 18_000
     connection_timeout_ms: int = 18_000
-    auth: Sequence[tuple[str, str]] = ()
-    tls: dict[str, Any] = field(default_factory=dict)
+    auth: dict[str, Any] = field(default_factory=dict, repr=False)
+    tls: dict[str, Any] = field(default_factory=dict, repr=False)
+    acls: bool = False
+
+
+class _Hidden(str):
+    """Credentials, which kazoo would write into its log."""
+
+    def __repr__(self) -> str:
+        return "[hidden]"
+
+
+def _identity(config: BrokerConfig) -> dict[str, Any]:
+    """How the broker says who it is.
+
+    Raises:
+        ConfigError: half of it is missing, or what SASL needs is not installed.
+    """
+    username, password = config["zookeeper.auth.username"], config["zookeeper.auth.password"]
+    if (username is None) != (password is None):
+        raise ConfigError("zookeeper.auth.username, zookeeper.auth.password: one is set without the other; set both or none")
+    if username is None:
+        return {}
+    if config["zookeeper.auth.scheme"] == "digest":
+        return {"auth_data": [("digest", _Hidden(f"{username}:{password.value}"))]}
+    if find_spec("puresasl") is None:
+        raise ConfigError("zookeeper.auth.scheme=sasl: it needs the Python package pure-sasl; install kafkax[sasl]")
+    return {"sasl_options": {"mechanism": "DIGEST-MD5", "username": username, "password": password.value}}
 
 
 def zookeeper_settings(config: BrokerConfig) -> ZooKeeperSettings:
-    """How to reach the ensemble, from a broker's configs."""
+    """How to reach the ensemble, from a broker's configs.
+
+    Raises:
+        ConfigError: nodes are to belong to the broker (``zookeeper.set.acl``), but it does not say who it is.
+    """
     session = config["zookeeper.session.timeout.ms"]
     tls: dict[str, Any] = {}
     if config["zookeeper.ssl.client.enable"]:
@@ -111,9 +150,21 @@ def zookeeper_settings(config: BrokerConfig) -> ZooKeeperSettings:
             "keyfile_password": None if password is None else password.value,
             "check_hostname": config["zookeeper.ssl.endpoint.identification.algorithm"].upper() == "HTTPS",
         }
-    return ZooKeeperSettings(
-        config["zookeeper.connect"], session, config["zookeeper.connection.timeout.ms"] or session, tls=tls
-    )
+    auth, acls = _identity(config), config["zookeeper.set.acl"]
+    if acls and not auth and not tls.get("certfile"):
+        raise ConfigError(
+            "zookeeper.set.acl=true: the broker does not say who it is; set zookeeper.auth.username and zookeeper.auth.password, "
+            "or zookeeper.ssl.client.enable and zookeeper.ssl.keystore.location"
+        )
+    timeout = config["zookeeper.connection.timeout.ms"] or session
+    return ZooKeeperSettings(config["zookeeper.connect"], session, timeout, auth, tls, acls)
+
+
+def _acl(path: str, *, owned: bool) -> list[ACL]:
+    """Who may do what with a new node, as Kafka has it."""
+    if not owned or path == znodes.CONSUMERS:
+        return [*OPEN_ACL_UNSAFE]
+    return [*CREATOR_ALL_ACL] if path.startswith(znodes.SECRETS) else [*CREATOR_ALL_ACL, *READ_ACL_UNSAFE]
 
 
 class ZooKeeperStore(CoordinationStore):
@@ -123,9 +174,10 @@ class ZooKeeperStore(CoordinationStore):
     by then the answer to the question may have changed.
     """
 
-    def __init__(self, client: KazooClient, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, client: KazooClient, loop: asyncio.AbstractEventLoop, *, acls: bool = False) -> None:
         super().__init__()
         self._client = client
+        self._acls = acls
         self._loop = loop
         self._state = SessionState.LOST
         self._session_id = 0
@@ -144,17 +196,23 @@ class ZooKeeperStore(CoordinationStore):
         client = KazooClient(
             hosts,
             timeout=settings.session_timeout_ms / 1000,
-            auth_data=list(settings.auth) or None,
             connection_retry=_RECONNECT,
             handler=PatienceHandler(patience_seconds(settings.session_timeout_ms, hosts.count(",") + 1)),
+            **settings.auth,
             **settings.tls,
         )
         loop = asyncio.get_running_loop()
-        store = cls(client, loop)
+        store = cls(client, loop, acls=settings.acls)
         started = client.start_async()
         if not await loop.run_in_executor(None, started.wait, settings.connection_timeout_ms / 1000):
             await store.close()
             raise StoreError(f"no ZooKeeper server of {hosts} answered within {settings.connection_timeout_ms} ms")
+        try:
+            # a connection counts as made before the credentials were looked at
+            await store._all([client.exists_async("/")])
+        except StoreError:
+            await store.close()
+            raise
         client.add_listener(store._kazoo_state)
         store._session_id = client.client_id[0]
         store._state = SessionState.CONNECTED
@@ -190,6 +248,8 @@ class ZooKeeperStore(CoordinationStore):
         self._state = state
         if state is not SessionState.CONNECTED:
             self._tell_session(state)
+            if self._client.client_state in _GIVEN_UP:
+                self._connect_again()
             return
         self._session_id = session_id
         for path in self._nodes.paths():
@@ -200,6 +260,15 @@ class ZooKeeperStore(CoordinationStore):
         for watches in (self._nodes, self._children):
             for path in watches.paths():
                 watches.fire(path)
+
+    def _connect_again(self) -> None:
+        """Go on where kazoo gives up: credentials count as refused, too, when a server dies while it looks at them."""
+        _log.error("ZooKeeper refused the credentials (%s); trying again", _CREDENTIALS)
+        self._loop.call_later(_AUTH_RETRY_SECONDS, self._loop.run_in_executor, None, self._start_again)
+
+    def _start_again(self) -> None:
+        if not self._closed:
+            self._client.start_async()
 
     async def close(self) -> None:
         """End the session.  Closing twice is no error."""
@@ -257,9 +326,9 @@ class ZooKeeperStore(CoordinationStore):
         if isinstance(error, SessionExpiredError):
             raise SessionLostError("the ZooKeeper session expired")
         if isinstance(error, AuthFailedError):
-            raise StoreError("ZooKeeper refused the credentials")
+            raise StoreError(f"ZooKeeper refused the credentials ({_CREDENTIALS})")
         if isinstance(error, KazooException):
-            raise StoreError(f"ZooKeeper answered {error!r}")
+            raise _refusal(error, "the request")
         raise error
 
     async def multi_all(self, transactions: Sequence[Sequence[Op]]) -> list[list[OpResult] | MultiError]:
@@ -270,7 +339,7 @@ class ZooKeeperStore(CoordinationStore):
             transaction = self._client.transaction()
             for op in ops:
                 if isinstance(op, Create):
-                    transaction.create(op.path, op.data, None, op.ephemeral, op.sequence)
+                    transaction.create(op.path, op.data, _acl(op.path, owned=self._acls), op.ephemeral, op.sequence)
                 elif isinstance(op, SetData):
                     transaction.set_data(op.path, op.data, op.version)
                 elif isinstance(op, Delete):
@@ -299,7 +368,11 @@ class ZooKeeperStore(CoordinationStore):
             answer = self._client.handler.async_result()
             self._client._call(MultiRead(whole[at : at + READS_PER_REQUEST], children=children), answer)
             requests.append(answer)
-        return [found for part in await self._all(requests) for found in part]
+        answers = [found for part in await self._all(requests) for found in part]
+        for path, found in zip(paths, answers, strict=True):
+            if isinstance(found, KazooException):
+                raise _refusal(found, path)
+        return answers
 
     # Watches
 
@@ -347,6 +420,14 @@ def _stat(stat: ZnodeStat) -> Stat:
     return Stat(stat.czxid, stat.mzxid, stat.version, stat.ephemeralOwner)
 
 
+def _refusal(error: Exception, what: str) -> StoreError:
+    """What is no news of a node but a fault; data, which may be secret, stay out of it."""
+    why = f"ZooKeeper answered {error!r}"
+    if isinstance(error, NoAuthError):
+        why = f"its ACL does not allow this to the broker as it says who it is ({_CREDENTIALS}, zookeeper.ssl.keystore.location)"
+    return StoreError(f"{what}: {why}")
+
+
 def _outcome(ops: Sequence[Op], results: list[Any]) -> list[OpResult] | MultiError:
     for index, (op, result) in enumerate(zip(ops, results, strict=True)):
         if isinstance(result, RolledBackError | RuntimeInconsistency):
@@ -354,7 +435,7 @@ def _outcome(ops: Sequence[Op], results: list[Any]) -> list[OpResult] | MultiErr
         if isinstance(result, Exception):
             error = _NODE_ERRORS.get(type(result))
             if error is None:
-                raise StoreError(f"ZooKeeper answered {result!r} to {op}")
+                raise _refusal(result, f"{type(op).__name__} of {op.path}")
             return MultiError(index, error(op.path))
     return [
         result if isinstance(op, Create) else _stat(result) if isinstance(op, SetData) else None

@@ -10,6 +10,8 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
+from kazoo.exceptions import EXCEPTIONS, NoNodeError
+
 from kafkax.cluster.store import Stat
 
 __all__ = ["READS_PER_REQUEST", "MultiRead"]
@@ -21,7 +23,6 @@ _HEADER = struct.Struct(">i?i")
 _LENGTH = struct.Struct(">i")
 _STAT = struct.Struct(">qqqqiiiqiiq")
 _GET_DATA, _GET_CHILDREN, _ERROR, _END = 4, 8, -1, -1
-_NO_NODE = -101
 
 
 class MultiRead:
@@ -49,11 +50,7 @@ class MultiRead:
 
     @classmethod
     def deserialize(cls, data: bytes, offset: int) -> list[Any]:
-        """For each path its (data, stat) or its children's names; None where there is no node.
-
-        Raises:
-            ValueError: the server refused a read for another reason.
-        """
+        """For each path its (data, stat) or its children's names; None where there is no node, else kazoo's exception."""
         found: list[Any] = []
         while True:
             kind, done, error = _HEADER.unpack_from(data, offset)
@@ -76,9 +73,7 @@ class MultiRead:
             else:
                 (error,) = _LENGTH.unpack_from(data, offset)
                 offset += _LENGTH.size
-                if error != _NO_NODE:
-                    raise ValueError(f"ZooKeeper refused a read with error {error}")
-                found.append(None)
+                found.append(None if error == NoNodeError.code else EXCEPTIONS[error]())
 
 
 def _bytes(data: bytes, offset: int) -> tuple[bytes, int]:

@@ -110,7 +110,7 @@ class TestCluster:
     Args:
         program: how a broker is started; overrides are appended.
         same_host: whether all have the address 127.0.0.1.
-        zookeeper: an ensemble to use instead of a server of its own.
+        zookeeper: a server or an ensemble to use instead of a server of its own.
 
     Attributes:
         client: what clients need beside the addresses.
@@ -126,7 +126,7 @@ class TestCluster:
         program: Sequence[str] = (sys.executable, "-m", "kafkax", "broker"),
         *,
         same_host: bool = False,
-        zookeeper: ZooKeeperEnsemble | None = None,
+        zookeeper: ZooKeeperServer | ZooKeeperEnsemble | None = None,
     ) -> None:
         self.client: dict[str, str] = {}
         self.zookeeper = zookeeper or ZooKeeperServer(folder)
