@@ -30,15 +30,21 @@ from tests.sim.controller_simulation import Violation, WatchfulZooKeeper
 
 LAG_MS = 2000
 BATCH = 5
+SEGMENT = 7
 _SETTLED = (ErrorCode.INVALID_UPDATE_VERSION, ErrorCode.FENCED_LEADER_EPOCH)
 
 
 class SimLog:
-    """A log on a disk: what is not flushed is lost when the power fails."""
+    """A log on a disk: what is not flushed is lost when the power fails, and the epochs in memory with every crash.
+
+    Where epochs began is written down when a segment is full; what recovery reads, the last segment, tells the rest.
+    """
 
     def __init__(self) -> None:
         self.records: list[tuple[int, str]] = []
         self.starts: list[tuple[int, int]] = []
+        self.written: list[tuple[int, int]] = []
+        self.bases = [0]
         self.flushed = 0
 
     @property
@@ -57,19 +63,34 @@ class SimLog:
         next_start = next(start for known, start in self.starts if known > epoch)
         return (below[-1] if below else epoch), next_start
 
-    def assign_epoch(self, epoch: int) -> None:
+    def assign_epoch(self, epoch: int, offset: int | None = None) -> None:
+        start = len(self.records) if offset is None else offset
         if not self.starts or epoch > self.starts[-1][0]:
-            self.starts = [entry for entry in self.starts if entry[1] < len(self.records)] + [(epoch, len(self.records))]
+            self.starts = [entry for entry in self.starts if entry[1] < start] + [(epoch, start)]
 
     def append(self, records: list[tuple[int, str]]) -> None:
         for epoch, value in records:
+            if len(self.records) - self.bases[-1] >= SEGMENT:
+                self.write_epochs()
+                self.bases.append(len(self.records))
             self.assign_epoch(epoch)
             self.records.append((epoch, value))
 
+    def write_epochs(self) -> None:
+        self.written = list(self.starts)
+
     def truncate(self, offset: int) -> None:
         del self.records[offset:]
+        while len(self.bases) > 1 and self.bases[-1] >= offset:
+            self.bases.pop()
         self.starts = [entry for entry in self.starts if entry[1] < offset]
         self.flushed = min(self.flushed, offset)
+
+    def recover(self) -> None:
+        base = self.bases[-1]
+        self.starts = [entry for entry in self.written if entry[1] < base]
+        for offset in range(base, len(self.records)):
+            self.assign_epoch(self.records[offset][0], offset)
 
     def lose_power(self, random: Random) -> None:
         if self.flushed < len(self.records):
@@ -436,9 +457,10 @@ class ReplicationSimulation:
         broker.up = False
         broker.store.kill()
         self._spawn(broker.crash())
-        if power:
-            for log in broker.disk.values():
+        for log in broker.disk.values():
+            if power:
                 log.lose_power(self.random)
+            log.recover()
 
     def _restart(self) -> None:
         down = self._down()

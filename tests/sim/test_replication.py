@@ -98,6 +98,29 @@ def test_fetching_without_an_epoch_fence_is_found(monkeypatch):
     assert_found()
 
 
+def test_serving_before_the_epochs_start_is_noted_is_found(monkeypatch):
+    def without_noting(work, *arguments):
+        with monkeypatch.context() as planted:
+            planted.setattr(SimLog, "assign_epoch", lambda *_: None)
+            return work(*arguments)
+
+    apply, produce = DataBroker._apply, DataBroker.produce
+
+    def late(self, partition, topic_id, state):
+        without_noting(apply, self, partition, topic_id, state)
+        if state.leader == self.broker_id:
+            asyncio.get_running_loop().call_later(0.5, self.disk[partition].assign_epoch, state.leader_epoch)
+
+    monkeypatch.setattr(DataBroker, "_apply", late)
+    monkeypatch.setattr(DataBroker, "produce", lambda *arguments: without_noting(produce, *arguments))
+    assert_found("differs from the leader")
+
+
+def test_losing_the_epochs_of_what_recovery_does_not_read_is_found(monkeypatch):
+    monkeypatch.setattr(SimLog, "write_epochs", lambda _: None)
+    assert_found()
+
+
 def test_counting_what_is_not_flushed_is_found(monkeypatch):
     monkeypatch.setattr(DataBroker, "contribution", lambda self, log: log.log_end_offset)
     assert_found()
