@@ -23,8 +23,6 @@ _REASONS = {
                      "ReadShareGroupState", "WriteShareGroupState", "DeleteShareGroupState", "ReadShareGroupStateSummary",
                      "DescribeShareGroupOffsets", "AlterShareGroupOffsets", "DeleteShareGroupOffsets"),
     "streams groups": ("StreamsGroupHeartbeat", "StreamsGroupDescribe"),
-    "several brokers": ("UnregisterBroker", "Envelope"),
-    "moves between log directories": ("AlterReplicaLogDirs",),
 }  # fmt: skip
 """What an API that is not served would need."""
 
