@@ -347,7 +347,7 @@ class Server:
             router, clock=self._clock, overlap=router.overlapping, quick=router.quick(), opened=rates.opened
         )
         dispatcher.attach(reactor)
-        reactor.answer_standing(self.services.groups.coordinator.standing)
+        self.services.groups.serve(reactor)
         self._stack.push_async_callback(dispatcher.stop, STOP_SECONDS)
         ReadyVersions(self.services, reactor)
         self.services.admin.quotas_in_force.follow(self.services.cache, reactor.meter)

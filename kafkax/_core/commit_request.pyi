@@ -18,6 +18,14 @@ class CommitRequest:
         """Bytes that its records take in a batch at most; 0 before ``find``."""
 
     @property
+    def names(self) -> list[str]:
+        """Of the topics, after ``find``."""
+
+    @property
+    def who(self) -> bytes:
+        """The frame up to its topics: the same, but for the correlation id, in every commit of the member by a connection."""
+
+    @property
     def version(self) -> int: ...
     @property
     def group_id(self) -> str: ...

@@ -3,12 +3,12 @@
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp
-from kafkax._core.batch_writer cimport BatchWriter
+from kafkax._core.batch_writer cimport BatchWriter, batch_buffer_t, batch_record
 from kafkax._core.committed cimport committed_offset
 from kafkax._core.cursor cimport (
-    read_i32, read_i64, reader, reader_t, remaining, take, write_bytes, write_i16, write_i32, write_i64, write_i8,
+    kx_put16, read_i32, read_i64, reader, reader_t, remaining, take, write_bytes, write_i16, write_i32, write_i64, write_i8,
     write_uvarint, writer, writer_t,
 )
 from kafkax._core.fields cimport (
@@ -27,6 +27,7 @@ cdef enum:
     LAST_VERSION = 10
     ID_SIZE = 16
     MOST_TEXT = 32767
+    ANSWER_OVERHEAD = 24
     KEY_OF_COMMIT = 1
     VALUE_VERSION = 4
     KEY_OVERHEAD = 10
@@ -88,13 +89,180 @@ cdef int32_t read_topics(reader_t *r, int32_t version, commit_topic_t *topics, c
     return -1 if r.bad else total
 
 
-cdef str text(reader_t *r, bint flexible):
-    """A string of the request, None for null; ValueError when it is longer than a record's key takes or no UTF-8."""
-    cdef const uint8_t *data
-    cdef int32_t size = read_data(r, flexible, False, &data)
-    if r.bad or size > MOST_TEXT:
-        raise ValueError
-    return None if size < 0 else PyUnicode_DecodeUTF8(<const char *>data, size, NULL)
+cdef bint text(reader_t *r, bint flexible, const uint8_t **data, int32_t *size) noexcept nogil:
+    """A string of the request; False when it is longer than a record's key takes."""
+    size[0] = read_data(r, flexible, False, data)
+    return not r.bad and size[0] <= MOST_TEXT
+
+
+cdef bint room_for(commit_asked_t *asked) noexcept nogil:
+    """Places for the topics and their partitions, as many as were counted."""
+    cdef size_t topics = <size_t>asked.topic_count * sizeof(commit_topic_t)
+    asked.topics = &asked.one_topic
+    asked.parts = &asked.one_part
+    if asked.topic_count > 1 or asked.part_count > 1:
+        asked.topics = <commit_topic_t *>malloc(topics + <size_t>asked.part_count * sizeof(commit_part_t))
+        asked.parts = <commit_part_t *>(<uint8_t *>asked.topics + topics)
+    return asked.topics != NULL
+
+
+cdef bint commit_parse(const uint8_t *frame, size_t size, int32_t metadata_max, commit_asked_t *out) noexcept nogil:
+    cdef reader_t r = reader(frame, size)
+    cdef reader_t again
+    cdef reader_t count
+    cdef request_header_t header = read_header(&r, FLEXIBLE_SINCE)
+    cdef bint flexible = header.flexible
+    cdef int32_t at
+    out.topics = &out.one_topic
+    if r.bad or header.api_key != API_KEY or not FIRST_VERSION <= header.version <= LAST_VERSION:
+        return False
+    out.version = header.version
+    out.correlation_id = header.correlation_id
+    if not text(&r, flexible, &out.group, &out.group_size) or out.group_size <= 0:
+        return False
+    out.generation = read_i32(&r)
+    if not text(&r, flexible, &out.member, &out.member_size) or out.member_size < 0:
+        return False
+    out.instance_size = -1
+    if header.version >= INSTANCES_SINCE and not text(&r, flexible, &out.instance, &out.instance_size):
+        return False
+    out.who_size = <int32_t>(r.at - frame)
+    again = count = r
+    out.topic_count = read_count(&count, flexible)
+    out.part_count = read_topics(&r, header.version, NULL, NULL)
+    if flexible:
+        skip_tags(&r)
+    if r.bad or remaining(&r) or out.part_count <= 0 or not room_for(out):
+        return False
+    read_topics(&again, header.version, out.topics, out.parts)
+    for at in range(out.part_count):
+        if out.parts[at].metadata_size > metadata_max:
+            commit_release(out)
+            return False
+    return True
+
+
+cdef void commit_release(commit_asked_t *asked) noexcept nogil:
+    if asked.topics != &asked.one_topic:
+        free(asked.topics)
+    asked.topics = &asked.one_topic
+
+
+cdef int64_t commit_size(const commit_asked_t *asked) noexcept nogil:
+    cdef const commit_topic_t *topic
+    cdef int64_t size = 0
+    cdef int32_t at, each
+    for at in range(asked.topic_count):
+        topic = &asked.topics[at]
+        for each in range(topic.first, topic.first + topic.count):
+            size += KEY_OVERHEAD + asked.group_size + topic.found_size + VALUE_OVERHEAD
+            size += asked.parts[each].metadata_size + RECORD_OVERHEAD
+    return size
+
+
+cdef bint write_part(const commit_asked_t *asked, const commit_topic_t *topic, const commit_part_t *part,
+                     batch_buffer_t *batch, int64_t timestamp_ms) noexcept nogil:
+    cdef bint known = memcmp(topic.id, NO_ID, ID_SIZE) != 0
+    cdef int64_t key_size = KEY_OVERHEAD + asked.group_size + topic.found_size
+    cdef int64_t value_size = 22 + uvarint_size(<int64_t>part.metadata_size + 1) + part.metadata_size + (
+        3 + ID_SIZE if known else 1)
+    cdef uint8_t *value = NULL
+    cdef uint8_t *key = batch_record(batch, key_size, value_size, &value)
+    cdef writer_t w
+    if key == NULL:
+        return False
+    w = writer(key, key_size)
+    write_i16(&w, KEY_OF_COMMIT)
+    write_i16(&w, <int16_t>asked.group_size)
+    write_bytes(&w, asked.group, asked.group_size)
+    write_i16(&w, <int16_t>topic.found_size)
+    write_bytes(&w, topic.found, topic.found_size)
+    write_i32(&w, part.partition)
+    w = writer(value, value_size)
+    write_i16(&w, VALUE_VERSION)
+    write_i64(&w, part.offset)
+    write_i32(&w, part.epoch)
+    write_uvarint(&w, <unsigned int>part.metadata_size + 1)
+    write_bytes(&w, part.metadata, part.metadata_size)
+    write_i64(&w, timestamp_ms)
+    write_i8(&w, known)
+    if known:
+        write_i8(&w, 0)
+        write_i8(&w, ID_SIZE)
+        write_bytes(&w, topic.id, ID_SIZE)
+    return True
+
+
+cdef bint commit_write(const commit_asked_t *asked, batch_buffer_t *batch, int64_t timestamp_ms) noexcept nogil:
+    cdef const commit_topic_t *topic
+    cdef size_t size = batch.size
+    cdef int32_t count = batch.count
+    cdef int32_t at, each
+    for at in range(asked.topic_count):
+        topic = &asked.topics[at]
+        for each in range(topic.first, topic.first + topic.count):
+            if not write_part(asked, topic, &asked.parts[each], batch, timestamp_ms):
+                batch.size, batch.count = size, count
+                return False
+    return True
+
+
+cdef size_t commit_answer_bound(const commit_asked_t *asked) noexcept nogil:
+    cdef size_t most = ANSWER_OVERHEAD
+    cdef int32_t at
+    for at in range(asked.topic_count):
+        most += 16 + <size_t>asked.topics[at].size + 8 * <size_t>asked.topics[at].count
+    return most
+
+
+cdef size_t commit_answer(const commit_asked_t *asked, int16_t code, uint8_t *data, size_t room) noexcept nogil:
+    cdef bint flexible = asked.version >= FLEXIBLE_SINCE
+    cdef writer_t w = writer(data, room)
+    cdef const commit_topic_t *topic
+    cdef int32_t at, each
+    write_i32(&w, asked.correlation_id)
+    write_no_tags(&w, flexible)
+    write_i32(&w, 0)
+    write_count(&w, asked.topic_count, flexible)
+    for at in range(asked.topic_count):
+        topic = &asked.topics[at]
+        if asked.version >= IDS_SINCE:
+            write_bytes(&w, topic.name, ID_SIZE)
+        else:
+            write_text(&w, topic.name, topic.size, flexible)
+        write_count(&w, topic.count, flexible)
+        for each in range(topic.first, topic.first + topic.count):
+            write_i32(&w, asked.parts[each].partition)
+            write_i16(&w, code)
+            write_no_tags(&w, flexible)
+        write_no_tags(&w, flexible)
+    write_no_tags(&w, flexible)
+    return <size_t>(w.at - data)
+
+
+cdef void commit_refuse(uint8_t *answer, size_t size, int32_t version, int16_t code) noexcept nogil:
+    cdef bint flexible = version >= FLEXIBLE_SINCE
+    cdef reader_t r = reader(answer, size)
+    cdef const uint8_t *place
+    cdef int32_t topics, parts
+    # correlation id, tags, throttle time
+    take(&r, 9 if flexible else 8)
+    topics = read_count(&r, flexible)
+    while topics > 0 and not r.bad:
+        if version >= IDS_SINCE:
+            take(&r, ID_SIZE)
+        else:
+            read_data(&r, flexible, False, &place)
+        parts = read_count(&r, flexible)
+        while parts > 0 and not r.bad:
+            read_i32(&r)
+            place = take(&r, 2)
+            if place != NULL:
+                kx_put16(<void *>place, <unsigned short>code)
+            take(&r, flexible)
+            parts -= 1
+        take(&r, flexible)
+        topics -= 1
 
 
 cdef str metadata_of(const commit_part_t *part):
@@ -103,9 +271,11 @@ cdef str metadata_of(const commit_part_t *part):
 
 
 cdef class CommitRequest:
+    def __cinit__(self):
+        self.asked.topics = &self.asked.one_topic
+
     def __dealloc__(self):
-        free(self.topics)
-        free(self.parts)
+        commit_release(&self.asked)
 
     @staticmethod
     def read(bytes frame not None, int32_t metadata_max):
@@ -117,47 +287,31 @@ cdef class CommitRequest:
             return None
 
     cdef bint parse(self, int32_t metadata_max) except -1:
-        cdef reader_t r = reader(<const uint8_t *><const char *>self.frame, len(self.frame))
-        cdef reader_t again
-        cdef reader_t count
-        cdef request_header_t header = read_header(&r, FLEXIBLE_SINCE)
-        cdef bint flexible = header.flexible
+        cdef commit_asked_t *asked = &self.asked
         cdef int32_t at
-        if r.bad or header.api_key != API_KEY or not FIRST_VERSION <= header.version <= LAST_VERSION:
+        if not commit_parse(<const uint8_t *><const char *>self.frame, len(self.frame), metadata_max, asked):
             return False
-        self.version = header.version
-        self.correlation_id = header.correlation_id
-        self.group_id = text(&r, flexible)
-        self.generation_id_or_member_epoch = read_i32(&r)
-        self.member_id = text(&r, flexible)
-        self.group_instance_id = text(&r, flexible) if self.version >= INSTANCES_SINCE else None
-        if r.bad or not self.group_id or self.member_id is None:
-            return False
-        again = count = r
-        self.topic_count = read_count(&count, flexible)
-        self.part_count = read_topics(&r, self.version, NULL, NULL)
-        if flexible:
-            skip_tags(&r)
-        if r.bad or remaining(&r) or self.part_count <= 0:
-            return False
-        self.topics = <commit_topic_t *>calloc(self.topic_count, sizeof(commit_topic_t))
-        self.parts = <commit_part_t *>calloc(self.part_count, sizeof(commit_part_t))
-        if self.topics == NULL or self.parts == NULL:
-            raise MemoryError(f"an offset commit of {self.part_count} partitions")
-        read_topics(&again, self.version, self.topics, self.parts)
-        for at in range(self.part_count):
-            if self.parts[at].metadata_size > metadata_max:
-                return False
-            metadata_of(&self.parts[at])
-        self.group = self.group_id.encode()
+        self.version = asked.version
+        self.generation_id_or_member_epoch = asked.generation
+        self.group_id = PyUnicode_DecodeUTF8(<const char *>asked.group, asked.group_size, NULL)
+        self.member_id = PyUnicode_DecodeUTF8(<const char *>asked.member, asked.member_size, NULL)
+        if asked.instance_size >= 0:
+            self.group_instance_id = PyUnicode_DecodeUTF8(<const char *>asked.instance, asked.instance_size, NULL)
+        for at in range(asked.part_count):
+            metadata_of(&asked.parts[at])
         return True
+
+    @property
+    def who(self):
+        return self.frame[:self.asked.who_size]
 
     def find(self, topics, names, make_id):
         cdef int32_t at, each
         cdef commit_topic_t *topic
-        self.names, self.ids = [], []
-        for at in range(self.topic_count):
-            topic = &self.topics[at]
+        cdef bytes name_bytes, id_bytes
+        self.names, self.ids, self.kept = [], [], []
+        for at in range(self.asked.topic_count):
+            topic = &self.asked.topics[at]
             if self.version >= IDS_SINCE:
                 name = names.get(make_id(PyBytes_FromStringAndSize(<const char *>topic.name, ID_SIZE)))
             else:
@@ -170,72 +324,37 @@ cdef class CommitRequest:
                 return False
             partitions = found.partitions
             for each in range(topic.first, topic.first + topic.count):
-                if self.parts[each].partition not in partitions:
+                if self.asked.parts[each].partition not in partitions:
                     return False
+            name_bytes, id_bytes = (<str>found.name).encode(), found.topic_id.int.to_bytes(ID_SIZE, "big")
             self.names.append(found.name)
             self.ids.append(found.topic_id)
-        self.measure()
+            self.kept.append((name_bytes, id_bytes))
+            topic.found, topic.found_size = <const uint8_t *><const char *>name_bytes, <int32_t>len(name_bytes)
+            topic.id = <const uint8_t *><const char *>id_bytes
+        self.size = commit_size(&self.asked)
         return True
-
-    cdef int measure(self) except -1:
-        """How much the records take at most."""
-        cdef int32_t at, each
-        cdef Py_ssize_t key
-        self.size = 0
-        for at in range(self.topic_count):
-            # a character of a name that exists takes one byte
-            key = KEY_OVERHEAD + len(self.group) + len(<str>self.names[at])
-            for each in range(self.topics[at].first, self.topics[at].first + self.topics[at].count):
-                self.size += key + VALUE_OVERHEAD + self.parts[each].metadata_size + RECORD_OVERHEAD
-        return 0
 
     def apply(self, offsets, type make not None, object timestamp):
         cdef int32_t at, each
+        cdef commit_topic_t *topic
         cdef commit_part_t *part
         if not issubclass(make, tuple):
             raise TypeError(f"committed offsets are tuples, not {make.__name__}")
         self.timestamp = timestamp
-        for at in range(self.topic_count):
+        for at in range(self.asked.topic_count):
             name, topic_id = self.names[at], self.ids[at]
-            for each in range(self.topics[at].first, self.topics[at].first + self.topics[at].count):
-                part = &self.parts[each]
+            topic = &self.asked.topics[at]
+            for each in range(topic.first, topic.first + topic.count):
+                part = &self.asked.parts[each]
                 offsets[name, part.partition] = committed_offset(
                     make, part.offset, part.epoch, metadata_of(part), timestamp, -1, topic_id)
 
     def write(self, BatchWriter batch not None):
-        cdef int32_t at, each
-        cdef bytes name, topic_id
-        for at in range(self.topic_count):
-            name, topic_id = (<str>self.names[at]).encode(), self.ids[at].int.to_bytes(ID_SIZE, "big")
-            for each in range(self.topics[at].first, self.topics[at].first + self.topics[at].count):
-                self.write_part(batch, name, topic_id, &self.parts[each])
-
-    cdef int write_part(self, BatchWriter batch, bytes name, bytes topic_id, const commit_part_t *part) except -1:
-        cdef bint known = memcmp(<const char *>topic_id, NO_ID, ID_SIZE) != 0
-        cdef int64_t key_size = KEY_OVERHEAD + len(self.group) + len(name)
-        cdef int64_t value_size = 22 + uvarint_size(<int64_t>part.metadata_size + 1) + part.metadata_size + (
-            3 + ID_SIZE if known else 1)
-        cdef uint8_t *value = NULL
-        cdef writer_t w = writer(batch.record(key_size, value_size, &value), key_size)
-        write_i16(&w, KEY_OF_COMMIT)
-        write_i16(&w, <int16_t>len(self.group))
-        write_bytes(&w, <const char *>self.group, len(self.group))
-        write_i16(&w, <int16_t>len(name))
-        write_bytes(&w, <const char *>name, len(name))
-        write_i32(&w, part.partition)
-        w = writer(value, value_size)
-        write_i16(&w, VALUE_VERSION)
-        write_i64(&w, part.offset)
-        write_i32(&w, part.epoch)
-        write_uvarint(&w, <unsigned int>part.metadata_size + 1)
-        write_bytes(&w, part.metadata, part.metadata_size)
-        write_i64(&w, self.timestamp)
-        write_i8(&w, known)
-        if known:
-            write_i8(&w, 0)
-            write_i8(&w, ID_SIZE)
-            write_bytes(&w, <const char *>topic_id, ID_SIZE)
-        return 0
+        if self.kept is None:
+            raise ValueError("the topics of a commit are to be found before it is written")
+        if not commit_write(&self.asked, &batch.batch, self.timestamp):
+            raise MemoryError(f"no {self.size} bytes for an offset commit")
 
     def promise(self, answer, code_of):
         self.answer_with = answer
@@ -248,29 +367,6 @@ cdef class CommitRequest:
         self.settle(error)
 
     def answer(self, int16_t code=0):
-        cdef bint flexible = self.version >= FLEXIBLE_SINCE
-        cdef int32_t at, each
-        cdef Py_ssize_t most = 24
-        cdef bytes out
-        cdef writer_t w
-        for at in range(self.topic_count):
-            most += 16 + self.topics[at].size + 8 * self.topics[at].count
-        out = PyBytes_FromStringAndSize(NULL, most)
-        w = writer(<uint8_t *><char *>out, most)
-        write_i32(&w, self.correlation_id)
-        write_no_tags(&w, flexible)
-        write_i32(&w, 0)
-        write_count(&w, self.topic_count, flexible)
-        for at in range(self.topic_count):
-            if self.version >= IDS_SINCE:
-                write_bytes(&w, self.topics[at].name, ID_SIZE)
-            else:
-                write_text(&w, self.topics[at].name, self.topics[at].size, flexible)
-            write_count(&w, self.topics[at].count, flexible)
-            for each in range(self.topics[at].first, self.topics[at].first + self.topics[at].count):
-                write_i32(&w, self.parts[each].partition)
-                write_i16(&w, code)
-                write_no_tags(&w, flexible)
-            write_no_tags(&w, flexible)
-        write_no_tags(&w, flexible)
-        return out[:w.at - <uint8_t *><char *>out]
+        cdef size_t most = commit_answer_bound(&self.asked)
+        cdef bytes out = PyBytes_FromStringAndSize(NULL, most)
+        return out[:commit_answer(&self.asked, code, <uint8_t *><char *>out, most)]

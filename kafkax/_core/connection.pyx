@@ -9,7 +9,7 @@ from libc.string cimport memset
 from posix.unistd cimport close
 from kafkax._core.addresses cimport address_leave
 from kafkax._core.answers cimport answer_pop
-from kafkax._core.atomics cimport kx_add32, kx_add64, kx_count64, kx_load32
+from kafkax._core.atomics cimport kx_add32, kx_add64, kx_count64, kx_load32, kx_load64
 from kafkax._core.handoff cimport answered, charge_kept, has_room, tell_closed, tell_opened
 from kafkax._core.linux cimport (
     EPOLLET,
@@ -30,6 +30,7 @@ from kafkax._core.linux cimport (
 from kafkax._core.mailbox cimport wake_thread
 from kafkax._core.network cimport (
     CLOSE_MEMORY,
+    STARVED_LANE,
     STARVED_MEMORY,
     STARVED_QUEUE,
     connection_t,
@@ -194,17 +195,23 @@ cdef void unstarve(connection_t **link) noexcept nogil:
     kx_add64(&connection.thread.reactor.starved, -1)
 
 
+cdef inline bint lanes_moved(network_thread_t *thread) noexcept nogil:
+    return thread.lanes_seen != kx_load64(&thread.reactor.lanes_moved)
+
+
 cdef bint may_feed(network_thread_t *thread) noexcept nogil:
-    return ((thread.starved_count[STARVED_QUEUE] and has_room(thread.reactor, STARVED_QUEUE))
+    return ((thread.starved_count[STARVED_LANE] and lanes_moved(thread)) or (thread.starved_count[STARVED_QUEUE] and has_room(thread.reactor, STARVED_QUEUE))
             or (thread.starved_count[STARVED_MEMORY] and has_room(thread.reactor, STARVED_MEMORY)))
 
 
 cdef void feed(network_thread_t *thread) noexcept nogil:
     cdef connection_t **link = &thread.starved
     cdef connection_t *connection
+    cdef bint moved = lanes_moved(thread)
+    thread.lanes_seen = kx_load64(&thread.reactor.lanes_moved)
     while link[0] != NULL:
         connection = link[0]
-        if has_room(thread.reactor, connection.starved):
+        if moved if connection.starved == STARVED_LANE else has_room(thread.reactor, connection.starved):
             unstarve(link)
             connection_work(connection)
         else:

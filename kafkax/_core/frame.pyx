@@ -10,6 +10,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memmove
 from kafkax._core.atomics cimport kx_count64, kx_load32
+from kafkax._core.commit_lanes cimport commit
 from kafkax._core.connection cimport connection_close, connection_starve, connection_touch
 from kafkax._core.cursor cimport kx_be16, kx_be32
 from kafkax._core.fetch cimport fetch
@@ -17,8 +18,9 @@ from kafkax._core.files cimport wall_ms
 from kafkax._core.handoff cimport charge_kept, hand_over, handoff_full, memory_full
 from kafkax._core.linux cimport iovec, readv
 from kafkax._core.network cimport (
-    API_CONSUMER_HEARTBEAT, API_COUNTED, API_FETCH, API_HEARTBEAT, API_PRODUCE, API_VERSIONS, CLOSE_FRAME_SIZE, CLOSE_MEMORY,
-    CLOSE_PEER, MAX_ANSWERS, REQUEST_DONE, SCRATCH_SIZE, STARVED_MEMORY, STARVED_QUEUE, connection_t,
+    API_CONSUMER_HEARTBEAT, API_COUNTED, API_FETCH, API_HEARTBEAT, API_OFFSET_COMMIT, API_PRODUCE, API_VERSIONS,
+    CLOSE_FRAME_SIZE, CLOSE_MEMORY, CLOSE_PEER, MAX_ANSWERS, REQUEST_DONE, REQUEST_HANDOFF, REQUEST_WAIT, SCRATCH_SIZE,
+    STARVED_MEMORY, STARVED_QUEUE, connection_t,
 )
 from kafkax._core.produce cimport produce
 from kafkax._core.standing cimport answer_standing
@@ -37,7 +39,7 @@ cdef enum:
 
 cdef bint may_read(connection_t *connection) noexcept nogil:
     return not (connection.closed or connection.starved or connection.close_after or connection.answers >= MAX_ANSWERS
-                or connection.paused or (connection.metered and connection.handed)
+                or connection.paused or (connection.handed and (connection.metered or connection.orderly))
                 or connection.unsent > connection.thread.reactor.settings.output_bytes)
 
 
@@ -62,22 +64,39 @@ cdef bint length_fits(connection_t *connection, const uint8_t *prefix) noexcept 
     return False
 
 
+cdef int32_t serve_here(connection_t *connection, uint16_t api_key, const uint8_t *frame, size_t size, size_t behind,
+                        size_t *taken) noexcept nogil:
+    """Serve a frame without the control plane where that is possible."""
+    if api_key == API_PRODUCE:
+        return produce(connection, frame, size, behind, taken)
+    if api_key == API_FETCH:
+        return fetch(connection, frame, size)
+    if api_key == API_OFFSET_COMMIT:
+        return commit(connection, frame, size)
+    if api_key == API_VERSIONS:
+        return api_versions(connection, frame, size)
+    if api_key in (API_HEARTBEAT, API_CONSUMER_HEARTBEAT):
+        return answer_standing(connection, frame, size)
+    return REQUEST_HANDOFF
+
+
 cdef bint serve(connection_t *connection, const uint8_t *frame, size_t size, size_t behind, size_t *taken) noexcept nogil:
     """Serve one frame, and with it ``taken`` bytes of whole frames of those received behind it.
 
-    False when it has to wait, untouched, for room in the queue to the control plane.
+    False when it has to wait, untouched, for the control plane.
     """
     cdef uint16_t api_key = kx_be16(frame)
     cdef int64_t *counted = &connection.thread.counters.requests[api_key if api_key < API_COUNTED else API_COUNTED - 1]
+    cdef int32_t served = REQUEST_HANDOFF
     taken[0] = 0
     if connection.quota_generation != kx_load32(&connection.thread.reactor.quota_generation):
         connection.quota_generation = kx_load32(&connection.thread.reactor.quota_generation)
         connection.metered = connection.quota_generation != 0
-    if connection.fast and not connection.metered and (
-            (api_key == API_PRODUCE and produce(connection, frame, size, behind, taken) == REQUEST_DONE)
-            or (api_key == API_FETCH and fetch(connection, frame, size) == REQUEST_DONE)
-            or (api_key == API_VERSIONS and api_versions(connection, frame, size) == REQUEST_DONE)
-            or (api_key in (API_HEARTBEAT, API_CONSUMER_HEARTBEAT) and answer_standing(connection, frame, size) == REQUEST_DONE)):
+    if connection.fast and not connection.metered:
+        served = serve_here(connection, api_key, frame, size, behind, taken)
+    if served == REQUEST_WAIT:
+        return False
+    if served == REQUEST_DONE:
         kx_count64(counted, 1)
         return True
     if handoff_full(connection.thread.reactor):

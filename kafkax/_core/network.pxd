@@ -13,6 +13,7 @@ from kafkax._core.segment cimport slice_t
 cdef enum:
     API_PRODUCE = 0
     API_FETCH = 1
+    API_OFFSET_COMMIT = 8
     API_HEARTBEAT = 12
     API_VERSIONS = 18
     API_CONSUMER_HEARTBEAT = 68
@@ -49,12 +50,15 @@ cdef enum:
 
     STARVED_QUEUE = 1
     STARVED_MEMORY = 2
-    # Waits for room in the queue to the control plane; in the memory for requests that are kept.
+    STARVED_LANE = 3
+    # Waits for room in the queue to the control plane; in the memory for requests that are kept; for a lane of commits that
+    # the control plane has halted.
 
     REQUEST_DONE = 0
     REQUEST_HANDOFF = 1
     REQUEST_CLOSE = 2
-    # What became of a frame: answered or parked here, to be handed over, its connection to be closed.
+    REQUEST_WAIT = 3
+    # What became of a frame: answered or parked here, to be handed over, its connection to be closed, to be served later.
 
     CLOSE_PEER = 0
     CLOSE_DISK = 1
@@ -147,6 +151,8 @@ cdef struct connection_t:
     # Everything is handed over, one request at a time.
     int32_t paused
     # Reads no further until the control plane says so.
+    int32_t orderly
+    # Reads no further before what was handed over is answered.
     int32_t frame_limit
     int32_t handed
     int32_t handed_produces
@@ -259,8 +265,12 @@ cdef struct network_thread_t:
     connection_t *idle_last
     connection_t *work
     connection_t *starved
-    int32_t starved_count[3]
+    int32_t starved_count[4]
     # By what they wait for.
+    int64_t lanes_seen
+    # ``lanes_moved`` when those who wait for a lane last looked.
+    void *lanes
+    # Lanes with commits that this thread appends at the end of its turn.
     connection_t *graveyard
     parked_t **heap
     int32_t heap_size
@@ -288,6 +298,10 @@ cdef struct reactor_t:
     void *addresses
     void *standings
     # standings_t, NULL where the control plane answers heartbeats.
+    void *lanes
+    # lanes_t, NULL where the control plane takes commits.
+    int64_t lanes_moved
+    # Counts how often lanes went on after they were halted.
     ready_t *ready[16]
     # Of ApiVersions, by version; NULL where the control plane answers.
     int32_t thread_count

@@ -11,6 +11,7 @@ from posix.unistd cimport close, read
 from kafkax._core.addresses cimport address_enter
 from kafkax._core.answers cimport answer_fill, answer_find, answer_free, answer_skip
 from kafkax._core.atomics cimport kx_add32, kx_count64, kx_load32, kx_load64
+from kafkax._core.commit_lanes cimport append_commits
 from kafkax._core.connection cimport (
     bury,
     connection_close,
@@ -261,7 +262,8 @@ cdef void work_on(connection_t *connection) noexcept nogil:
     error = send_answers(connection)
     if error:
         connection_close(connection, CLOSE_DISK if error == EIO else CLOSE_PEER)
-    elif connection.first == NULL and (connection.close_after or (connection.ended and not has_input(connection))):
+    elif connection.first == NULL and (
+            connection.close_after or (connection.ended and not connection.starved and not has_input(connection))):
         connection_close(connection, connection.close_reason if connection.close_after else CLOSE_PEER)
     elif connection.broken and not connection.readable:
         connection_close(connection, CLOSE_PEER)
@@ -344,8 +346,10 @@ cdef void turn(network_thread_t *thread, epoll_event *events) noexcept nogil:
         feed(thread)
     look_at_expired(thread)
     work_through(thread)
+    append_commits(thread)
     look_at_woken(thread)
     work_through(thread)
+    append_commits(thread)
     close_idle(thread)
     if thread.number == 0 and not thread.stopping:
         accept_paused(thread)

@@ -33,6 +33,9 @@ from kafkax._core.segment cimport FileSlice
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.model import valid_topic_name
 
+cdef enum:
+    NEWEST_PRODUCE = 13
+
 ISOLATION = {"read_uncommitted": READ_UNCOMMITTED, "read_committed": READ_COMMITTED, "log_end": READ_LOG_END}
 KINDS = {"high_watermark": WAIT_HIGH_WATERMARK, "last_stable": WAIT_LAST_STABLE, "log_end": WAIT_LOG_END}
 
@@ -132,6 +135,11 @@ cdef int32_t append_as_leader(partition_t *partition, const uint8_t *records, si
 cdef int32_t partition_append(partition_t *partition, const uint8_t *records, size_t size, int16_t acks, int16_t api_version,
                               int64_t now_ms, bint in_place, append_result_t *out) noexcept nogil:
     return append_as_leader(partition, records, size, acks, ORIGIN_CLIENT, api_version, now_ms, in_place, out)
+
+
+cdef int32_t partition_append_own(partition_t *partition, const uint8_t *records, size_t size, int64_t now_ms,
+                                  append_result_t *out) noexcept nogil:
+    return append_as_leader(partition, records, size, -1, ORIGIN_COORDINATOR, NEWEST_PRODUCE, now_ms, True, out)
 
 
 cdef int32_t partition_append_run(partition_t *partition, piece_t *pieces, int32_t count, int16_t acks, int16_t api_version,

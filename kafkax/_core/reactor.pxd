@@ -1,5 +1,6 @@
 """Python's face of the network threads."""
 
+from kafkax._core.commit_lanes cimport CommitLanes
 from kafkax._core.network cimport handed_t, reactor_t
 
 
@@ -10,6 +11,7 @@ cdef class Reactor:
     cdef bint _started
     cdef object _soon
     cdef object _standing
+    cdef CommitLanes _lanes
     cdef bint _left
     cdef int check_token(self, unsigned long long connection) except -1
 

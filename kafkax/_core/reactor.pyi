@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Protocol
 
+from kafkax._core.commit_lanes import CommitLanes
 from kafkax._core.registry import Registry
 from kafkax._core.standing import StandingAnswers
 
@@ -120,6 +121,9 @@ class Reactor:
 
     def answer_standing(self, answers: StandingAnswers) -> None:
         """Answer the heartbeats whose answers stand; called before ``start``."""
+
+    def take_commits(self, lanes: CommitLanes) -> None:
+        """Have the network threads take commits where lanes are open; before ``start``."""
 
     def skip(self, connection: int, token: int) -> None:
         """Answer a request with nothing (Produce with acks=0)."""

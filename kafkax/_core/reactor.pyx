@@ -222,6 +222,8 @@ cdef class Reactor:
             return
         if self._started:
             self.stop(0)
+        elif self._lanes is not None:
+            self._lanes.attach(NULL)
         for at in range(self.reactor.listener_count):
             if self.reactor.listeners[at].fd >= 0:
                 close(self.reactor.listeners[at].fd)
@@ -294,6 +296,8 @@ cdef class Reactor:
             return
         kx_store64(&self.reactor.stop_at_ms, monotonic_ms() + <int64_t>(timeout * 1000))
         kx_store32(&self.reactor.stopping, 1)
+        if self._lanes is not None:
+            self._lanes.attach(NULL)
         self.join(self.reactor.thread_count)
         self._started = False
         for at in range(self.reactor.listener_count):
@@ -379,6 +383,13 @@ cdef class Reactor:
             raise RuntimeError("the reactor runs already")
         self._standing = answers
         self.reactor.standings = &answers.table
+
+    def take_commits(self, CommitLanes lanes not None):
+        if self._started:
+            raise RuntimeError("the reactor runs already")
+        self._lanes = lanes
+        self.reactor.lanes = lanes.lanes
+        lanes.attach(self.reactor)
 
     def skip(self, unsigned long long connection, unsigned long long token):
         self.send_letter(connection, token, LETTER_ANSWER, 0)

@@ -11,6 +11,8 @@ cdef struct standing_t:
     uint64_t connection
     int64_t heard_ms
     # When the core last answered; 0 never.
+    int32_t silent
+    # What it answers is no sign of life.
     const int64_t *round
     # Of the group, now.
     int64_t kept_in
@@ -30,6 +32,9 @@ cdef struct standings_t:
 # Answer a frame that stands: REQUEST_DONE, or REQUEST_HANDOFF when none does.
 cdef int32_t answer_standing(connection_t *connection, const uint8_t *frame, size_t size) noexcept nogil
 
+# Whether commits that begin with these bytes are allowed on the connection.
+cdef bint commits_stand(connection_t *connection, const uint8_t *who, size_t size) noexcept nogil
+
 
 cdef class Standing:
     cdef StandingAnswers table
@@ -39,6 +44,8 @@ cdef class Standing:
 cdef class StandingGroup:
     cdef int64_t *round
     cdef dict members
+    # By member: heartbeats, and who may commit.
+    cdef dict committers
 
 
 cdef class StandingAnswers:
@@ -49,3 +56,5 @@ cdef class StandingAnswers:
     cdef void insert(self, standing_t *entry) noexcept
     cdef void remove(self, standing_t *entry) noexcept
     cdef int grow(self) except -1
+    cdef int put(self, StandingGroup of, dict kept, str member, uint64_t connection, bytes frame, bytes answer,
+                 bint silent) except -1

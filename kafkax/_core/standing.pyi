@@ -24,6 +24,17 @@ class StandingAnswers:
             answer: header and body, without its length.
         """
 
+    def allow(self, group: str, member: str, round: int, connection: int, who: bytes, *, silent: bool) -> None:
+        """Have the core take a member's commits from now on; does nothing when the group was revoked since ``round``.
+
+        Args:
+            group, member: who commits; "" for who is no member. A member commits by one connection at a time.
+            round: from :meth:`round`, when such a commit was allowed.
+            connection: that it came by.
+            who: what its commits begin with, correlation id included.
+            silent: a commit is no sign of life of this member.
+        """
+
     def revoke(self, group: str) -> None:
         """Answer the group's members no more: something changed that their answers may depend on."""
 

@@ -69,6 +69,25 @@ cdef int32_t answer_standing(connection_t *connection, const uint8_t *frame, siz
     return done
 
 
+cdef bint commits_stand(connection_t *connection, const uint8_t *who, size_t size) noexcept nogil:
+    cdef standings_t *table = <standings_t *>connection.thread.reactor.standings
+    cdef standing_t *entry
+    cdef uint64_t hash
+    cdef bint stand
+    if table == NULL or size < CORRELATION_END:
+        return False
+    hash = hash_of(connection.id, who, size)
+    pthread_mutex_lock(&table.lock)
+    entry = table.buckets[hash & (table.room - 1)]
+    while entry != NULL and not alike(entry, hash, connection.id, who, size):
+        entry = entry.next
+    stand = entry != NULL and entry.kept_in == entry.round[0]
+    if stand and not entry.silent:
+        entry.heard_ms = monotonic_ms()
+    pthread_mutex_unlock(&table.lock)
+    return stand
+
+
 @cython.no_gc_clear  # the table is needed to the end
 cdef class Standing:
     def __dealloc__(self):
@@ -79,14 +98,14 @@ cdef class Standing:
 
 cdef class StandingGroup:
     def __cinit__(self):
-        self.members = {}
+        self.members, self.committers = {}, {}
         self.round = <int64_t *>calloc(1, sizeof(int64_t))
         if self.round == NULL:
             raise MemoryError("a group of standing answers")
 
     def __dealloc__(self):
         # the members' entries point to it
-        self.members = None
+        self.members = self.committers = None
         free(self.round)
 
 
@@ -153,15 +172,11 @@ cdef class StandingAnswers:
         free(old)
         return 0
 
-    def keep(self, str group not None, str member not None, long long round, unsigned long long connection, bytes frame not None,
-             bytes answer not None):
-        cdef StandingGroup of = self.groups.get(group)
-        cdef Standing before, standing
+    cdef int put(self, StandingGroup of, dict kept, str member, uint64_t connection, bytes frame, bytes answer,
+                 bint silent) except -1:
+        cdef Standing before = kept.get(member), standing
         cdef standing_t *entry
         cdef size_t size = len(frame), answer_size = len(answer)
-        if of is None or of.round[0] != round or size < CORRELATION_END or answer_size < 4:
-            return
-        before = of.members.get(member)
         self.grow()
         entry = <standing_t *>malloc(sizeof(standing_t) + size + 4 + answer_size)
         if entry == NULL:
@@ -169,8 +184,9 @@ cdef class StandingAnswers:
         entry.hash = hash_of(connection, <const uint8_t *><const char *>frame, size)
         entry.connection = connection
         entry.heard_ms = 0 if before is None else before.entry.heard_ms
+        entry.silent = silent
         entry.round = of.round
-        entry.kept_in = round
+        entry.kept_in = of.round[0]
         entry.frame_size = size
         entry.answer_size = 4 + answer_size
         memcpy(entry.data, <const char *>frame, size)
@@ -180,7 +196,20 @@ cdef class StandingAnswers:
         standing.table = self
         standing.entry = entry
         self.insert(entry)
-        of.members[member] = standing
+        kept[member] = standing
+        return 0
+
+    def keep(self, str group not None, str member not None, long long round, unsigned long long connection, bytes frame not None,
+             bytes answer not None):
+        cdef StandingGroup of = self.groups.get(group)
+        if of is not None and of.round[0] == round and len(frame) >= CORRELATION_END and len(answer) >= 4:
+            self.put(of, of.members, member, connection, frame, answer, False)
+
+    def allow(self, str group not None, str member not None, long long round, unsigned long long connection, bytes who not None,
+              *, bint silent):
+        cdef StandingGroup of = self.groups.get(group)
+        if of is not None and of.round[0] == round and len(who) >= CORRELATION_END:
+            self.put(of, of.committers, member, connection, who, b"", silent)
 
     def round(self, str group not None):
         cdef StandingGroup of = self.groups.get(group)
@@ -204,13 +233,16 @@ cdef class StandingAnswers:
 
     def heard(self, str group not None, str member not None):
         cdef StandingGroup of = self.groups.get(group)
-        cdef Standing standing = None if of is None else of.members.get(member)
-        cdef int64_t heard_ms
-        if standing is None:
+        cdef Standing standing
+        cdef int64_t heard_ms = 0
+        if of is None:
             return 0.0
-        pthread_mutex_lock(&self.table.lock)
-        heard_ms = standing.entry.heard_ms
-        pthread_mutex_unlock(&self.table.lock)
+        for kept in (of.members, of.committers):
+            standing = kept.get(member)
+            if standing is not None:
+                pthread_mutex_lock(&self.table.lock)
+                heard_ms = max(heard_ms, standing.entry.heard_ms)
+                pthread_mutex_unlock(&self.table.lock)
         return heard_ms / 1000.0
 
     def forget(self, str group not None, str member=None):
@@ -220,6 +252,8 @@ cdef class StandingAnswers:
         self.revoke(group)
         if member is not None:
             of.members.pop(member, None)
+            of.committers.pop(member, None)
         else:
             of.members.clear()
+            of.committers.clear()
             del self.groups[group]

@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from kafkax._core.commit_lanes import CommitLanes
 from kafkax.broker.group_configs import GroupConfigs
-from kafkax.coordinator.groups.coordinator import GroupCoordinator
+from kafkax.coordinator.groups.coordinator import AS_SEEN_BY_CLIENTS, GroupCoordinator
 from kafkax.coordinator.groups.settings import Caller, GroupSettings, MigrationPolicy
 from kafkax.coordinator.groups.topics import TopicInfo
 from kafkax.coordinator.runtime import RuntimeSettings
@@ -19,8 +20,10 @@ from kafkax.errors import ErrorCode, KafkaError
 from kafkax.protocol.headers import response_header
 
 if TYPE_CHECKING:
+    from kafkax._core.commit_request import CommitRequest
     from kafkax._core.notify import NotifyQueue
     from kafkax._core.partition import Partition
+    from kafkax._core.reactor import Reactor
     from kafkax._core.registry import Registry
     from kafkax.broker.handlers.spec import RequestContext
     from kafkax.clock import Clock
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from kafkax.cluster.topic_admin import TopicAdmin
     from kafkax.cluster.znodes import Endpoint
     from kafkax.config import BrokerConfig
+    from kafkax.net.connection import Connection
     from kafkax.protocol.message import Response
     from kafkax.protocol.messages.consumer_group_heartbeat import ConsumerGroupHeartbeatRequest
     from kafkax.protocol.messages.heartbeat import HeartbeatRequest
@@ -69,7 +73,8 @@ class InternalTopic:
         self._registry = registry
         self._queue = queue
 
-    def _partition(self, index: int) -> Partition:
+    def partition(self, index: int) -> Partition:
+        """A partition that is on this broker, or KafkaError."""
         partition = self._registry.get(self._topic, index)
         if partition is None:
             raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER, f"{self._topic}-{index} is not on this broker")
@@ -77,12 +82,12 @@ class InternalTopic:
 
     def append(self, partition: int, batch: bytes) -> int:
         """Append a batch; the offset after it."""
-        return self._partition(partition).append(batch, origin="coordinator", validated=True).last_offset + 1
+        return self.partition(partition).append(batch, origin="coordinator", validated=True).last_offset + 1
 
     def when_committed(self, partition: int, offset: int, done: Callable[[KafkaError | None], None]) -> None:
         """Call ``done`` once the high watermark has reached ``offset``, or when that can no longer happen here."""
         try:
-            found = self._partition(partition)
+            found = self.partition(partition)
         except KafkaError as error:
             done(error)
             return
@@ -101,7 +106,7 @@ class InternalTopic:
 
     def read(self, partition: int) -> Iterator[bytes]:
         """The log from its start to its end, in pieces."""
-        log = self._partition(partition).log
+        log = self.partition(partition).log
         offset, end = log.log_start_offset, log.log_end_offset
         with _no_collection():
             while offset < end:
@@ -114,7 +119,7 @@ class InternalTopic:
 
     def end_offset(self, partition: int) -> int:
         """The log end offset."""
-        return self._partition(partition).log.log_end_offset
+        return self.partition(partition).log.log_end_offset
 
 
 _reading = 0
@@ -230,16 +235,28 @@ class GroupService:
         internal = InternalTopic(GROUP_TOPIC, registry, queue)
         limits = RuntimeSettings(commit_timeout_ms=config["offsets.commit.timeout.ms"])
         partitions = config["offsets.topic.num.partitions"]
+        settings = group_settings(config)
+        self._lanes = CommitLanes(
+            partitions,
+            internal.partition,
+            queue,
+            lambda index: self.coordinator.runtime.catch_up(index),
+            {code.value: seen.value for code, seen in AS_SEEN_BY_CLIENTS.items()},
+            metadata_max=settings.offset_metadata_max_bytes,
+            timeout_ms=limits.commit_timeout_ms,
+            batch_max=limits.max_batch_bytes,
+        )
         self._configs = GroupConfigs(cache, config, lambda group_id: self.coordinator.group_configured(group_id))
         self.coordinator = GroupCoordinator(
             internal,
             internal,
             LoopTimers(),
             clock,
-            replace(group_settings(config), own_times=self._configs.times),
+            replace(settings, own_times=self._configs.times),
             limits,
             partitions=partitions,
             topics=lambda: ImageTopics(cache.image),
+            lanes=self._lanes,
         )
         self._known = frozenset(cache.image.topics)
         cache.add_listener(self._image_changed)
@@ -263,6 +280,20 @@ class GroupService:
             standing.keep(request.group_id, request.member_id, round_, connection.id, context.frame, answer)
 
         return keep
+
+    def allow_commits(self, connection: Connection, commit: CommitRequest) -> None:
+        """Have the network threads take commits like one that was kept just now, where they can."""
+        if not connection.ordered or not self.coordinator.allow_commits(commit, connection.id):
+            return
+        for name in commit.names:
+            topic = self._cache.image.topics[name]
+            if not self._lanes.knows(name) and max(topic.partitions) == len(topic.partitions) - 1:
+                self._lanes.know(name, topic.topic_id, len(topic.partitions))
+
+    def serve(self, reactor: Reactor) -> None:
+        """Have a reactor's network threads answer heartbeats and take commits."""
+        reactor.answer_standing(self.coordinator.standing)
+        reactor.take_commits(self._lanes)
 
     def became_leader(self, partition: int, epoch: int) -> None:
         """This broker leads a partition of the internal topic from an epoch on: load its groups."""
@@ -297,6 +328,7 @@ class GroupService:
 
     def _image_changed(self, image: MetadataImage, delta: ImageDelta) -> None:
         changed = delta.topics | delta.deleted_topics
+        self._lanes.forget(changed)
         if delta.brokers:
             # brokers may have come with racks
             changed |= image.topics.keys()

@@ -49,12 +49,12 @@ class Router:
         """What answers the ordinary case of requests that come very often, by API key; nothing does while quotas are in force."""
         return {key: self._quick_of(handler.quick) for key, handler in self._handlers.items() if handler.quick is not None}
 
-    def _quick_of(self, quick: Callable[[Services, bytes, Callable[[bytes], object]], bool]) -> Quick:
+    def _quick_of(self, quick: Callable[[Services, Connection, bytes, Callable[[bytes], object]], bool]) -> Quick:
         services, meter = self._services, self._meter
         is_ready = services.member.ready.is_set
 
-        def ordinary(frame: bytes, answer: Callable[[bytes], object]) -> bool:
-            return is_ready() and not meter.active and quick(services, frame, answer)
+        def ordinary(connection: Connection, frame: bytes, answer: Callable[[bytes], object]) -> bool:
+            return is_ready() and not meter.active and quick(services, connection, frame, answer)
 
         return ordinary
 

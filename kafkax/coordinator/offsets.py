@@ -255,7 +255,7 @@ class OffsetStore:
     def load(
         self, piece: bytes, position: int, begin: Callable[[str], None], other: Callable[[bytes, bytes | None], object]
     ) -> int:
-        """Apply commits of plain batches of the log from ``position`` on, as long as nothing is to be undone.
+        """Apply commits of plain batches of the log from ``position`` on, while nothing of the shard's own is to be undone.
 
         They are only sorted by group here: most of a million offsets are not asked for soon, and objects of them take time.
 
@@ -272,7 +272,7 @@ class OffsetStore:
         def first(group: str) -> None:
             begin(group)
             if group not in self._committed:
-                self._committed[group] = UndoDict(self._undo)
+                dict.__setitem__(self._committed, group, UndoDict(self._undo))
 
         end = gather_commits(piece, position, self._gathered, first, other)
         self._gathered_bytes += end - position

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -24,7 +25,18 @@ from kafkax.coordinator.timers import KeyedTimers, TimerHandle, Timers
 from kafkax.coordinator.undo import UndoLog
 from kafkax.errors import ErrorCode, KafkaError
 
-__all__ = ["Appender", "CoordinatorRuntime", "Kept", "Loader", "Producer", "Result", "RuntimeSettings", "Shard", "Waiter"]
+__all__ = [
+    "Appender",
+    "CoordinatorRuntime",
+    "Kept",
+    "Lanes",
+    "Loader",
+    "Producer",
+    "Result",
+    "RuntimeSettings",
+    "Shard",
+    "Waiter",
+]
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +106,9 @@ class Shard(Protocol[R]):
     def loaded(self) -> None:
         """The whole log has been applied; the shard serves from now on."""
 
+    def catch_up(self, batches: bytes) -> None:
+        """Apply plain batches that reached the log past the runtime; they are not undone."""
+
     def unloaded(self) -> None:
         """The shard serves no more; whoever waits in it must be answered now."""
 
@@ -123,6 +138,25 @@ class Loader(Protocol):
 
     def end_offset(self, partition: int) -> int:
         """The log end offset."""
+
+
+class Lanes(Protocol):
+    """Appends records past the runtime, of the kind that a shard has allowed; see ``kafkax._core.commit_lanes``."""
+
+    def open(self, index: int) -> None:
+        """A shard serves; may raise KafkaError."""
+
+    def shut(self, index: int) -> None:
+        """It serves no more."""
+
+    def halt(self, index: int) -> tuple[bytes, int]:
+        """Append nothing before ``resume``; otherwise as ``take``."""
+
+    def resume(self, index: int) -> None:
+        """Append again."""
+
+    def take(self, index: int) -> tuple[bytes, int]:
+        """What was appended since this was last asked, and the offset after it."""
 
 
 @dataclass(frozen=True)
@@ -204,6 +238,10 @@ class _Partition(Generic[S]):
     batch: BatchWriter = field(default_factory=BatchWriter)
     waiters: list[Waiter] = field(default_factory=list)
     flush_scheduled: bool = False
+    busy: int = 0
+    """Operations that run, one within the other."""
+    lane_end: int = 0
+    """The offset after what reached the log past the runtime."""
     uncommitted: deque[_Batch] = field(default_factory=deque)
     watchdog: TimerHandle | None = None
 
@@ -219,6 +257,7 @@ class CoordinatorRuntime(Generic[S]):
         timers: queue of callbacks.
         clock: time.
         settings: limits.
+        lanes: append past the runtime while it has nothing of its own to append; the shard is told before anybody looks at it.
     """
 
     def __init__(
@@ -229,7 +268,9 @@ class CoordinatorRuntime(Generic[S]):
         timers: Timers,
         clock: Clock,
         settings: RuntimeSettings | None = None,
+        lanes: Lanes | None = None,
     ) -> None:
+        self._lanes = lanes
         self._make_shard = make_shard
         self._appender = appender
         self._loader = loader
@@ -280,6 +321,8 @@ class CoordinatorRuntime(Generic[S]):
 
     def _drop(self, partition: _Partition[S]) -> None:
         del self._partitions[partition.index]
+        if self._lanes is not None:
+            self._lanes.shut(partition.index)
         partition.timers.cancel_all()
         if partition.watchdog is not None:
             partition.watchdog.cancel()
@@ -305,6 +348,8 @@ class CoordinatorRuntime(Generic[S]):
                 return
             end_offset = self._loader.end_offset(partition.index)
             partition.shard.loaded()
+            if self._lanes is not None:
+                self._lanes.open(partition.index)
         except Exception as error:
             log.exception("coordinator partition %d could not be loaded", partition.index)
             partition.state = _State.FAILED
@@ -338,6 +383,36 @@ class CoordinatorRuntime(Generic[S]):
         """
         return self._active(index).shard
 
+    def catch_up(self, index: int) -> None:
+        """Have a shard apply what reached its log past the runtime, if it serves."""
+        partition = self._partitions.get(index)
+        if partition is not None and partition.state is _State.ACTIVE:
+            self._catch_up(partition)
+
+    def _catch_up(self, partition: _Partition[S], *, halt: bool = False) -> None:
+        if self._lanes is None or partition.batch.count:
+            # halted since before the first record of the batch
+            return
+        batches, end = self._lanes.halt(partition.index) if halt else self._lanes.take(partition.index)
+        partition.lane_end = max(partition.lane_end, end)
+        if batches:
+            partition.shard.catch_up(batches)
+
+    @contextmanager
+    def _working(self, partition: _Partition[S]) -> Iterator[None]:
+        """While the shard may change nothing reaches its log past the runtime, nor before what changed is appended."""
+        partition.busy += 1
+        try:
+            self._catch_up(partition, halt=True)
+            yield
+        finally:
+            partition.busy -= 1
+            self._resume(partition)
+
+    def _resume(self, partition: _Partition[S]) -> None:
+        if self._lanes is not None and not partition.busy and not partition.batch.count:
+            self._lanes.resume(partition.index)
+
     def write(self, index: int, operation: Callable[[S], Result[T]], producer: Producer | None = None) -> Promise[T]:
         """Run an operation.
 
@@ -350,18 +425,20 @@ class CoordinatorRuntime(Generic[S]):
             The response, once committed; fails with a KafkaError otherwise.
         """
         promise: Promise[T] = Promise()
-        try:
-            self._run(self._active(index), operation, promise, producer)
-        except KafkaError as error:
-            promise.fail(error)
-        except Exception as error:
-            log.exception("a coordinator operation failed")
-            promise.fail(KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR, f"the operation failed: {error!r}"))
+        with _failing(promise):
+            partition = self._active(index)
+            with self._working(partition):
+                self._run(partition, operation, promise, producer)
         return promise
 
     def read(self, index: int, operation: Callable[[S], T]) -> Promise[T]:
         """Look at the state; the answer is given out once everything that it may show is committed."""
-        return self.write(index, lambda shard: Result([], operation(shard)))
+        promise: Promise[T] = Promise()
+        with _failing(promise):
+            partition = self._active(index)
+            self._catch_up(partition)
+            self._join_last_write(partition, _Operation(promise, operation(partition.shard), None, None))
+        return promise
 
     def keep(self, index: int, block: Kept) -> bool:
         """Run an operation that is its own records and waits for them itself: many such come at once.
@@ -376,10 +453,11 @@ class CoordinatorRuntime(Generic[S]):
         partition = self._partitions.get(index)
         if partition is None or partition.state is not _State.ACTIVE:
             return False
-        mark = len(partition.undo.entries)
-        if not partition.shard.keep(block):
-            return False
-        self._gather(partition, block, mark, block)
+        with self._working(partition):
+            mark = len(partition.undo.entries)
+            if not partition.shard.keep(block):
+                return False
+            self._gather(partition, block, mark, block)
         return True
 
     def end_transaction(self, index: int, producer: Producer, coordinator_epoch: int, *, commit: bool) -> Promise[None]:
@@ -392,16 +470,15 @@ class CoordinatorRuntime(Generic[S]):
             commit: whether its records count.
         """
         promise: Promise[None] = Promise()
-        try:
+        with _failing(promise):
             partition = self._active(index)
-            self._flush(partition)
-            marker = encode_marker(producer, coordinator_epoch, self._clock.wall_ms(), commit=commit)
-            end_offset = self._appender.append(index, marker)
-            partition.shard.end_transaction(producer.id, commit=commit)
-            partition.undo.clear()
-            self._await_commit(partition, end_offset, [_Operation(promise, None, None, None)])
-        except KafkaError as error:
-            promise.fail(error)
+            with self._working(partition):
+                self._flush(partition)
+                marker = encode_marker(producer, coordinator_epoch, self._clock.wall_ms(), commit=commit)
+                end_offset = self._appender.append(index, marker)
+                partition.shard.end_transaction(producer.id, commit=commit)
+                partition.undo.clear()
+                self._await_commit(partition, end_offset, [_Operation(promise, None, None, None)])
         return promise
 
     def _active(self, index: int) -> _Partition[S]:
@@ -469,6 +546,8 @@ class CoordinatorRuntime(Generic[S]):
         """Answer an operation without records once what was written before it is committed."""
         if partition.batch.count:
             partition.waiters.append(waiter)
+        elif partition.lane_end > (partition.uncommitted[-1].end_offset if partition.uncommitted else 0):
+            self._await_commit(partition, partition.lane_end, [waiter])
         elif partition.uncommitted:
             partition.uncommitted[-1].waiters.append(waiter)
         else:
@@ -487,6 +566,7 @@ class CoordinatorRuntime(Generic[S]):
         partition.flush_scheduled = False
         if self._partitions.get(partition.index) is partition:
             self._flush(partition)
+            self._resume(partition)
 
     def _flush(self, partition: _Partition[S], producer: Producer | None = None, upto: int | None = None) -> KafkaError | None:
         """Append what has been gathered, as one batch; the error if that failed.
@@ -545,6 +625,18 @@ class CoordinatorRuntime(Generic[S]):
         error = KafkaError(ErrorCode.REQUEST_TIMED_OUT, "the records were not committed in time; try again")
         for waiter in overdue:
             waiter.settle(error)
+
+
+@contextmanager
+def _failing(promise: Promise[Any]) -> Iterator[None]:
+    """What is raised is what the promise fails with."""
+    try:
+        yield
+    except KafkaError as error:
+        promise.fail(error)
+    except Exception as error:
+        log.exception("a coordinator operation failed")
+        promise.fail(KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR, f"the operation failed: {error!r}"))
 
 
 def _replay_piece(shard: Shard[Any], piece: bytes) -> None:

@@ -39,8 +39,8 @@ Handler: TypeAlias = "Callable[[Connection, RequestHeader, memoryview], Payload 
 
 Plain functions answer at once or later; other awaitables are awaited in a task of their own."""
 
-Quick: TypeAlias = "Callable[[bytes, Callable[[bytes], object]], bool]"
-"""Answers a whole frame in its ordinary form, at once or later, with the response and its header.
+Quick: TypeAlias = "Callable[[Connection, bytes, Callable[[bytes], object]], bool]"
+"""Answers a connection's whole frame in its ordinary form, at once or later, with the response and its header.
 
 False when the request is out of the ordinary, and nothing was done."""
 
@@ -196,7 +196,7 @@ class Dispatcher:
         else:
             connection.busy = True
         try:
-            done = quick(frame, partial(self._answer_quick, connection, token))
+            done = quick(connection, frame, partial(self._answer_quick, connection, token))
         except Exception as error:
             self._fail(connection, error)
             return True

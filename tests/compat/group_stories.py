@@ -452,6 +452,65 @@ def simple_consumers(t: Teller) -> None:
     t.listed()
 
 
+def commits_that_follow_one_another(t: Teller) -> None:
+    """The same committer again and again, between whatever changes what it may do and what others see."""
+    for offset in (1, 2, 3):
+        t.commit(offset=offset)
+    t.fetch(9, {TOPIC: [0]})
+    t.delete_offsets({TOPIC: [0]})
+    t.fetch(9, {TOPIC: [0]})
+    t.commit(offset=4)
+    t.commit(offset=5, metadata="x" * 4097)
+    t.commit(offset=6, partition=99)
+    t.fetch(9, None)
+    t.delete(t.group)
+    t.commit(offset=7)
+    t.fetch(9, None)
+    t.listed()
+    a, generation = t.form()
+    t.commit(offset=8)
+    for offset in (9, 10):
+        t.commit(a, generation, offset=offset)
+    t.commit(a, generation - 1, offset=11)
+    t.fetch(9, None)
+    b = t.join(who="b")().member_id
+    waiting = t.join(b, who="b")
+    time.sleep(0.3)
+    t.commit(a, generation, offset=12)
+    t.fetch(9, None)
+    second = t.join(a)().generation_id
+    waiting()
+    t.commit(a, generation, offset=13)
+    t.commit(a, second, offset=14)
+    t.sync(a, second, {a: b"A", b: b"B"})
+    for offset in (15, 16):
+        t.commit(a, second, offset=offset)
+        t.commit(b, second, offset=offset, partition=1)
+    t.leave((b, None))
+    t.commit(b, second, offset=17)
+    t.commit(a, second, offset=18)
+    t.fetch(9, None)
+    t.leave((a, None))
+    t.commit(a, second, offset=19)
+    for offset in (20, 21):
+        t.commit(offset=offset)
+    t.fetch(9, None)
+    t.describe()
+
+
+def a_static_member_is_replaced_between_commits(t: Teller) -> None:
+    first = t.join(group_instance_id="i")()
+    member, generation = first.member_id, first.generation_id
+    t.sync(member, generation, {member: b"mine"}, group_instance_id="i")
+    for offset in (1, 2):
+        t.commit(member, generation, offset=offset, group_instance_id="i")
+    second = t.join(group_instance_id="i", who="b")()
+    t.commit(member, generation, offset=3, group_instance_id="i")
+    for offset in (4, 5):
+        t.commit(second.member_id, generation, offset=offset, group_instance_id="i")
+    t.fetch(9, None)
+
+
 def topic_ids(t: Teller) -> None:
     topic_id = t.ready()
     t.commit(version=10, topic="", topic_id=topic_id)
@@ -656,6 +715,8 @@ STORIES = [
     a_member_that_never_syncs,
     a_member_that_does_not_join_again,
     simple_consumers,
+    commits_that_follow_one_another,
+    a_static_member_is_replaced_between_commits,
     topic_ids,
     odd_coordinators,
     consumer_heartbeats_that_contradict_themselves,

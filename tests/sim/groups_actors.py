@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from kafkax.coordinator.groups.classic import ClassicGroup
+from kafkax.coordinator.groups.commits import may_commit
 from kafkax.coordinator.groups.consumer_group import ConsumerGroup
 from kafkax.coordinator.groups.coordinator import GroupCoordinator
 from kafkax.coordinator.groups.settings import Caller, GroupSettings
 from kafkax.coordinator.groups.topics import TopicInfo
+from kafkax.coordinator.offsets import OffsetStore
 from kafkax.coordinator.promise import Promise
 from kafkax.coordinator.runtime import RuntimeSettings
+from kafkax.coordinator.undo import UndoLog
 from kafkax.errors import ErrorCode
 from kafkax.protocol.coordinator_records.consumer_protocol import (
     ConsumerProtocolAssignment,
@@ -27,7 +30,8 @@ from kafkax.protocol.messages.leave_group import LeaveGroupRequest, MemberIdenti
 from kafkax.protocol.messages.offset_commit import OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic
 from kafkax.protocol.messages.offset_fetch import OffsetFetchRequestGroup, OffsetFetchRequestTopics
 from kafkax.protocol.messages.sync_group import SyncGroupRequest, SyncGroupRequestAssignment
-from tests.sim.groups_world import GROUP, Topics, commit_quickly
+from tests.sim.groups_world import GROUP, Topics, commit_quickly, decoded_commit, ordinary_commit
+from tests.sim.lanes import Served, VirtualLanes
 from tests.sim.standing import VirtualStanding
 from tests.sim.virtual import Handle, MemoryTopic, VirtualTime
 
@@ -108,6 +112,7 @@ class Simulation:
         """Start a broker process."""
         self.life = Life(self.time)
         self.standing = VirtualStanding(self.time)
+        self.lanes = VirtualLanes(self.log, self.standing, self.time, self.life.soon)
         self.coordinator = GroupCoordinator(
             self.log,
             self.log,
@@ -119,6 +124,7 @@ class Simulation:
             topics=lambda: self.topics,
             new_id=lambda: str(UUID(int=self.random.getrandbits(128), version=4)),
             standing=cast("StandingAnswers", self.standing),
+            lanes=self.lanes,
         )
         self.coordinator.load(0, 0)
 
@@ -188,6 +194,37 @@ class Simulation:
         if answer is not None:
             (asked if isinstance(asked, Promise) else Promise.of(asked)).on_done(lambda p: self._same(answer, p.result()))
         return asked
+
+    def commit(
+        self, coordinator: GroupCoordinator, connection: str, caller: Caller, request: OffsetCommitRequest
+    ) -> Promise[Any]:
+        """Commit in one of the ways in which a broker does: by the network thread where it may, or by the coordinator."""
+        way = int(self.time.now * 1000) % 4
+        commit = ordinary_commit(coordinator, caller, request)
+        answer: Promise[Any] = Promise()
+        life = self.life
+
+        def attempt() -> None:
+            if self.life is not life or not life.alive:
+                return
+            served = Served.HANDED_OVER
+            if way and commit is not None:
+                served = self.lanes.commit(connection, commit, lambda said: answer.resolve(decoded_commit(said, caller.version)))
+            if served is Served.WAITS:
+                life.soon(attempt)
+            elif served is Served.HANDED_OVER:
+                quick = way % 2
+                asked = (
+                    commit_quickly(coordinator, caller, request, connection)
+                    if quick
+                    else coordinator.commit_offsets(caller, request)
+                )
+                asked.on_done(lambda promise: answer.resolve(promise.result()))
+            elif commit is not None and (self.group is None or not may_commit(self.group, commit)):
+                raise Violation(f"a network thread took the commit of {commit.member_id}, which may not commit")
+
+        attempt()
+        return answer
 
     @staticmethod
     def _same(standing: Any, said: Any) -> None:
@@ -283,7 +320,7 @@ class Simulation:
         if self.coordinator is not None and 0 in self.coordinator.runtime.active():
             offsets = self.coordinator.runtime.shard(0).offsets
             for partition, offset in self.acked.items():
-                stored = offsets.get(GROUP, "t", partition)
+                stored = self.lanes.untaken.get(("t", partition)) or offsets.get(GROUP, "t", partition)
                 if stored is None or stored.offset < offset:
                     raise Violation(f"partition {partition}: {offset} was acknowledged, {stored} is stored")
 
@@ -311,6 +348,18 @@ class Simulation:
         held = sorted(partition for member in self.members for partition in member.held)
         if held != list(range(self.partitions)):
             raise Violation(f"of {self.partitions} partitions {held} are read")
+        self._check_log()
+
+    def _check_log(self) -> None:
+        """What the coordinator knows of commits is what the log says."""
+        assert self.coordinator is not None
+        self.coordinator.runtime.catch_up(0)
+        told = OffsetStore(UndoLog())
+        for batch in self.log.read(0):
+            told.load(batch, 0, lambda _: None, lambda *_: None)
+        known = dict(self.coordinator.runtime.shard(0).offsets.of(GROUP))
+        if known != dict(told.of(GROUP)):
+            raise Violation(f"the log has {dict(told.of(GROUP))}, the coordinator {known}")
 
 
 class Member:
@@ -400,9 +449,7 @@ class Member:
         unknown = [partition for partition, position in self.held.items() if position < 0]
         if not unknown:
             return
-        request = OffsetFetchRequestGroup(
-            group_id=GROUP, topics=[OffsetFetchRequestTopics(name="t", partition_indexes=unknown)]
-        )
+        request = OffsetFetchRequestGroup(group_id=GROUP, topics=[OffsetFetchRequestTopics(name="t", partition_indexes=unknown)])
         epoch = self.epoch
 
         def answered(answer: Any) -> None:
@@ -458,9 +505,7 @@ class Member:
                     self.sim.acknowledged(each.partition_index, positions[each.partition_index])
 
         def send(coordinator: GroupCoordinator) -> Promise[Any]:
-            caller = Caller(self.name, "/h", 9)
-            quick = int(self.sim.time.now * 1000) % 2
-            promise = commit_quickly(coordinator, caller, request) if quick else coordinator.commit_offsets(caller, request)
+            promise = self.sim.commit(coordinator, self.connection, Caller(self.name, "/h", 9), request)
             promise.on_done(done)
             return promise
 
@@ -638,4 +683,3 @@ class ConsumerMember(Member):
     def say_goodbye(self) -> None:
         request = self._request(-2 if self.instance_id is not None else -1)
         self.sim.call(self.connection, lambda c: c.consumer_heartbeat(Caller(self.name, "/h", 1), request), lambda _: None)
-

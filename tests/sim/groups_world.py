@@ -82,20 +82,39 @@ class _Everything(dict[str, Any]):
         return SimpleNamespace(name=name, topic_id=self._ids[name], partitions=range(1_000_000))
 
 
-def _decoded(answer: bytes, version: int) -> OffsetCommitResponse:
+def decoded_commit(answer: bytes, version: int) -> OffsetCommitResponse:
+    """The response of a version."""
     _, body = parse_response_header(answer, OffsetCommitRequest.api_key, version)
     return OffsetCommitResponse.decode(body, version)
 
 
-def commit_quickly(coordinator: GroupCoordinator, caller: Caller, request: OffsetCommitRequest) -> Promise[Any]:
-    """Have offsets committed as the broker does: from the request's bytes where it is ordinary."""
+def ordinary_commit(coordinator: GroupCoordinator, caller: Caller, request: OffsetCommitRequest) -> CommitRequest | None:
+    """The commit as the broker reads it, its topics found; None where it is out of the ordinary."""
     frame = request_header(request.api_key, caller.version, 1, caller.client_id) + request.encode(caller.version)
     commit = CommitRequest.read(frame, coordinator.settings.offset_metadata_max_bytes)
     if commit is not None:
         assert commit.find(_Everything(request), {}, topic_id_of)
+    return commit
+
+
+def commit_quickly(
+    coordinator: GroupCoordinator, caller: Caller, request: OffsetCommitRequest, connection: Any = None
+) -> Promise[Any]:
+    """Have offsets committed as the control plane does: from the request's bytes where it is ordinary.
+
+    Args:
+        coordinator: commits.
+        caller: who asks.
+        request: what.
+        connection: by which the network threads may take commits like this one from now on; None: they may not.
+    """
+    commit = ordinary_commit(coordinator, caller, request)
+    if commit is not None:
         kept: Promise[Any] = Promise()
         if coordinator.keep_offsets(commit, kept.resolve):
-            return kept.map(lambda answer: _decoded(answer, caller.version))
+            if connection is not None:
+                coordinator.allow_commits(commit, connection)
+            return kept.map(lambda answer: decoded_commit(answer, caller.version))
     return coordinator.commit_offsets(caller, request)
 
 

@@ -21,6 +21,7 @@ class VirtualStanding:
         self._time = time
         self._rounds: dict[str, int] = {}
         self._kept: dict[tuple[str, str], _Kept] = {}
+        self._allowed: dict[tuple[str, str], _Kept] = {}
         self._heard: dict[tuple[str, str], float] = {}
         self._last = 0
 
@@ -35,6 +36,11 @@ class VirtualStanding:
         if self._rounds.get(group) == round:
             self._kept[group, member] = _Kept(round, connection, frame, answer)
 
+    def allow(self, group: str, member: str, round: int, connection: str, who: bytes, *, silent: bool) -> None:
+        """As in the core."""
+        if self._rounds.get(group) == round:
+            self._allowed[group, member] = _Kept(round, connection, who, silent)
+
     def revoke(self, group: str, *, new: bool = False) -> None:
         """As in the core."""
         self._last += 1
@@ -48,9 +54,9 @@ class VirtualStanding:
     def forget(self, group: str, member: str | None = None) -> None:
         """As in the core."""
         self.revoke(group)
-        for key in [key for key in self._kept if key[0] == group and member in (None, key[1])]:
-            del self._kept[key]
-            self._heard.pop(key, None)
+        for kept in (self._kept, self._allowed, self._heard):
+            for key in [key for key in kept if key[0] == group and member in (None, key[1])]:
+                del kept[key]
         if member is None:
             self._rounds.pop(group, None)
 
@@ -60,6 +66,15 @@ class VirtualStanding:
         if kept is None or (kept.connection, kept.frame) != (connection, frame) or kept.round != self._rounds.get(group):
             return None
         return kept.answer
+
+    def allowed(self, group: str, member: str, connection: str, who: bytes) -> bool:
+        """Whether a network thread would take a commit, which counts as a heartbeat unless it is a silent one."""
+        kept = self._allowed.get((group, member))
+        if kept is None or (kept.connection, kept.frame) != (connection, who) or kept.round != self._rounds.get(group):
+            return False
+        if not kept.answer:
+            self.answered(group, member)
+        return True
 
     def answered(self, group: str, member: str) -> None:
         """A network thread has answered."""

@@ -15,6 +15,7 @@ from kafkax.coordinator.groups import commits, consumer_protocol, shard
 from kafkax.coordinator.groups.classic import ClassicGroup
 from kafkax.coordinator.groups.classic_protocol import ClassicProtocol
 from kafkax.coordinator.groups.consumer_group import NO_EPOCH
+from kafkax.coordinator.promise import Promise
 from kafkax.coordinator.runtime import CoordinatorRuntime
 from tests.sim.groups_actors import Simulation, Violation
 from tests.sim.standing import VirtualStanding
@@ -103,6 +104,22 @@ def let_answers_stand_whatever_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(VirtualStanding, "revoke", lambda self, group, new=False: self._rounds.setdefault(group, 1))
 
 
+def look_without_what_the_network_threads_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CoordinatorRuntime, "read", lambda self, index, look: Promise.of(look(self.shard(index))))
+
+
+def allow_commits_whatever_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = VirtualStanding.allowed
+
+    def wrong(self: VirtualStanding, group: str, member: str, connection: str, who: bytes) -> bool:
+        kept = self._allowed.get((group, member))
+        if kept is not None and group in self._rounds:
+            self._allowed[group, member] = kept._replace(round=self._rounds[group])
+        return right(self, group, member, connection, who)
+
+    monkeypatch.setattr(VirtualStanding, "allowed", wrong)
+
+
 @pytest.mark.parametrize(
     ("bug", "mix", "first"),
     [
@@ -116,6 +133,9 @@ def let_answers_stand_whatever_changes(monkeypatch: pytest.MonkeyPatch) -> None:
         (forget_to_watch_after_a_failed_removal, "mixed", 120),
         (let_answers_stand_whatever_changes, "classic", 0),
         (let_answers_stand_whatever_changes, "consumer", 0),
+        (look_without_what_the_network_threads_took, "classic", 0),
+        (allow_commits_whatever_changes, "mixed", 0),
+        (allow_commits_whatever_changes, "consumer", 0),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )

@@ -25,19 +25,24 @@ from kafkax.protocol.messages.offset_commit import (
 
 if TYPE_CHECKING:
     from kafkax.broker.services import Services
+    from kafkax.net.connection import Connection
 
 SPEC = Spec(key=8, min_version=2, max_version=10, overlaps=True)
 
 _TOPIC_IDS_SINCE = 10
 
 
-def quick(services: Services, frame: bytes, answer: Callable[[bytes], object]) -> bool:
-    """Commit what exists and may be committed as a whole, as nearly all requests ask."""
-    coordinator, image = services.groups.coordinator, services.image
+def quick(services: Services, connection: Connection, frame: bytes, answer: Callable[[bytes], object]) -> bool:
+    """Commit what exists and may be committed as a whole, as nearly all requests ask; the network threads take the next ones."""
+    groups, image = services.groups, services.image
+    coordinator = groups.coordinator
     commit = CommitRequest.read(frame, coordinator.settings.offset_metadata_max_bytes)
     if commit is None or not commit.find(image.topics, image.names, topic_id_of):
         return False
-    return coordinator.keep_offsets(commit, answer)
+    if not coordinator.keep_offsets(commit, answer):
+        return False
+    groups.allow_commits(connection, commit)
+    return True
 
 
 def handle(context: RequestContext, request: OffsetCommitRequest) -> Promise[OffsetCommitResponse]:

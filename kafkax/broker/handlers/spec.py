@@ -77,10 +77,10 @@ class Handler(NamedTuple):
     """A registered handler module.
 
     Attributes:
-        quick: answers the ordinary case of a request that comes very often from its frame: gets what to call with the
-            response and its header; false when the request is out of the ordinary, and nothing was done.
+        quick: answers the ordinary case of a request that comes very often from its connection and frame: gets what to
+            call with the response and its header; false when the request is out of the ordinary, and nothing was done.
     """
 
     spec: Spec
     handle: Callable[[RequestContext, Any], Answer | Awaitable[Answer]]
-    quick: Callable[[Services, bytes, Callable[[bytes], object]], bool] | None = None
+    quick: Callable[[Services, Connection, bytes, Callable[[bytes], object]], bool] | None = None

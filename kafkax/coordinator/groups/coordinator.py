@@ -21,7 +21,7 @@ from kafkax.coordinator.groups.settings import Caller, GroupSettings
 from kafkax.coordinator.groups.shard import GroupShard
 from kafkax.coordinator.groups.topics import NoTopics, TopicView
 from kafkax.coordinator.promise import Promise
-from kafkax.coordinator.runtime import Appender, CoordinatorRuntime, Loader, Result, RuntimeSettings
+from kafkax.coordinator.runtime import Appender, CoordinatorRuntime, Lanes, Loader, Result, RuntimeSettings
 from kafkax.coordinator.timers import Timers
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.protocol.messages.consumer_group_describe import ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse
@@ -42,13 +42,13 @@ from kafkax.protocol.messages.offset_delete import OffsetDeleteRequest, OffsetDe
 from kafkax.protocol.messages.offset_fetch import OffsetFetchRequestGroup, OffsetFetchResponseGroup
 from kafkax.protocol.messages.sync_group import SyncGroupRequest, SyncGroupResponse
 
-__all__ = ["GroupCoordinator", "group_partition"]
+__all__ = ["AS_SEEN_BY_CLIENTS", "GroupCoordinator", "group_partition"]
 
 T = TypeVar("T")
 Stands: TypeAlias = Callable[[int, T], None]
 """Takes a heartbeat's answer that will be given again, and the round of :class:`StandingAnswers` for which that holds."""
 
-_AS_SEEN_BY_CLIENTS = {
+AS_SEEN_BY_CLIENTS = {
     ErrorCode.UNKNOWN_TOPIC_OR_PARTITION: ErrorCode.COORDINATOR_NOT_AVAILABLE,
     ErrorCode.NOT_ENOUGH_REPLICAS: ErrorCode.COORDINATOR_NOT_AVAILABLE,
     ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND: ErrorCode.COORDINATOR_NOT_AVAILABLE,
@@ -98,7 +98,8 @@ class GroupCoordinator:
         partitions: offsets.topic.num.partitions.
         topics: the cluster's topics as they are when called; without it there are none.
         new_id: makes member ids, or their unique part.
-        standing: heartbeats that the network threads answer.
+        standing: heartbeats that the network threads answer, and whose commits they take.
+        lanes: by which they take commits.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class GroupCoordinator:
         topics: Callable[[], TopicView] = NoTopics,
         new_id: Callable[[], str] = lambda: str(uuid4()),
         standing: StandingAnswers | None = None,
+        lanes: Lanes | None = None,
     ) -> None:
         self.standing = standing = StandingAnswers() if standing is None else standing
         self.settings = settings or GroupSettings()
@@ -124,6 +126,7 @@ class GroupCoordinator:
             timers,
             clock,
             runtime,
+            lanes,
         )
 
     def partition_of(self, group_id: str) -> int:
@@ -273,6 +276,16 @@ class GroupCoordinator:
         commit.promise(answer, _code)
         return self.runtime.keep(group_partition(commit.group_id, self._partitions), commit)
 
+    def allow_commits(self, commit: CommitRequest, connection: int) -> bool:
+        """Have the network threads take commits like one that was kept just now; whether they may."""
+        shard = self.runtime.serving(group_partition(commit.group_id, self._partitions))
+        round_ = None if shard is None else shard.commits_round(commit)
+        if shard is None or round_ is None:
+            return False
+        silent = not shard.touched_by_commits(commit.group_id)
+        self.standing.allow(commit.group_id, commit.member_id, round_, connection, commit.who, silent=silent)
+        return True
+
     def fetch_offsets(self, request: OffsetFetchRequestGroup, *, require_stable: bool) -> Promise[OffsetFetchResponseGroup]:
         """OffsetFetch (key 9) for one group."""
 
@@ -389,7 +402,7 @@ def _code(error: BaseException) -> ErrorCode:
     """The wire code of what went wrong, as the client of a coordinator is to understand it."""
     if not isinstance(error, KafkaError):
         return ErrorCode.UNKNOWN_SERVER_ERROR
-    return _AS_SEEN_BY_CLIENTS.get(error.code, error.code)
+    return AS_SEEN_BY_CLIENTS.get(error.code, error.code)
 
 
 def _commit_refused(request: OffsetCommitRequest, code: ErrorCode) -> OffsetCommitResponse:

@@ -124,7 +124,8 @@ class GroupShard:
 
     def _new_classic_group(self, group_id: str) -> ClassicGroup:
         group = ClassicGroup(group_id, self._clock.wall_ms())
-        # Until a record of it is written it is no more than its members' requests, which an append that fails leaves in place.
+        # Until a record of it is written it is no more than its members' requests, which an append that fails leaves in place;
+        # and what the log has is not undone.
         dict.__setitem__(self.groups, group_id, group)
         return group
 
@@ -454,7 +455,12 @@ class GroupShard:
     def _loaded_offsets_of(self, group_id: str) -> None:
         """A group has offsets: there is one."""
         if group_id not in self.groups:
-            self.groups[group_id] = ClassicGroup(group_id, self._clock.wall_ms())
+            self._new_classic_group(group_id)
+
+    def catch_up(self, batches: bytes) -> None:
+        """Apply commits that the network threads have taken."""
+        end = self.load_plain(batches, 0)
+        assert end == len(batches), "network threads append plain batches"
 
     def end_transaction(self, producer_id: int, *, commit: bool) -> None:
         """Apply the end of a transaction."""
@@ -484,6 +490,23 @@ class GroupShard:
         """
         group = self.groups.get(group_id)
         return self._standing.round(group_id) if group is not None and group.stands(member_id, epoch) else None
+
+    def commits_round(self, commit: CommitRequest) -> int | None:
+        """Whether commits of who made one just now may be made until something changes.
+
+        Returns:
+            The round of :class:`StandingAnswers` for which that holds; None when it does not.
+        """
+        group = self.groups.get(commit.group_id)
+        if group is None:
+            return None
+        epoch = commit.generation_id_or_member_epoch
+        allowed = may_commit(group, commit) if epoch < 0 else group.stands(commit.member_id, epoch)
+        return self._standing.round(commit.group_id) if allowed else None
+
+    def touched_by_commits(self, group_id: str) -> bool:
+        """Whether a commit counts as a heartbeat of the member."""
+        return isinstance(self.groups.get(group_id), ClassicGroup)
 
     def topics_changed(self, topics: Collection[str], *, names: bool) -> None:
         """Topics were made, grew, moved or went; ``names`` tells whether regular expressions may match anew."""

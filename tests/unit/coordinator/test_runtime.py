@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import pytest
 
 from kafkax._core.batch_writer import BatchWriter
-from kafkax.coordinator.batches import Entry, read_batches
+from kafkax.coordinator.batches import Entry, finish_batch, read_batches
 from kafkax.coordinator.promise import Promise
 from kafkax.coordinator.runtime import CoordinatorRuntime, Producer, Result, RuntimeSettings
 from kafkax.coordinator.timers import KeyedTimers
@@ -76,6 +76,12 @@ class Words:
             if commit:
                 self.replay(record, None)
 
+    def catch_up(self, batches: bytes) -> None:
+        for batch in read_batches(batches):
+            for key, value in batch.entries:
+                assert value is not None
+                dict.__setitem__(self.words, key.decode(), value.decode())
+
     def load_plain(self, piece: bytes, position: int) -> int:
         return position
 
@@ -97,6 +103,42 @@ def code(promise: Promise) -> ErrorCode:
     return promise.error.code
 
 
+class Lane:
+    """A lane by which a test appends pairs past the runtime."""
+
+    def __init__(self, topic: MemoryTopic) -> None:
+        self.topic = topic
+        self.open_ = self.halted = False
+        self.taken = b""
+        self.end = 0
+
+    def open(self, index: int) -> None:
+        self.open_ = True
+
+    def shut(self, index: int) -> None:
+        self.open_ = self.halted = False
+
+    def halt(self, index: int) -> tuple[bytes, int]:
+        self.halted = True
+        return self.take(index)
+
+    def resume(self, index: int) -> None:
+        self.halted = False
+
+    def take(self, index: int) -> tuple[bytes, int]:
+        taken, self.taken = self.taken, b""
+        return taken, self.end
+
+    def put(self, key: str, value: str) -> None:
+        assert self.open_
+        assert not self.halted
+        writer = BatchWriter()
+        writer.add(key.encode(), value.encode())
+        batch = finish_batch(writer, 0)
+        self.end = self.topic.append(0, batch)
+        self.taken += batch
+
+
 class World:
     """A runtime over one partition that leads already."""
 
@@ -104,11 +146,12 @@ class World:
         self.time = VirtualTime()
         self.topic = MemoryTopic(self.time)
         self.limits = RuntimeSettings(**limits)
+        self.lane = Lane(self.topic)
         self.start()
 
     def start(self) -> None:
         make = lambda _, timers, undo: Words(timers, undo)  # noqa: E731
-        self.runtime = CoordinatorRuntime(make, self.topic, self.topic, self.time, self.time, self.limits)
+        self.runtime = CoordinatorRuntime(make, self.topic, self.topic, self.time, self.time, self.limits, self.lane)
         self.runtime.load(0, 0)
         self.time.run()
 
@@ -404,3 +447,90 @@ def test_what_is_its_own_record_and_was_not_appended_is_taken_back(world: World)
     world.time.run()
     assert [error.code for error in kept.told if error] == [ErrorCode.KAFKA_STORAGE_ERROR]
     assert world.runtime.shard(0).words == {}
+
+
+# -- what reaches the log past the runtime --------------------------------------------------------------------------------
+
+
+def test_a_lane_is_open_while_its_shard_serves(world: World) -> None:
+    assert world.lane.open_
+    world.runtime.unload(0)
+    assert not world.lane.open_
+    world.runtime.load(0, 1)
+    assert not world.lane.open_
+    world.time.run()
+    assert world.lane.open_
+
+
+def test_an_operation_sees_what_a_lane_has_appended(world: World) -> None:
+    world.lane.put("a", "1")
+    read = world.runtime.read(0, lambda shard: dict(shard.words))
+    world.time.run()
+    assert read.result() == {"a": "1"}
+    world.lane.put("a", "2")
+    seen: list[str] = []
+    world.runtime.write(0, lambda shard: seen.append(shard.words["a"]) or Result([], None))
+    assert seen == ["2"]
+    world.lane.put("a", "3")
+    world.runtime.catch_up(0)
+    world.runtime.catch_up(1)
+    assert world.words == {"a": "3"}
+
+
+def test_a_lane_is_halted_from_an_operation_until_its_records_are_appended(world: World) -> None:
+    during: list[bool] = []
+
+    def operation(shard: Words) -> Result[None]:
+        during.append(world.lane.halted)
+        return Result([("a", "1")], None)
+
+    world.runtime.write(0, operation)
+    assert (during, world.lane.halted, world.topic.end_offset(0)) == ([True], True, 0)
+    world.time.run()
+    assert (world.lane.halted, world.topic.end_offset(0)) == (False, 1)
+
+
+@pytest.mark.parametrize("how", ["nothing", "refused", "failed", "kept", "not kept", "marker", "lost append", "read"])
+def test_a_lane_goes_on_after_whatever_an_operation_does(world: World, how: str) -> None:
+    runtime = world.runtime
+    if how == "nothing":
+        runtime.write(0, put())
+    elif how == "refused":
+        runtime.write(0, put(("a", "bad")))
+    elif how == "failed":
+        runtime.write(0, lambda _: 1 / 0)
+    elif how == "kept":
+        runtime.keep(0, Kept("a", "1"))
+    elif how == "not kept":
+        runtime.keep(0, Kept("a", "refused"))
+    elif how == "marker":
+        runtime.end_transaction(0, Producer(1, 0), 0, commit=True)
+    elif how == "lost append":
+        world.topic.fail_append = lambda: ErrorCode.NOT_ENOUGH_REPLICAS
+        runtime.write(0, put(("a", "1")))
+    else:
+        runtime.read(0, lambda _: None)
+    assert world.lane.halted == (how in ("kept", "lost append"))
+    world.time.run()
+    assert not world.lane.halted
+    if how == "lost append":
+        assert world.words == {}
+
+
+def test_a_look_waits_for_what_a_lane_has_appended(world: World) -> None:
+    world.topic.commit_delay_ms = lambda: 10
+    world.lane.put("a", "1")
+    read = world.runtime.read(0, lambda shard: shard.words["a"])
+    nothing = world.runtime.write(0, put())
+    world.time.run(9)
+    assert (read.done, nothing.done) == (False, False)
+    world.time.run(2)
+    assert (read.result(), nothing.result()) == ("1", "done")
+
+
+def test_what_a_lane_has_appended_is_not_undone(world: World) -> None:
+    world.lane.put("a", "1")
+    world.topic.fail_append = lambda: ErrorCode.NOT_ENOUGH_REPLICAS
+    world.runtime.write(0, put(("a", "2"), ("b", "2")))
+    world.time.run()
+    assert world.words == {"a": "1"}

@@ -154,7 +154,7 @@ async def test_what_is_answered_quickly_overlaps_and_what_is_not_goes_to_the_han
     waiting: list[Callable[[bytes], object]] = []
     handled: list[bytes] = []
 
-    def quick(frame: bytes, answer: Callable[[bytes], object]) -> bool:
+    def quick(_: Connection, frame: bytes, answer: Callable[[bytes], object]) -> bool:
         if frame.endswith(b"odd"):
             return False
         waiting.append(answer)
@@ -181,7 +181,7 @@ async def test_what_is_answered_quickly_overlaps_and_what_is_not_goes_to_the_han
 
 
 async def test_a_quick_answer_that_fails_closes_its_connection(caplog: pytest.LogCaptureFixture) -> None:
-    def quick(frame: bytes, answer: Callable[[bytes], object]) -> bool:
+    def quick(_: Connection, frame: bytes, answer: Callable[[bytes], object]) -> bool:
         raise ValueError("quick")
 
     async with serving(lambda *_: b"handled", quick={COMMIT: quick}) as port:
