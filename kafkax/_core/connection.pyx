@@ -200,7 +200,8 @@ cdef inline bint lanes_moved(network_thread_t *thread) noexcept nogil:
 
 
 cdef bint may_feed(network_thread_t *thread) noexcept nogil:
-    return ((thread.starved_count[STARVED_LANE] and lanes_moved(thread)) or (thread.starved_count[STARVED_QUEUE] and has_room(thread.reactor, STARVED_QUEUE))
+    return ((thread.starved_count[STARVED_LANE] and lanes_moved(thread))
+            or (thread.starved_count[STARVED_QUEUE] and has_room(thread.reactor, STARVED_QUEUE))
             or (thread.starved_count[STARVED_MEMORY] and has_room(thread.reactor, STARVED_MEMORY)))
 
 

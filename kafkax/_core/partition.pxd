@@ -56,9 +56,9 @@ cdef int32_t partition_append(partition_t *partition, const uint8_t *records, si
 cdef int32_t partition_append_own(partition_t *partition, const uint8_t *records, size_t size, int64_t now_ms,
                                   append_result_t *out) noexcept nogil
 
-# As ``partition_append`` for up to ``RUN`` batches (in place) of requests for the partition that follow one another, written together. Those
-# from the first on that needs a closer look, or all where the partition cannot take them, are left to ``partition_append``:
-# how many were settled, with each one's code and result in ``pieces``.
+# As ``partition_append`` for up to ``RUN`` batches (in place) of requests for the partition that follow one another, written
+# together. Those from the first on that needs a closer look, or all where the partition cannot take them, are left to
+# ``partition_append``: how many were settled, with each one's code and result in ``pieces``.
 cdef int32_t partition_append_run(partition_t *partition, piece_t *pieces, int32_t count, int16_t acks, int16_t api_version,
                                   int64_t now_ms) noexcept nogil
 
