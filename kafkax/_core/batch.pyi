@@ -23,6 +23,12 @@ class BatchHeader(NamedTuple):
 def read_header(data: Buffer) -> BatchHeader:
     """Header of the batch at the start of ``data``. Raises KafkaError CORRUPT_MESSAGE when its size or checksum is wrong."""
 
+def end_of(data: Buffer) -> tuple[int, int] | None:
+    """Offset behind the last whole batch of ``data``, and that batch's leader epoch; None where what is there is not batches.
+
+    A piece of a batch may follow.  Checksums are not looked at.
+    """
+
 def validate_records(
     data: Buffer,
     *,

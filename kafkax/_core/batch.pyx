@@ -262,6 +262,20 @@ def read_header(const uint8_t[::1] data not None):
                        b.base_sequence, b.count, b.crc, b.attributes, b.producer_epoch)
 
 
+def end_of(const uint8_t[::1] data not None):
+    cdef size_t size = <size_t>data.shape[0]
+    cdef size_t at = 0
+    cdef int64_t whole = 0
+    cdef batch_t batch
+    while at < size:
+        whole = batch_size_at(&data[at], size - at)
+        if whole < BATCH_HEADER or data[at + AT_MAGIC] != 2:
+            break
+        batch_read(&data[at], &batch)
+        at += <size_t>whole
+    return (batch.last_offset + 1, batch.leader_epoch) if at and (at == size or whole == CORE_END) else None
+
+
 def validate_records(const uint8_t[::1] data not None, *, bint need_key=False, min_timestamp=None, max_timestamp=None,
                      int64_t limit=256 << 20):
     cdef batch_t batch

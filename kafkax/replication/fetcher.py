@@ -1,7 +1,8 @@
 """Follower fetchers: one connection to one leader, many partitions, the bytes straight into the core's logs.
 
 A fetcher asks for all its partitions at once and applies a large answer on a worker thread.  With durability ``flushed``
-it asks on only after what it appended is on the disk: its next fetch is what tells the leader so.
+it asks on only after what it appended is on the disk: its next fetch is what tells the leader so.  Where it is far behind, that
+says nothing to the leader (:meth:`Following.may_ask_ahead`), so there it asks for the next piece while it writes the last one.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
+from kafkax._core.batch import end_of
 from kafkax._core.partition import Partition
 from kafkax.errors import ErrorCode, KafkaError, ProtocolError
 from kafkax.model import TopicPartition
@@ -65,6 +67,13 @@ class FetcherSettings(NamedTuple):
     """``replica.fetch.backoff.ms``: longest pause after an error."""
 
 
+class _Ask(NamedTuple):
+    """From where on a partition is asked for, and the epoch of the record before."""
+
+    offset: int
+    last_epoch: int
+
+
 class Followed:
     """A partition that a fetcher looks after.  ``lock`` is held while its log is written; once ``ended`` nobody writes.
 
@@ -94,6 +103,22 @@ class Followed:
         """Topic and number."""
         return TopicPartition(self.partition.topic, self.partition.index)
 
+    def position(self) -> _Ask:
+        """What to ask for next when nothing is being written."""
+        log = self.partition.log
+        return _Ask(log.log_end_offset, self.following.last_epoch(log))
+
+    def ask_ahead(self, data: PartitionData) -> _Ask | None:
+        """What to ask for while the records of an answer are still being written; None where that has to wait."""
+        if not data.records or data.error_code != ErrorCode.NONE or data.diverging_epoch.end_offset != _NO_OFFSET:
+            return None
+        end = end_of(data.records)
+        return None if end is None or not self.following.may_ask_ahead(end[0], data.high_watermark) else _Ask(*end)
+
+    def has_unflushed(self) -> bool:
+        """Whether the leader would hear of something that is not on the disk as it has to be."""
+        return self.flush and self.partition.log.flushed_offset < self.partition.log.log_end_offset
+
     def truncate(self, offset: int) -> None:
         """Cut the log; raises :class:`KafkaError`."""
         if self._logs is None:
@@ -117,6 +142,17 @@ class Followed:
         """Let no answer be applied from here on; waits for one that is being applied."""
         with self.lock:
             self.ended = True
+
+
+def _answers(asked: Iterable[Followed], response: FetchResponse) -> Iterator[tuple[Followed, PartitionData]]:
+    """The answer for each partition that was asked for."""
+    by_key = {followed.key: followed for followed in asked}
+    names = {followed.partition.topic_id: key.topic for key, followed in by_key.items()}
+    for topic in response.responses:
+        for data in topic.partitions:
+            followed = by_key.get(TopicPartition(names.get(topic.topic_id, topic.topic), data.partition_index))
+            if followed is not None:
+                yield followed, data
 
 
 class Fetcher:
@@ -147,6 +183,8 @@ class Fetcher:
         self._task: asyncio.Task[None] | None = None
         self._sending: asyncio.Task[FetchResponse] | None = None
         self._asked: frozenset[Followed] = frozenset()
+        self._writing: asyncio.Task[list[Followed]] | None = None
+        self._ahead: dict[Followed, _Ask | None] = {}
         self._renewing: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -212,36 +250,87 @@ class Fetcher:
         self.remove(list(self._followed))
         if self._renewing is not None:
             self._renewing.cancel()
+        tasks = [task for task in (self._task, self._writing) if task is not None]
         if self._task is not None:
             self._task.cancel()
-            await asyncio.wait([self._task])
+        if tasks:
+            await asyncio.wait(tasks)
         await self._link.close()
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
         while not self._closed:
             self._changed.clear()
-            now = loop.time()
-            self._hold_back(now)
-            ready = [followed for followed in self._followed.values() if followed.not_before <= now]
-            if not ready:
-                await self._pause(now)
+            asked = self._choose(asyncio.get_running_loop().time())
+            if not asked and self._writing is None:
+                await self._pause()
                 continue
-            try:
-                response = await self._send(ready)
-            except (KafkaError, ProtocolError) as error:
-                _log.info("fetching as a follower failed: %s", error)
-                self._back_off(ready)
-                continue
+            response = await self._ask(asked) if asked else None
+            await self._written()
             if response is None:
                 continue
-            if response.error_code != ErrorCode.NONE:
-                self._back_off(ready)
-                continue
-            for followed in await self._take(ready, response):
-                await self._find_range(followed)
-            if self._answered is not None:
-                self._answered()
+            self._ahead = self._look_ahead(asked, response)
+            self._writing = asyncio.get_running_loop().create_task(self._take(asked, response, self._ahead))
+            if not any(self._ahead.values()):
+                await self._written()
+
+    def _choose(self, now: float) -> dict[Followed, _Ask]:
+        """What to ask for now: all that may be fetched, and of what is being written only where to ask ahead."""
+        self._hold_back(now)
+        asked = {}
+        for followed in self._followed.values():
+            if followed.not_before <= now:
+                ask = self._ahead[followed] if followed in self._ahead else followed.position()
+                if ask is not None:
+                    asked[followed] = ask
+        return asked
+
+    def _look_ahead(self, asked: dict[Followed, _Ask], response: FetchResponse) -> dict[Followed, _Ask | None]:
+        """For each partition with something to apply: what to ask for meanwhile, None for nothing.  Its bytes count as used."""
+        found = {}
+        now_ms = int(asyncio.get_running_loop().time() * 1000)
+        for followed, data in _answers(asked, response):
+            if data.records or data.error_code != ErrorCode.NONE or data.diverging_epoch.end_offset != _NO_OFFSET:
+                found[followed] = followed.ask_ahead(data)
+            if data.records and self._throttles.follows_throttled(followed.key):
+                self._throttles.follower.record(len(data.records), now_ms)
+        return found
+
+    async def _written(self) -> None:
+        """Wait until the last answer is applied."""
+        if self._writing is None:
+            return
+        lost = await self._writing
+        self._writing, self._ahead = None, {}
+        for followed in lost:
+            await self._find_range(followed)
+        if self._answered is not None:
+            self._answered()
+
+    async def _ask(self, asked: dict[Followed, _Ask]) -> FetchResponse | None:
+        """Fetch; None when there is nothing to apply: it failed, or was broken off."""
+        late = [followed for followed in asked if followed not in self._ahead and followed.has_unflushed()]
+        if late and not await asyncio.to_thread(self._flush_late, late):
+            return None
+        try:
+            response = await self._send(asked)
+        except (KafkaError, ProtocolError) as error:
+            _log.info("fetching as a follower failed: %s", error)
+            self._back_off(asked)
+            return None
+        if response is not None and response.error_code != ErrorCode.NONE:
+            self._back_off(asked)
+            return None
+        return response
+
+    def _flush_late(self, late: list[Followed]) -> bool:
+        """On a worker thread: flush what was asked ahead of when the answer did not come; whether that was possible."""
+        for followed in late:
+            try:
+                followed.partition.log.flush()
+            except KafkaError as error:
+                _log.error("%s cannot be flushed: %s", followed.key, error)
+                followed.not_before = _NEVER
+        return all(followed.not_before != _NEVER for followed in late)
 
     def _hold_back(self, now: float) -> None:
         """Put off what is throttled and not in sync while this broker's rate is used up (KIP-73)."""
@@ -250,11 +339,11 @@ class Fetcher:
             if not followed.in_sync and followed.not_before <= now and self._throttles.follows_throttled(followed.key):
                 followed.not_before = now + min(wait_ms, max(self._settings.backoff_ms, 1)) / 1000
 
-    async def _send(self, ready: list[Followed]) -> FetchResponse | None:
+    async def _send(self, asked: dict[Followed, _Ask]) -> FetchResponse | None:
         """Fetch; None when it was broken off because there are more partitions to ask for."""
-        send = self._link.send(self._request(ready), _FETCH_VERSION, FetchResponse)
+        send = self._link.send(self._request(asked), _FETCH_VERSION, FetchResponse)
         self._sending = asyncio.get_running_loop().create_task(send)
-        self._asked = frozenset(ready)
+        self._asked = frozenset(asked)
         try:
             return await self._sending
         except asyncio.CancelledError:
@@ -265,17 +354,19 @@ class Fetcher:
         finally:
             self._sending, self._asked = None, frozenset()
 
-    async def _take(self, ready: list[Followed], response: FetchResponse) -> list[Followed]:
+    async def _take(
+        self, asked: dict[Followed, _Ask], response: FetchResponse, ahead: dict[Followed, _Ask | None]
+    ) -> list[Followed]:
         """Apply an answer; the partitions whose range of offsets has to be looked up."""
         now = asyncio.get_running_loop().time()
-        asked = {followed.key: followed for followed in ready}
         brought = sum(len(data.records) for topic in response.responses for data in topic.partitions if data.records)
-        if brought < _INLINE_BYTES and not any(followed.flush for followed in ready):
-            return self._apply_all(asked, response, now)
-        return await asyncio.to_thread(self._apply_all, asked, response, now)
+        if brought < _INLINE_BYTES and not any(followed.flush for followed in asked):
+            return self._apply_all(asked, response, ahead, now)
+        return await asyncio.to_thread(self._apply_all, asked, response, ahead, now)
 
-    async def _pause(self, now: float) -> None:
+    async def _pause(self) -> None:
         """Wait until a partition may be fetched, or another one comes."""
+        now = asyncio.get_running_loop().time()
         until = min((followed.not_before for followed in self._followed.values()), default=_NEVER)
         try:
             await asyncio.wait_for(self._changed.wait(), None if until == _NEVER else until - now)
@@ -287,17 +378,17 @@ class Fetcher:
         for followed in partitions:
             followed.not_before = followed.retry_at(now, self._settings.backoff_ms)
 
-    def _request(self, partitions: list[Followed]) -> FetchRequest:
+    def _request(self, asked: dict[Followed, _Ask]) -> FetchRequest:
         topics: dict[UUID, FetchTopic] = {}
-        for followed in partitions:
+        for followed, (offset, last_epoch) in asked.items():
             partition, log = followed.partition, followed.partition.log
             topic = topics.setdefault(partition.topic_id, FetchTopic(topic=partition.topic, topic_id=partition.topic_id))
             topic.partitions.append(
                 FetchPartition(
                     partition=partition.index,
                     current_leader_epoch=followed.following.leader_epoch,
-                    fetch_offset=log.log_end_offset,
-                    last_fetched_epoch=followed.following.last_epoch(log),
+                    fetch_offset=offset,
+                    last_fetched_epoch=last_epoch,
                     log_start_offset=log.log_start_offset,
                     partition_max_bytes=self._settings.max_bytes,
                 )
@@ -319,23 +410,23 @@ class Fetcher:
 
     # Answers
 
-    def _apply_all(self, asked: dict[TopicPartition, Followed], response: FetchResponse, now: float) -> list[Followed]:
+    def _apply_all(
+        self, asked: dict[Followed, _Ask], response: FetchResponse, ahead: dict[Followed, _Ask | None], now: float
+    ) -> list[Followed]:
         """Write what came, on a worker thread where that may take long."""
-        names = {(followed.partition.topic_id): key.topic for key, followed in asked.items()}
         lost: list[Followed] = []
-        for topic in response.responses:
-            for data in topic.partitions:
-                followed = asked.get(TopicPartition(names.get(topic.topic_id, topic.topic), data.partition_index))
-                if followed is None:
+        for followed, data in _answers(asked, response):
+            if data.records:
+                followed.busy_at = now
+            with followed.lock:
+                # What was asked ahead of an answer that could not be written has no place here.
+                if followed.ended or asked[followed].offset != followed.partition.log.log_end_offset:
                     continue
-                if data.records:
-                    followed.busy_at = now
-                with followed.lock:
-                    if not followed.ended and self._apply(followed, data, now):
-                        lost.append(followed)
+                if self._apply(followed, data, now, flush=followed.flush and ahead.get(followed) is None):
+                    lost.append(followed)
         return lost
 
-    def _apply(self, followed: Followed, data: PartitionData, now: float) -> bool:
+    def _apply(self, followed: Followed, data: PartitionData, now: float, *, flush: bool) -> bool:
         """Apply an answer; true when the range of offsets has to be looked up."""
         log = followed.partition.log
         diverging = data.diverging_epoch
@@ -348,8 +439,7 @@ class Fetcher:
             elif step.high_watermark is not None:
                 if data.records:
                     log.append_follower(data.records)
-                    self._use_quota(followed, len(data.records), now)
-                    if followed.flush:
+                    if flush:
                         log.flush()
                 followed.in_sync = log.log_end_offset >= step.high_watermark
                 followed.partition.high_watermark = min(step.high_watermark, log.log_end_offset)
@@ -370,10 +460,6 @@ class Fetcher:
         else:
             followed.failures = 0
         return step.look_up_range
-
-    def _use_quota(self, followed: Followed, size: int, now: float) -> None:
-        if self._throttles.follows_throttled(followed.key):
-            self._throttles.follower.record(size, int(now * 1000))
 
     async def _find_range(self, followed: Followed) -> None:
         """The leader has none of the offsets asked for: ask what it has, and go on from there."""

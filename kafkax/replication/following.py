@@ -81,6 +81,15 @@ class Following:
         end = log.log_end_offset
         return next((epoch for epoch, start in reversed(log.epochs()) if start < end), NO_EPOCH)
 
+    def may_ask_ahead(self, end: int, high_watermark: int) -> bool:
+        """Whether to ask for what comes from ``end`` on while what is before it is still being written, and not yet flushed.
+
+        A leader takes a fetch for the word that the follower has everything before.  Below what the leader said is committed
+        that word moves nothing and lets nobody join those in sync: the mark never falls in one leader epoch, and a follower that
+        is in sync has all that is below it.
+        """
+        return end < high_watermark
+
     def answered(self, log: EpochLog, code: ErrorCode, diverging: tuple[int, int] | None, high_watermark: int) -> Step:
         """What an answer to a fetch asks for."""
         if code is ErrorCode.NONE:

@@ -236,32 +236,37 @@ class DataBroker(SimBroker):
 
     # Following
 
+    def _ask(self, partition: TopicPartition, following: Following, offset: int, last_epoch: int) -> asyncio.Future[tuple]:
+        """Send a fetch."""
+        arguments = (partition, self.broker_id, self.epoch, following.leader_epoch, offset, last_epoch)
+        answer = asyncio.ensure_future(self.cluster.fetch(following.leader, arguments))
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return answer
+
     async def _follow(self, partition: TopicPartition, hosted: Hosted, following: Following) -> None:
         log = hosted.log
+        ahead: asyncio.Future[tuple] | None = None
         while self.up and self.hosted.get(partition) is hosted:
-            if self.cluster.flushed:
+            if self.cluster.flushed and ahead is None:
                 # It asks for more only when what it has is on the disk.
                 await asyncio.sleep(self.cluster.random.uniform(0, 0.02))
                 if self.hosted.get(partition) is not hosted:
                     return
                 log.flushed = log.log_end_offset
             try:
-                code, diverging, mark, records = await self.cluster.fetch(
-                    following.leader,
-                    (
-                        partition,
-                        self.broker_id,
-                        self.epoch,
-                        following.leader_epoch,
-                        log.log_end_offset,
-                        following.last_epoch(log),
-                    ),
-                )
+                answer = ahead or self._ask(partition, following, log.log_end_offset, following.last_epoch(log))
+                ahead = None
+                code, diverging, mark, records = await answer
             except OSError:
                 await asyncio.sleep(0.1)
                 continue
             if not self.up or self.hosted.get(partition) is not hosted:
                 return
+            if records and following.may_ask_ahead(end := log.log_end_offset + len(records), mark):
+                ahead = self._ask(partition, following, end, records[-1][0])
+                await asyncio.sleep(self.cluster.random.uniform(0, 0.05))
+                if not self.up or self.hosted.get(partition) is not hosted:
+                    return
             step = following.answered(log, code, diverging, mark)
             if step.gone:
                 return

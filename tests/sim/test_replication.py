@@ -126,6 +126,11 @@ def test_counting_what_is_not_flushed_is_found(monkeypatch):
     assert_found()
 
 
+def test_asking_ahead_of_what_counts_is_found(monkeypatch):
+    monkeypatch.setattr(Following, "may_ask_ahead", lambda *_: True)
+    assert_found()
+
+
 def test_a_flush_that_reaches_no_disk_is_found(monkeypatch):
     def lose_flushed(self, random):
         self.truncate(max(0, self.log_end_offset - random.randint(0, 10)))
@@ -221,6 +226,7 @@ async def disk_replaced(story, partition):
 @pytest.fixture
 def slow_followers(monkeypatch):
     monkeypatch.setattr(replication_simulation, "BATCH", 1)
+    monkeypatch.setattr(Following, "may_ask_ahead", lambda *_: False)
 
 
 @pytest.mark.parametrize("story", [two_in_turn, disk_replaced])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kafkax._core.batch import read_header, validate_records
+from kafkax._core.batch import end_of, read_header, validate_records
 from kafkax.errors import ErrorCode, KafkaError
 from tests.unit._core.batches import NOW, Rec, batch, record
 
@@ -120,3 +120,22 @@ def test_mutated_batches_never_crash() -> None:
         for _ in range(rng.randint(1, 4)):
             body[rng.randrange(len(body))] = rng.randrange(256)
         assert verdict(batch(1, payload=bytes(body), count=5, last_offset_delta=4)) in (None, ErrorCode.INVALID_RECORD)
+
+
+def test_the_end_of_batches_is_behind_the_last_whole_one() -> None:
+    first, second = batch([Rec(), Rec()], base_offset=7, leader_epoch=3), batch([Rec()], base_offset=20, leader_epoch=4)
+    assert end_of(first) == (9, 3)
+    assert end_of(first + second) == (21, 4)
+    for cut in range(len(second)):
+        assert end_of(first + second[:cut]) == (9, 3)
+        assert end_of(second[:cut]) is None
+
+
+def test_what_is_not_batches_has_no_end() -> None:
+    whole = batch([Rec()], base_offset=7)
+    old = bytearray(whole)
+    old[16] = 1
+    assert end_of(b"") is None
+    assert end_of(bytes(old)) is None
+    assert end_of(whole + bytes(old)) is None
+    assert end_of(whole + bytes(100)) is None

@@ -333,3 +333,96 @@ async def test_in_sync_and_named_by_nobody_replicas_are_fetched_whatever_was_use
     fetcher.renew(Followed(partition, Following(1, 5), flush=False))
     write(leader.log, 5, b"z")
     await same(leader, partition)
+
+
+class Far(Leader):
+    """Gives one batch a fetch, and says that ``committed`` is committed."""
+
+    def __init__(self, log, committed):
+        super().__init__(log)
+        self.committed = committed
+        self.seen = []
+        self.partition = None
+        self.broken = None
+
+    async def send(self, request, version, response):
+        offset = request.topics[0].partitions[0].fetch_offset
+        self.seen.append((offset, self.partition.log.log_end_offset, self.partition.log.flushed_offset))
+        if self.broken == offset:
+            self.broken = None
+            raise KafkaError(ErrorCode.NETWORK_EXCEPTION)
+        return await super().send(request, version, response)
+
+    def fetched(self, request):
+        answer = super().fetched(request)
+        data = answer.responses[0].partitions[0]
+        data.high_watermark = self.committed
+        data.records = data.records and bytes(data.records)[: len(build_batch([Record(value=b"%06d" % 0)]))]
+        return answer
+
+
+@pytest.fixture
+async def far(logs, monkeypatch):
+    """A leader with 20 records, of which 12 are committed, and a follower whose worker threads write only slowly."""
+    leader = Far(logs[0], 12)
+    write(leader.log, 5, *(b"%06d" % number for number in range(20)))
+    to_thread = asyncio.to_thread
+
+    async def slowly(function, *arguments):
+        await asyncio.sleep(0.02)
+        return await to_thread(function, *arguments)
+
+    monkeypatch.setattr(asyncio, "to_thread", slowly)
+    fetcher = Fetcher(leader, SETTINGS, lambda: 77, throttles())
+    leader.partition = Partition("t", 0, TOPIC_ID, logs[1])
+    yield leader, fetcher, leader.partition
+    await fetcher.close()
+
+
+async def all_there(partition):
+    for _ in range(1000):
+        if partition.log.log_end_offset == 20:
+            return
+        await asyncio.sleep(0.005)
+    pytest.fail(f"the follower ends at {partition.log.log_end_offset}")
+
+
+async def test_one_far_behind_asks_for_the_next_piece_while_it_writes_and_is_exact_where_it_counts(far):
+    leader, fetcher, partition = far
+    follow(fetcher, partition)
+    await all_there(partition)
+    early = [offset for offset, end, _ in leader.seen if offset > end]
+    assert early == list(range(1, 12)), "each below what is committed, and nothing else"
+    assert all(end == flushed == offset for offset, end, flushed in leader.seen if offset >= 12)
+    assert content(partition.log) == content(leader.log)
+    assert leader.fetches[5] == (5, 5, 77), "the epoch of the last record goes with it"
+
+
+async def test_what_was_asked_ahead_of_a_write_that_failed_is_not_appended(far):
+    leader, fetcher, partition = far
+    partition.become_follower(5)
+    followed = Followed(partition, Following(1, 5), flush=True)
+    apply, failed = fetcher._apply, []
+
+    def fail_once(followed, data, now, *, flush):
+        if partition.log.log_end_offset == 3 and not failed:
+            failed.append(len(leader.seen))
+            return False
+        return apply(followed, data, now, flush=flush)
+
+    fetcher._apply = fail_once
+    fetcher.add(followed)
+    await all_there(partition)
+    assert failed
+    assert content(partition.log) == content(leader.log)
+    assert [offset for offset, _, _ in leader.seen].count(3) == 2, "it was asked for again"
+
+
+async def test_what_was_not_flushed_while_it_asked_ahead_is_flushed_before_it_asks_as_usual(far):
+    leader, fetcher, partition = far
+    leader.broken = 7
+    follow(fetcher, partition)
+    await all_there(partition)
+    again = [(end, flushed) for offset, end, flushed in leader.seen if offset == 7]
+    assert again == [(6, again[0][1]), (7, 7)]
+    assert again[0][1] < 6
