@@ -327,7 +327,8 @@ def receive_buffer(client: Client) -> int:
 
 
 def test_receive_buffers_are_the_systems_choice_unless_configured() -> None:
-    with running() as broker, running(socket_receive_buffer_bytes=8192) as bounded, socket.create_server(("127.0.0.1", 0)) as plain:
+    plain = socket.create_server(("127.0.0.1", 0))
+    with plain, running() as broker, running(socket_receive_buffer_bytes=8192) as bounded:
         client = broker.client()
         client.send(request(API_VERSIONS, 0, 1))
         other = bounded.client()

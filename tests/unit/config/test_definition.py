@@ -16,7 +16,7 @@ ALL = [*broker_definitions().values(), *topic_definitions().values()]
 NOT_KAFKAS_DEFAULT = {
     "log.dir": "the recording hides the path",
     "controller.quorum.voters": "3.9 and 4.3 agree, the recording set it",
-    "socket.receive.buffer.bytes": "102400 holds less than one large batch: each is received in pieces, at twice the processor time",
+    "socket.receive.buffer.bytes": "102400 holds less than one large batch: each comes in pieces, at twice the processor time",
 }
 SET_BY_FILE_ONLY = {
     "ssl.keystore.location",
