@@ -90,6 +90,9 @@ class Cluster:
         self._backoffs: dict[int, tuple[float, Backoff]] = {}
         self._coordinators: dict[tuple[int, str], int] = {}
         self._refreshing: asyncio.Task[None] | None = None
+        # When to ask once more for topics that are watched and not there.
+        self._again: asyncio.TimerHandle | None = None
+        self._patience = Backoff(config["retry.backoff.ms"], config["retry.backoff.max.ms"])
         self._bootstrap: Connection | None = None
         self._others: list[Connection] = []
         self._origin = ""
@@ -364,10 +367,22 @@ class Cluster:
                 await self.refresh(None if self.watch_all else sorted(self.watched), create=create)
                 # Not again at once: what asks for metadata will do so until an election is over.
                 await asyncio.sleep(self.config["retry.backoff.ms"] / 1000)
+                self._ask_again()
                 return
             except KafkaError as error:
                 self.report(error)
                 await asyncio.sleep(backoff.next())
+
+    def _ask_again(self) -> None:
+        """Ask for watched topics that the cluster does not have, or not yet, until they are there: nothing else tells of them."""
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+        topics = self.metadata.topics
+        if all(name in topics and topics[name].error is None for name in self.watched):
+            self._patience.reset()
+        else:
+            self._again = self.loop.call_later(self._patience.next(), self.refresh_soon)
 
     async def keep_fresh(self) -> None:
         """Refresh the watched topics' metadata every metadata.max.age.ms and close idle connections; runs until cancelled."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 from kafkax.client.assignors import ASSIGNORS, Member
 from kafkax.client.cluster import GROUP, Cluster, check, error_code
@@ -48,8 +49,12 @@ class GroupMember(Membership):
             return
         if self._patterns and self._counts(self.wanted()).keys() != self._joined:
             self._rejoin.set()
-        if self._leader and self._counts(self._seen) != self._seen:
+        if self._leader and self._sizes(self._seen) != self._seen:
             self._rejoin.set()
+
+    def _sizes(self, names: Iterable[str]) -> dict[str, int]:
+        """How many partitions topics have; those that are not there (yet) have none."""
+        return {**dict.fromkeys(names, 0), **self._counts(names)}
 
     # the member's life
 
@@ -201,7 +206,7 @@ class GroupMember(Membership):
         self._cluster.watched.update(names)
         if self._counts(names).keys() != set(names):
             await self._cluster.refresh(names)
-        self._seen = self._counts(names)
+        self._seen = self._sizes(names)
         assignor = ASSIGNORS.get(self.assignor or "")
         if assignor is None:
             raise KafkaError(

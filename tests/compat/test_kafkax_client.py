@@ -161,6 +161,17 @@ def wait_until(done: Any, *consumers: Any, seconds: float = 60) -> None:
 
 
 @pytest.mark.apache
+def test_a_topic_made_after_the_group_is_divided_as_soon_as_it_is_there(config: dict[str, Any], topic: str) -> None:
+    with kafkax.Consumer({**config, **group(topic)}) as consumer, kafkax.AdminClient(config) as admin:
+        consumer.subscribe([topic])
+        wait_until(consumer.memberid, consumer)
+        for _ in range(10):
+            consumer.poll(0.1)
+        admin.create_topics([NewTopic(topic, 3, 1)])[topic].result(30)
+        wait_until(lambda: len(consumer.assignment()) == 3, consumer, seconds=20)
+
+
+@pytest.mark.apache
 def test_commits_of_the_new_protocol_are_where_the_next_member_goes_on(
     config: dict[str, Any], created: str, next_protocol: dict[str, str]
 ) -> None:
@@ -169,6 +180,24 @@ def test_commits_of_the_new_protocol_are_where_the_next_member_goes_on(
 
 def test_commits_are_where_the_next_member_goes_on(config: dict[str, Any], created: str) -> None:
     commit_and_go_on(config, created, {})
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_poll_tells_of_commits(config: dict[str, Any], created: str, asynchronous: bool) -> None:
+    with kafkax.Producer(config) as producer:
+        for number in range(10):
+            producer.produce(created, b"%d" % number, partition=0)
+    told: list[tuple[Any, list[tuple[str, int, int]]]] = []
+
+    def on_commit(error: Any, partitions: list[kafkax.TopicPartition]) -> None:
+        told.append((error, [(each.topic, each.partition, each.offset) for each in partitions]))
+
+    settings = {**config, **group(created), "enable.auto.commit": False, "on_commit": on_commit}
+    with kafkax.Consumer(settings) as consumer:
+        consumer.subscribe([created])
+        consumer.commit(read(consumer, 10)[4], asynchronous=asynchronous)
+        wait_until(lambda: told, consumer)
+    assert told == [(None, [(created, 0, 5)])]
 
 
 def commit_and_go_on(config: dict[str, Any], created: str, more: dict[str, Any]) -> None:

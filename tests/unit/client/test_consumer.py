@@ -12,10 +12,11 @@ from kafkax.client.types import OFFSET_BEGINNING, OFFSET_END
 from kafkax.config import ConfigError
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.protocol.messages.fetch import FetchableTopicResponse, FetchResponse, PartitionData
+from kafkax.protocol.messages.metadata import MetadataResponseTopic
 from kafkax.protocol.record import Record
 from kafkax.protocol.records import build_batch
 from kafkax.protocol.schema import ZERO_UUID
-from tests.unit.client.fake import CLOSE, FETCH, TOPIC_ID, FakeBroker
+from tests.unit.client.fake import CLOSE, FETCH, METADATA, TOPIC_ID, FakeBroker
 
 
 @pytest.fixture
@@ -57,10 +58,51 @@ def test_poll_gives_every_record_in_order(full: FakeBroker) -> None:
         assert c.position(at(0))[0].offset == 100
 
 
+def test_a_topic_that_comes_after_the_first_questions_is_read(full: FakeBroker) -> None:
+    asked = 0
+
+    def late(request: Any, default: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        answer = default()
+        if asked <= 5:
+            answer.topics = [MetadataResponseTopic(name="t", error_code=ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)]
+        return answer
+
+    full.handlers[METADATA] = late
+    with consumer(full, **{"retry.backoff.max.ms": 20}) as c:
+        c.assign(at(0))
+        found = c.poll(10)
+        assert found is not None
+        assert found.offset() == 0
+        asked = 100
+        time.sleep(0.3)
+        assert asked == 100, "what is known is not asked for again and again"
+
+
 def test_a_fetch_in_the_middle_of_a_batch_skips_what_is_not_wanted(full: FakeBroker) -> None:
     with consumer(full) as c:
         c.assign(at(37))
         assert [m.offset() for m in c.consume(5, 5)] == [37, 38, 39, 40, 41]
+
+
+def test_partitions_come_and_go_one_by_one(full: FakeBroker) -> None:
+    full.append(1, build_batch([Record(b"k", b"other %d" % n) for n in range(5)]))
+    with consumer(full) as c:
+        c.assign(at(0))
+        assert [m.offset() for m in c.consume(15, 5)] == list(range(15))
+        c.incremental_assign([kafkax.TopicPartition("t", 1, 3)])
+        assert {each.key for each in c.assignment()} == {("t", 0), ("t", 1)}
+        rest = c.consume(87, 5)
+        assert [m.offset() for m in rest if m.partition() == 0] == list(range(15, 100))
+        assert [m.value() for m in rest if m.partition() == 1] == [b"other 3", b"other 4"]
+        c.incremental_unassign(at(0))
+        assert [each.key for each in c.assignment()] == [("t", 1)]
+        full.append(0, build_batch([Record(b"k", b"unseen")]))
+        full.append(1, build_batch([Record(b"k", b"seen")]))
+        assert [m.value() for m in c.consume(2, 0.5)] == [b"seen"]
+        with pytest.raises(KafkaError, match="t-0 is not assigned"):
+            c.incremental_unassign(at(0))
 
 
 def test_seek_drops_what_was_fetched(full: FakeBroker) -> None:
