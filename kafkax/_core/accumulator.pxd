@@ -55,6 +55,8 @@ cdef class Accumulator:
     cdef readonly list failed
     cdef object _on_topic
 
+    # The function for records that have none of their own.
+    cdef public object on_delivery
     # Called when somebody waits for a delivery.
     cdef public object hurry
     # What ``send`` gives while the queue is full; None raises the BufferError.

@@ -44,6 +44,7 @@ class Accumulator:
     active: list[PartitionQueue]
     failed: list[ProducedBatch]
     refused: BaseException | None
+    on_delivery: Callback | None
     hurry: Callable[[], None] | None
     when_full: Callable[..., Awaitable[Delivery]] | None
 
@@ -75,7 +76,8 @@ class Accumulator:
             value: bytes, or text that is encoded as UTF-8; None is a tombstone.
             key: likewise; decides the partition when none is given.
             partition: -1 lets the partitioner choose.
-            on_delivery: called by :meth:`poll` or :meth:`flush` with the error (or None) and the record.
+            on_delivery: called by :meth:`poll` or :meth:`flush` with the error (or None) and the record; None calls the
+                one that the config names.
             timestamp: milliseconds since the epoch; 0 is now.
             headers: names and values.
             callback: another name of ``on_delivery``.

@@ -172,7 +172,9 @@ cdef class Accumulator:
     def produce(
         self, topic, value=None, key=None, partition=-1, on_delivery=None, timestamp=0, headers=None, *, callback=None,
     ):
-        self._take(topic, value, key, partition, timestamp, headers, callback if on_delivery is None else on_delivery)
+        if on_delivery is None:
+            on_delivery = self.on_delivery if callback is None else callback
+        self._take(topic, value, key, partition, timestamp, headers, on_delivery)
 
     def send(self, topic, value=None, key=None, partition=-1, timestamp=0, headers=None):
         cdef Delivery delivery

@@ -62,7 +62,8 @@ class Consumer(BaseClient):
         self._interceptors = Interceptors(chain) if chain else None
         self._batch: Batch | None = None
         self._item: Fetched[Batch] | None = None
-        self._calls: deque[tuple[Callable[[], None], asyncio.Future[None]]] = deque()
+        # What the caller's poll is to run, and who waits for it.
+        self._calls: deque[tuple[Callable[[], None], asyncio.Future[None] | None]] = deque()
         self._on_assign: Rebalance | None = None
         self._on_revoke: Rebalance | None = None
         self._on_lost: Rebalance | None = None
@@ -177,6 +178,7 @@ class Consumer(BaseClient):
             results = await self._group.commit(offsets)
         except KafkaError as error:
             self._cluster.report(error)
+            self._tell_of_commit(error, offsets)
             return
         self._note(offsets, results)
 
@@ -192,6 +194,14 @@ class Consumer(BaseClient):
                 state.committed = each.offset
         if self._interceptors is not None:
             self._interceptors.commit(list(offsets))
+        self._tell_of_commit(next((each.error for each in offsets if each.error is not None), None), list(offsets))
+
+    def _tell_of_commit(self, error: KafkaError | None, offsets: list[TopicPartition]) -> None:
+        """Have the caller's poll run ``on_commit``."""
+        callback = self._config["on_commit"]
+        if callback is not None:
+            self._calls.append((lambda: callback(error, offsets), None))
+            self._inbox.wake()
 
     # subscribing and assigning
 
@@ -242,10 +252,32 @@ class Consumer(BaseClient):
         if self._subscribed:
             self._overridden = wishes
             return
-        self._io.run(self._assign(wishes), self._cluster.timeout + 5, "assign")
+        self._io.run(self._assign(wishes, list(self._fetcher.assigned)), self._cluster.timeout + 5, "assign")
 
-    async def _assign(self, wishes: dict[Key, int]) -> None:
-        for key in list(self._fetcher.assigned):
+    def incremental_assign(self, partitions: Sequence[TopicPartition]) -> None:
+        """Read these partitions beside those that the consumer has; offsets as in :meth:`assign`. In ``on_assign`` it says where
+        to begin."""
+        self._io.check()
+        wishes = {each.key: each.offset for each in partitions}
+        if self._subscribed:
+            self._overridden = {**(self._overridden or {}), **wishes}
+            return
+        self._io.run(self._assign(wishes, list(wishes)), self._cluster.timeout + 5, "incremental_assign")
+
+    def incremental_unassign(self, partitions: Sequence[TopicPartition]) -> None:
+        """Read these partitions no more, and the others on. Members of a group need not say so in ``on_revoke``: what is revoked
+        is given up when that function returns.
+
+        Raises:
+            KafkaError: UNKNOWN_TOPIC_OR_PARTITION for one that is not assigned.
+        """
+        self._io.check()
+        keys = [self._state(each).key for each in partitions]
+        if not self._subscribed:
+            self._io.run(self._assign({}, keys), self._cluster.timeout + 5, "incremental_unassign")
+
+    async def _assign(self, wishes: dict[Key, int], given_up: list[Key]) -> None:
+        for key in given_up:
             self._drop(key)
         stored = [key for key, offset in wishes.items() if offset in (OFFSET_INVALID, OFFSET_STORED)]
         wishes.update(await self._group.committed(stored) if self._group and stored else dict.fromkeys(stored, OFFSET_STORED))
@@ -442,7 +474,8 @@ class Consumer(BaseClient):
             try:
                 call()
             finally:
-                self._io.call(_resolve, done)
+                if done is not None:
+                    self._io.call(_resolve, done)
 
     # offsets
 
@@ -477,7 +510,11 @@ class Consumer(BaseClient):
 
         async def work() -> list[TopicPartition]:
             if wanted:
-                self._note(wanted, await group.commit(wanted))
+                try:
+                    self._note(wanted, await group.commit(wanted))
+                except KafkaError as error:
+                    self._tell_of_commit(error, wanted)
+                    raise
             return wanted
 
         if asynchronous:

@@ -56,6 +56,7 @@ class Producer(Accumulator, BaseClient):
             known["queue.buffering.max.kbytes"] * 1024,
             known["partitioner"],
         )
+        self.on_delivery = known["on_delivery"]
         self.interceptors = Interceptors(known["interceptors"])
         if known["interceptors"]:
             setattr(self, "produce", self._intercepted)  # noqa: B010 - the method of the core takes what is not intercepted
@@ -173,7 +174,7 @@ class Producer(Accumulator, BaseClient):
         callback: Any = None,
     ) -> None:
         """``produce`` of a producer with interceptors."""
-        wanted = on_delivery or callback
+        wanted = on_delivery or callback or self.on_delivery
         record = self.interceptors.send(ProducerRecord(topic, value, key, partition, timestamp, headers))
 
         def acknowledge(error: KafkaError | None, message: Message) -> None:

@@ -13,6 +13,7 @@ from kafkax.client.batch import Batch
 from kafkax.client.consumer import Consumer as BlockingConsumer
 from kafkax.client.consumer import Rebalance
 from kafkax.client.metadata import ClusterMetadata
+from kafkax.client.metrics import ConsumerMetrics
 from kafkax.client.transactions import GroupMetadata
 from kafkax.client.types import TopicPartition
 from kafkax.errors import ErrorCode
@@ -127,15 +128,43 @@ class Consumer:
         """See :meth:`kafkax.Consumer.assign`."""
         await asyncio.to_thread(self._core.assign, partitions)
 
+    async def unassign(self) -> None:
+        """Read nothing."""
+        await self.assign([])
+
+    async def incremental_assign(self, partitions: Sequence[TopicPartition]) -> None:
+        """See :meth:`kafkax.Consumer.incremental_assign`."""
+        await asyncio.to_thread(self._core.incremental_assign, partitions)
+
+    async def incremental_unassign(self, partitions: Sequence[TopicPartition]) -> None:
+        """See :meth:`kafkax.Consumer.incremental_unassign`."""
+        await asyncio.to_thread(self._core.incremental_unassign, partitions)
+
+    async def unsubscribe(self) -> None:
+        """Leave the group and give all partitions up."""
+        await asyncio.to_thread(self._core.unsubscribe)
+
     def assignment(self) -> list[TopicPartition]:
         """Partitions that the consumer has."""
         return self._core.assignment()
+
+    def subscription(self) -> list[str]:
+        """What was subscribed to."""
+        return self._core.subscription()
+
+    def memberid(self) -> str | None:
+        """Id that the group gave this member; None without one."""
+        return self._core.memberid()
 
     async def commit(
         self, message: Message | None = None, offsets: Sequence[TopicPartition] | None = None
     ) -> list[TopicPartition] | None:
         """Commit and wait for it, see :meth:`kafkax.Consumer.commit`."""
         return await asyncio.to_thread(self._core.commit, message, offsets, False)
+
+    def store_offsets(self, message: Message | None = None, offsets: Sequence[TopicPartition] | None = None) -> None:
+        """Say what the next automatic commit shall commit, see :meth:`kafkax.Consumer.store_offsets`."""
+        self._core.store_offsets(message, offsets)
 
     async def committed(self, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
         """Committed offsets."""
@@ -164,6 +193,21 @@ class Consumer:
     async def offsets_for_times(self, partitions: Sequence[TopicPartition], timeout: float = 30.0) -> list[TopicPartition]:
         """The first offsets at or after times, see :meth:`kafkax.Consumer.offsets_for_times`."""
         return await asyncio.to_thread(self._core.offsets_for_times, partitions, timeout)
+
+    async def get_watermark_offsets(
+        self, partition: TopicPartition, timeout: float = 30.0, cached: bool = False
+    ) -> tuple[int, int] | None:
+        """First offset and the one after the last, see :meth:`kafkax.Consumer.get_watermark_offsets`."""
+        return await asyncio.to_thread(self._core.get_watermark_offsets, partition, timeout, cached)
+
+    def lag(self) -> dict[tuple[str, int], int]:
+        """Records between where this consumer stands and the end, by partition, as last seen."""
+        return self._core.lag()
+
+    @property
+    def metrics(self) -> ConsumerMetrics:
+        """What this consumer did, and how far behind it is."""
+        return self._core.metrics
 
     async def list_topics(self, topic: str | None = None, timeout: float = 30.0) -> ClusterMetadata:
         """Brokers and topics as the cluster describes them now."""

@@ -11,9 +11,11 @@ from kafkax._core.message import Message
 from kafkax._core.produced import Delivery, ProducedBatch
 from kafkax.client.interceptors import ProducerRecord
 from kafkax.client.metadata import ClusterMetadata
+from kafkax.client.metrics import ProducerMetrics
 from kafkax.client.producer import Producer as BlockingProducer
 from kafkax.client.transactions import GroupMetadata
 from kafkax.client.types import TopicPartition
+from kafkax.config import ConfigError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -47,6 +49,8 @@ class Producer:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._loop = asyncio.get_running_loop()
+        if config.get("on_delivery") is not None:
+            raise ConfigError("on_delivery is for kafkax.Producer; here, what send() gives is awaited for the delivery")
         self._core = _Core(config, self)
         self._core.hurry = self._hurry
         self._intercepts = bool(self._core._config["interceptors"])
@@ -182,6 +186,11 @@ class Producer:
     async def list_topics(self, topic: str | None = None, timeout: float = 30.0) -> ClusterMetadata:
         """Brokers and topics as the cluster describes them now."""
         return await asyncio.to_thread(self._core.list_topics, topic, timeout)
+
+    @property
+    def metrics(self) -> ProducerMetrics:
+        """What this producer did."""
+        return self._core.metrics
 
     def __len__(self) -> int:
         """Records that were taken and are not delivered yet."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from kafkax.aio import AdminClient, Consumer, Producer, TopicPartition
+from kafkax.config import ConfigError
 from kafkax.errors import KafkaError
 from tests.unit.client.fake import METADATA, PRODUCE, FakeBroker
 
@@ -135,3 +136,30 @@ async def test_administration(broker: FakeBroker) -> None:
     async with AdminClient(config(broker)) as admin:
         assert list((await admin.list_topics()).topics) == ["t"]
         assert (await admin.list_offsets({("t", 0): -1}))[("t", 0)].offset == 0
+
+
+async def test_what_consumers_for_threads_can_do_can_be_done_here(broker: FakeBroker) -> None:
+    async with Producer({"bootstrap.servers": broker.address}) as producer:
+        for number in range(10):
+            await producer.send_and_wait("t", b"%d" % number, partition=0)
+        assert producer.metrics.records == 10
+    async with Consumer({"bootstrap.servers": broker.address, "fetch.wait.max.ms": 10}) as consumer:
+        await consumer.incremental_assign([TopicPartition("t", 0, 4)])
+        found = await consumer.consume(3, 5)
+        assert [m.offset() for m in found] == [4, 5, 6]
+        assert (consumer.lag(), consumer.metrics.total_lag) == ({("t", 0): 3}, 3)
+        assert await consumer.get_watermark_offsets(TopicPartition("t", 0)) == (0, 10)
+        assert (consumer.subscription(), consumer.memberid()) == ([], None)
+        with pytest.raises(ConfigError, match="store_offsets needs enable.auto.offset.store=false"):
+            consumer.store_offsets(found[-1])
+        await consumer.incremental_unassign([TopicPartition("t", 0)])
+        assert consumer.assignment() == []
+        await consumer.assign([TopicPartition("t", 0, 9)])
+        await consumer.unassign()
+        await consumer.unsubscribe()
+        assert consumer.assignment() == []
+
+
+async def test_reports_by_function_are_refused_here(broker: FakeBroker) -> None:
+    with pytest.raises(ConfigError, match=r"on_delivery is for kafkax\.Producer"):
+        Producer({"bootstrap.servers": broker.address, "on_delivery": print})

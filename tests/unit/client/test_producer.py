@@ -66,6 +66,17 @@ def test_every_compression(one: FakeBroker, codec: str) -> None:
     assert one.values() == reports == expected
 
 
+@pytest.mark.parametrize("more", [{}, {"interceptors": [object()]}])
+def test_the_function_of_the_config_is_for_records_without_one(one: FakeBroker, more: dict[str, Any]) -> None:
+    general: list[Any] = []
+    own: list[Any] = []
+    report = lambda error, message: general.append((error, message.value()))  # noqa: E731
+    with kafkax.Producer({"bootstrap.servers": one.address, "on_delivery": report, **more}) as producer:
+        producer.produce("t", b"0")
+        producer.produce("t", b"1", on_delivery=lambda error, message: own.append((error, message.value())))
+    assert (general, own) == ([(None, b"0")], [(None, b"1")])
+
+
 def test_keys_choose_the_partition_as_in_java(broker: FakeBroker) -> None:
     with producer(broker) as p:
         for number in range(100):
