@@ -66,6 +66,7 @@ cdef class Accumulator:
     cpdef Delivery deliver(self, topic, value=?, key=?, partition=?, timestamp=?, headers=?)
     cdef int32_t _take(self, topic, value, key, partition, timestamp, headers, callback) except -1
     cdef int32_t _bind(self, Delivery delivery, ProducedBatch batch) except -1
+    cdef int32_t _follow(self, ProducedBatch before, int32_t was, ProducedBatch batch, int32_t index) except -1
     cdef TopicQueue _topic(self, topic)
     cdef PartitionQueue _queue(self, TopicQueue topic, int32_t partition, block_t *key, size_t size)
     cdef int32_t _sticky(self, TopicQueue topic, size_t size)

@@ -299,17 +299,26 @@ cdef class Accumulator:
         """Have a delivery lead to the last record of a batch, and those that wait for it wait there."""
         cdef ProducedBatch before = delivery._batch
         cdef int32_t index = batch.count - 1
-        cdef Waiting waiting
-        if before is not None and before._waiters is not None:
-            for waiting in before._waiters:
-                if waiting._index == delivery._index:
-                    waiting._batch = batch
-                    waiting._index = index
-                    batch.wait_for(waiting)
-                    batch.urgent = True
-        delivery._batch = batch
-        delivery._index = index
         batch.kept = True
+        if before is None:
+            delivery._batch = batch
+            delivery._index = index
+            return 0
+        with cython.critical_section(before, batch):
+            self._follow(before, delivery._index, batch, index)
+            delivery._batch = batch
+            delivery._index = index
+        return 0
+
+    cdef int32_t _follow(self, ProducedBatch before, int32_t was, ProducedBatch batch, int32_t index) except -1:
+        """Have those that wait for a record wait for it in the batch that it went to."""
+        cdef Waiting waiting
+        for waiting in before._waiters or ():
+            if waiting._index == was:
+                waiting._batch = batch
+                waiting._index = index
+                batch.wait_for(waiting)
+                batch.urgent = True
         return 0
 
     def resume(self):

@@ -50,6 +50,7 @@ cdef class ProducedBatch:
     ) except -1
     cdef object _remember(self, object callback)
     cdef object wait_for(self, Waiting waiting)
+    cdef int32_t _fill(self, list waiters) except -1
     cdef object at(self, int32_t index)
     cdef Message _message(self, const record_t *record, int32_t index)
 
@@ -77,6 +78,7 @@ cdef class Waiting:
     cdef public bint _asyncio_future_blocking
 
     cdef object tell(self)
+    cdef object tell_elsewhere(self)
 
 
 cdef size_t record_bound(int64_t key_size, int64_t value_size, int64_t headers_size) noexcept nogil

@@ -1,5 +1,6 @@
 """A batch that a producer fills: records are written in place, the header when it is sealed."""
 
+from asyncio import AbstractEventLoop
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -56,8 +57,12 @@ class ProducedBatch:
             Exception: what a function raised; the rest is served by the next call.
         """
 
-    def settle(self) -> None:
-        """Give the futures that wait for its records their results; on the loop that they belong to."""
+    def settle(self, loop: AbstractEventLoop | None) -> None:
+        """Give those who wait for its records their results.
+
+        Args:
+            loop: the event loop that this is called on; those of other loops go on there. None when it is on none.
+        """
 
 class Delivery:
     """What becomes of a record that was sent; await it for the delivered record with its offset.

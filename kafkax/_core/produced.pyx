@@ -224,19 +224,38 @@ cdef class ProducedBatch:
             self._disordered = True
         waiters.append(waiting)
 
-    def settle(self):
+    def settle(self, loop):
+        cdef Waiting waiting
+        cdef list waiters
+        with cython.critical_section(self):
+            waiters = self._waiters
+            self._waiters = None
+            self.settled = True
+        if waiters is None:
+            return
+        if self._disordered:
+            waiters.sort(key=by_index)
+        self._fill(waiters)
+        for index in range(len(waiters)):
+            waiting = waiters[index]
+            if waiting._loop is not loop:
+                waiting.tell_elsewhere()
+                continue
+            try:
+                # Tasks go on right here: a detour over the loop's queue costs more than all the rest.
+                waiting.tell()
+            except BaseException:
+                for waiting in waiters[index + 1:]:
+                    waiting.tell_elsewhere()
+                raise
+
+    cdef int32_t _fill(self, list waiters) except -1:
+        """Give those who wait, in the order of their records, what became of them."""
         cdef const uint8_t *at = self._data + BATCH_HEADER
         cdef const uint8_t *end = self._data + self._size
         cdef record_t record
         cdef int32_t next_index = 0
         cdef Waiting waiting
-        cdef list waiters = self._waiters
-        self._waiters = None
-        self.settled = True
-        if waiters is None:
-            return
-        if self._disordered:
-            waiters.sort(key=by_index)
         for waiting in waiters:
             if waiting._done:
                 continue
@@ -244,18 +263,13 @@ cdef class ProducedBatch:
                 if record_next(&at, end, &record):
                     raise RuntimeError(f"a record of {self.topic}-{self.partition} changed while it was sent")
                 next_index += 1
-            if self.error is None:
-                waiting._message = self._message(&record, waiting._index)
-            waiting._error = self.error
-            waiting._done = True
-        for index in range(len(waiters)):
-            try:
-                # Tasks go on right here: a detour over the loop's queue costs more than all the rest.
-                (<Waiting>waiters[index]).tell()
-            except BaseException:
-                for waiting in waiters[index + 1:]:
-                    waiting._loop.call_soon(waiting.late)
-                raise
+            message = self._message(&record, waiting._index) if self.error is None else None
+            with cython.critical_section(waiting):
+                if not waiting._done:
+                    waiting._message = message
+                    waiting._error = self.error
+                    waiting._done = True
+        return 0
 
     cdef object at(self, int32_t index):
         """The message of a record."""
@@ -303,14 +317,26 @@ cdef class Delivery:
 
     cdef Waiting wait(self):
         """Something to wait on that is done when the record is."""
-        cdef ProducedBatch batch = self._batch
+        cdef ProducedBatch batch
         cdef Waiting waiting = Waiting.__new__(Waiting)
-        waiting._batch = batch
-        waiting._index = self._index
+        cdef bint hurry = False
         waiting._loop = get_running_loop()
-        batch.wait_for(waiting)
-        if not batch.urgent:
-            batch.urgent = True
+        while waiting._batch is None:
+            batch = self._batch
+            with cython.critical_section(batch):
+                # The record may go to another batch, and that one be done, while threads meet here.
+                if self._batch is batch:
+                    waiting._batch = batch
+                    waiting._index = self._index
+                    if batch.settled:
+                        waiting._error = batch.error
+                        waiting._message = batch.at(self._index) if batch.error is None else None
+                        waiting._done = True
+                    else:
+                        batch.wait_for(waiting)
+                        hurry = not batch.urgent
+                        batch.urgent = True
+        if hurry:
             self._hurry()
         return waiting
 
@@ -385,10 +411,11 @@ cdef class Waiting:
         return int(removed)
 
     def cancel(self, msg=None):
-        if self._done:
-            return False
-        self._error = CancelledError() if msg is None else CancelledError(msg)
-        self._done = True
+        with cython.critical_section(self):
+            if self._done:
+                return False
+            self._error = CancelledError() if msg is None else CancelledError(msg)
+            self._done = True
         self._loop.call_soon(self.late)
         return True
 
@@ -401,6 +428,11 @@ cdef class Waiting:
             callback(self)
         else:
             self._context.run(callback, self)
+
+    cdef object tell_elsewhere(self):
+        """Have what waits go on in its own loop, unless that has ended."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.late)
 
     def late(self):
         self.tell()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +37,50 @@ class _Core(BlockingProducer):
         self._owner._finished(batch)
 
 
+class _Change:
+    """What coroutines wait on for something to become true; of any event loop, in any thread.
+
+    Attributes:
+        turn: another one after each :meth:`tell`.
+    """
+
+    def __init__(self) -> None:
+        self.turn = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def wait_for(self, done: Callable[[], object]) -> None:
+        """Wait until something is true; it is looked at whenever :meth:`tell` was called."""
+        while not done():
+            future = asyncio.get_running_loop().create_future()
+            self._waiting.append(future)
+            # It may have come true before anybody knew that this one waits.
+            if done():
+                return
+            await future
+
+    async def next_turn(self, turn: int) -> None:
+        """Wait until :meth:`tell` was called after it was ``turn``."""
+        await self.wait_for(lambda: self.turn != turn)
+
+    def tell(self) -> None:
+        """Have everybody look; called on any thread."""
+        self.turn += 1
+        while self._waiting:
+            future = self._waiting.popleft()
+            loop = future.get_loop()
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_look, future)
+
+
+def _look(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
 class Producer:
     """Sends records from coroutines; there is no penalty for sending one at a time, since they are batched underneath.
+
+    The event loop that runs when it is made serves it. Coroutines of other loops, in other threads, may use it as well.
 
     Args:
         config: as for :class:`kafkax.Producer`.
@@ -57,24 +100,28 @@ class Producer:
         self._core.when_full = self._full
         if not self._intercepts:
             setattr(self, "send", self._core.send)  # noqa: B010 - the method of the core, without a detour
-        self._changed = asyncio.Event()
+        self._changed = _Change()
         self._hurried = False
 
     def _finished(self, batch: ProducedBatch) -> None:
         """Take a batch from the I/O thread."""
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._settle, batch)
+        if self._loop.is_closed():
+            self._settle(batch, None)
+        else:
+            self._loop.call_soon_threadsafe(self._settle, batch, self._loop)
 
-    def _settle(self, batch: ProducedBatch) -> None:
-        batch.settle()
+    def _settle(self, batch: ProducedBatch, loop: asyncio.AbstractEventLoop | None) -> None:
+        batch.settle(loop)
         self._core.done(batch.count, batch.payload)
-        self._changed.set()
+        self._changed.tell()
         with self._core._changed:
             self._core._changed.notify_all()
 
     def _hurry(self) -> None:
         """Somebody waits: send as soon as all that can run on the loop now has sent what it wants to send."""
-        if not self._hurried:
+        if asyncio.get_running_loop() is not self._loop:
+            self._core._io.call(self._core._sender.run)
+        elif not self._hurried:
             self._hurried = True
             self._loop.call_soon(self._send_now)
 
@@ -109,11 +156,11 @@ class Producer:
     async def _when_there_is_room(self, record: ProducerRecord) -> Delivery:
         topic, value, key, partition, timestamp, headers = record
         while True:
+            turn = self._changed.turn
             try:
                 return self._core.deliver(topic, value, key, partition, timestamp, headers)
             except BufferError:
-                self._changed.clear()
-                await self._changed.wait()
+                await self._changed.next_turn(turn)
 
     async def _intercepted(self, record: ProducerRecord) -> Delivery:
         interceptors = self._core.interceptors
@@ -153,9 +200,7 @@ class Producer:
         """Send everything now and wait until it is delivered or has failed, which ``delivery.timeout.ms`` bounds."""
         self._core._io.call(self._core._flushing, 1)
         try:
-            while self._core.outstanding:
-                self._changed.clear()
-                await self._changed.wait()
+            await self._changed.wait_for(lambda: not self._core.outstanding)
         finally:
             self._core._io.call(self._core._flushing, -1)
 

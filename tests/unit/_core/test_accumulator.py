@@ -108,7 +108,7 @@ def test_deliveries_find_their_records_after_compression() -> None:
     decoded(batch, "gzip")
     batch.base_offset = 40
     assert not before[0].done()
-    batch.settle()
+    batch.settle(None)
     assert [(each.result().offset(), each.result().value()) for each in before + after] == [(40 + n, b"%d" % n) for n in range(6)]
 
 
@@ -116,7 +116,7 @@ def test_deliveries_of_a_batch_that_failed_have_its_error() -> None:
     accumulator = made()
     delivery = accumulator.deliver("t", b"x")
     (batch,) = accumulator.topic_failed("t", KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION))
-    batch.settle()
+    batch.settle(None)
     with pytest.raises(KafkaError):
         delivery.result()
     assert delivery.message().value() == b"x"

@@ -97,6 +97,56 @@ class AnyCancelled:
     __hash__ = None  # type: ignore[assignment]
 
 
+async def test_coroutines_of_other_loops_use_a_producer_as_well(broker: FakeBroker) -> None:
+    settings = config(broker, **{"queue.buffering.max.messages": 7, "linger.ms": 1})
+    producer = Producer(settings)
+    threads: list[dict[int, int]] = []
+
+    async def one(name: int, found: dict[int, int]) -> None:
+        for number in range(50):
+            sent = await producer.send("t", b"%d %d" % (name, number), partition=0)
+            assert threading.current_thread().name.startswith("loop-")
+            if number % 2:
+                found[name * 1000 + number] = (await sent).offset()
+                assert threading.current_thread().name == here[name // 10]
+
+    async def many(first: int) -> None:
+        here[first // 10] = threading.current_thread().name
+        found: dict[int, int] = {}
+        await asyncio.gather(*(one(first + n, found) for n in range(5)))
+        await producer.flush()
+        threads.append(found)
+
+    here: dict[int, str] = {}
+    workers = [threading.Thread(target=lambda n=n: asyncio.run(many(10 * n)), name=f"loop-{n}") for n in range(3)]
+    for worker in workers:
+        worker.start()
+    while any(worker.is_alive() for worker in workers):
+        await asyncio.sleep(0.01)
+    await producer.close()
+    assert len(threads) == 3
+    offsets = [offset for found in threads for offset in found.values()]
+    assert len(offsets) == len(set(offsets)) == 3 * 5 * 25
+    values = broker.values(0)
+    assert len(values) == 3 * 5 * 50
+    for found in threads:
+        assert all(values[offset] == b"%d %d" % divmod(which, 1000) for which, offset in found.items())
+
+
+def test_the_loop_that_made_a_producer_may_end_first(broker: FakeBroker) -> None:
+    async def make() -> Producer:
+        return Producer(config(broker))
+
+    producer = asyncio.run(make())
+
+    async def use() -> int | None:
+        delivered = await asyncio.wait_for(producer.send_and_wait("t", b"x", partition=0), 10)
+        await producer.close()
+        return delivered.offset()
+
+    assert asyncio.run(use()) == 0
+
+
 async def test_a_full_queue_makes_send_wait(broker: FakeBroker) -> None:
     async with Producer(config(broker, **{"queue.buffering.max.messages": 10})) as producer:
         deliveries = [await producer.send("t", b"x", partition=0) for _ in range(100)]
