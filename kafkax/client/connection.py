@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import select
 import socket
 import threading
 import time
@@ -80,17 +81,21 @@ class Connection(Channel, asyncio.BufferedProtocol):
         """Go on with a connected, non-blocking socket of one's own; on the loop's thread."""
         self._socket = connected
         self.fd = self.shared_fd = connected.fileno()
+        # The loop drops a descriptor at its first error and tells nobody: a connection that was reset would be noticed only when
+        # an answer is overdue. A descriptor of epoll has no errors: it is readable when the socket has one.
+        self._arrivals = select.epoll()
+        self._arrivals.register(self.fd, select.EPOLLIN)
         self._watch_socket()
 
     def _watch_socket(self) -> None:
         self._watching = True
-        self._loop.add_reader(self.fd, self._readable)
+        self._loop.add_reader(self._arrivals, self._readable)
 
     def _readable(self) -> None:
         """Something has arrived; left to a caller who takes care of it, so that two threads don't wake up for it."""
         if self.taken_until > time.monotonic():
             self._watching = False
-            self._loop.remove_reader(self.fd)
+            self._loop.remove_reader(self._arrivals)
             self._loop.call_later(_TAKEN, self._watch_again)
         else:
             self.receive()
@@ -168,7 +173,8 @@ class Connection(Channel, asyncio.BufferedProtocol):
             self.transport.abort()
             self.transport = None
         if self._socket is not None:
-            self._loop.remove_reader(self.fd)
+            self._loop.remove_reader(self._arrivals)
+            self._arrivals.close()
             self._loop.remove_writer(self.fd)
             with self.lock:
                 self.fd = self.shared_fd = -1
