@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import struct
 from uuid import uuid4
 
@@ -127,11 +128,14 @@ async def test_a_broker_that_answered_and_where_nobody_listens_any_more_is_refus
     await channels.close()
 
 
-async def test_a_broker_that_never_answered_is_not_refused(unused_tcp_port):
+async def test_a_broker_that_never_answered_is_told_of_once_and_not_refused(unused_tcp_port, caplog):
     refused = []
     channels = Channels(lambda _: channel(unused_tcp_port), lambda *_: None, refused.append)
     channels.update({2: LiveBroker(BrokerRegistration(2, ()), 5)})
     channels.put(2, REQUEST)
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.5)
     await channels.close()
     assert refused == []
+    (told,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert "broker 2 cannot be told anything" in told
+    assert str(unused_tcp_port) in told
