@@ -48,6 +48,8 @@ class Node:
             "log.dirs": str(self.data),
             "zookeeper.connect": zookeeper,
             "zookeeper.session.timeout.ms": str(SESSION_MS),
+            # the members of an ensemble first elect a leader
+            "zookeeper.connection.timeout.ms": "60000",
             "group.initial.rebalance.delay.ms": "0",
             "offsets.topic.num.partitions": "3",
             "replica.lag.time.max.ms": "6000",
