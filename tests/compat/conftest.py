@@ -20,7 +20,9 @@ def bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if given := os.environ.get("KAFKAX_COMPAT_BOOTSTRAP"):
         yield given
         return
-    with running_broker(tmp_path_factory.mktemp("compat") / "data") as broker:
+    # retention by the second: a test whose records are too old to be kept fails at once, not when five minutes end in its midst
+    often = {"log.retention.check.interval.ms": "1000"}
+    with running_broker(tmp_path_factory.mktemp("compat") / "data", overrides=often) as broker:
         yield broker.address
 
 

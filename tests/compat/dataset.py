@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import os
 import sysconfig
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -17,8 +18,9 @@ from typing import NamedTuple
 TOTAL_BYTES = int(os.environ.get("KAFKAX_COMPAT_MEGABYTES", "25")) * 1_000_000
 """How much every client carries in every compression; ci/nightly asks for 100 MB."""
 
-FIRST_TIMESTAMP = 1_700_000_000_000
-"""Milliseconds; the record number is added to it."""
+FIRST_TIMESTAMP = int(time.time() * 1000) - 86_400_000
+"""Milliseconds, a day ago; the record number is added to it. Every few minutes brokers delete what is older than their
+``log.retention.hours``, whether somebody is reading it or not, so records must not be."""
 
 
 class Sample(NamedTuple):

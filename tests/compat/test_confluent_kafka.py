@@ -10,7 +10,7 @@ import pytest
 
 from kafkax.client.admin import AdminClient, ConfigAlteration, ConfigOperation, ConfigResource, ResourceType
 from tests.compat.brokers import free_port, running_broker
-from tests.compat.dataset import TOTAL_BYTES, Digest, samples
+from tests.compat.dataset import FIRST_TIMESTAMP, TOTAL_BYTES, Digest, samples
 
 confluent_kafka = pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed")
 admin = pytest.importorskip("confluent_kafka.admin", reason="confluent-kafka is not installed")
@@ -115,13 +115,13 @@ def test_offsets_by_timestamp_and_watermarks(bootstrap: str, topic: str) -> None
     create(bootstrap, topic)
     producer = confluent_kafka.Producer({"bootstrap.servers": bootstrap})
     for number in range(100):
-        producer.produce(topic, b"x", partition=0, timestamp=1_700_000_000_000 + 10 * number)
+        producer.produce(topic, b"x", partition=0, timestamp=FIRST_TIMESTAMP + 10 * number)
     assert producer.flush(30) == 0
     consumer = confluent_kafka.Consumer({"bootstrap.servers": bootstrap, "group.id": topic})
     try:
         at = confluent_kafka.TopicPartition
         assert consumer.get_watermark_offsets(at(topic, 0), timeout=10) == (0, 100)
-        found = consumer.offsets_for_times([at(topic, 0, 1_700_000_000_405), at(topic, 1, 1_700_000_000_000)], timeout=10)
+        found = consumer.offsets_for_times([at(topic, 0, FIRST_TIMESTAMP + 405), at(topic, 1, FIRST_TIMESTAMP)], timeout=10)
         assert [partition.offset for partition in found] == [41, -1]
     finally:
         consumer.close()

@@ -12,8 +12,8 @@ from tests.compat.brokers import RunningBroker, running_broker
 
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBroker]:
-    """A running broker, shared by tests that leave it as they found it."""
-    with running_broker(tmp_path_factory.mktemp("system") / "data") as running:
+    """A running broker, shared by tests that leave it as they found it; it keeps records of any age."""
+    with running_broker(tmp_path_factory.mktemp("system") / "data", overrides={"log.retention.ms": "-1"}) as running:
         yield running
 
 
