@@ -179,52 +179,63 @@ cdef void use_quota(fetch_t *request, int64_t now_ms) noexcept nogil:
         quota_record(request.quota, size, now_ms)
 
 
-cdef bint read_as_leader(fetch_t *request, fetch_part_t *part, int64_t limit, bint first, bint wait) noexcept nogil:
-    """The same for a follower: up to the log's end, once it is known that the logs agree; False when it should hear at once.
-
-    Where they agree, what it asks from says what it has, and that counts for the high watermark."""
+cdef int32_t compare_logs(fetch_part_t *part) noexcept nogil:
+    """Whether what the asker has is what this log has up to where it asks from: OK, CORE_END with the place from which on it is
+    not (KIP-320), or an error."""
     cdef asked_t *asked = &part.asked
-    cdef int32_t code = partition_check_epoch(part.partition, asked.leader_epoch, False)
+    cdef int32_t code = OK
     part.diverging_epoch = -1
+    if asked.last_fetched_epoch >= 0:
+        code = partition_check_epoch(part.partition, asked.leader_epoch, False)
     if code == OK:
         code = partition_divergence(part.partition, asked.offset, asked.last_fetched_epoch, &part.diverging_epoch,
                                     &part.diverging_end)
-    if code == CORE_END:
-        # Nothing is read, only the marks are told.
-        code = partition_read(part.partition, asked.offset, asked.leader_epoch, 0, False, READ_LOG_END, False, &part.result)
-        read_result_release(&part.result)
-        part.code = OK
-        return False
-    part.diverging_epoch = -1
-    if code == OK and held_back(request, part):
-        limit, first = 0, False
-    if code == OK:
-        code = partition_read(part.partition, asked.offset, asked.leader_epoch, limit, first, READ_LOG_END, wait, &part.result)
-    if code == CORE_COLD:
-        return found_cold(request, part)
-    if code == OK and not request.noted:
-        code = partition_follower_fetched(part.partition, asked.leader_epoch, request.replica, request.replica_epoch,
-                                          asked.offset)
-        part.result.high_watermark = kx_load64(&partition_log(part.partition).high_watermark)
-    part.code = code if code >= -1 else ERR_KAFKA_STORAGE_ERROR
-    if code != OK:
-        make_empty(part)
-    return code == OK
+    if code != CORE_END:
+        part.diverging_epoch = -1
+    return code
+
+
+cdef void tell_divergence(fetch_part_t *part) noexcept nogil:
+    """Nothing is read, only the marks are told."""
+    partition_read(part.partition, part.asked.offset, part.asked.leader_epoch, 0, False, READ_LOG_END, False, &part.result)
+    read_result_release(&part.result)
+    # As where the first batch is too large, no aborted transactions are null then.
+    part.result.incomplete = 1
+    part.code = OK
+
+
+cdef bint note_follower(fetch_t *request, fetch_part_t *part) noexcept nogil:
+    """Where a follower asks from says what it has, and that counts for the high watermark; False on an error."""
+    cdef asked_t *asked = &part.asked
+    if request.noted:
+        return True
+    part.code = partition_follower_fetched(part.partition, asked.leader_epoch, request.replica, request.replica_epoch,
+                                           asked.offset)
+    part.result.high_watermark = kx_load64(&partition_log(part.partition).high_watermark)
+    return part.code == OK
 
 
 cdef bint read_part(fetch_t *request, fetch_part_t *part, int64_t limit, bint first, bint wait) noexcept nogil:
-    """Read one partition anew; False on an error, which is then all that its answer holds."""
+    """Read one partition anew; False when the asker should hear at once: of an error, which is then all that its answer holds,
+    or that its log is not this one."""
+    cdef bint follows = request.replica >= 0
+    cdef int32_t isolation = READ_LOG_END if follows else request.isolation
     read_result_release(&part.result)
     part.cold = False
-    if request.replica >= 0:
-        return read_as_leader(request, part, limit, first, wait)
-    part.code = partition_read(part.partition, part.asked.offset, part.asked.leader_epoch, limit, first,
-                               <signed char>request.isolation, wait, &part.result)
+    part.code = compare_logs(part)
+    if part.code == CORE_END:
+        tell_divergence(part)
+        return False
+    if part.code == OK and follows and held_back(request, part):
+        limit, first = 0, False
+    if part.code == OK:
+        part.code = partition_read(part.partition, part.asked.offset, part.asked.leader_epoch, limit, first,
+                                   <signed char>isolation, wait, &part.result)
     if part.code == CORE_COLD:
         return found_cold(request, part)
-    if part.code == OK:
-        # A limit that others have used up is not held against the first batch.
-        part.result.incomplete = part.result.incomplete and limit > 0
+    # A limit that others have used up is not held against the first batch.
+    part.result.incomplete = part.result.incomplete and limit > 0
+    if part.code == OK and (not follows or note_follower(request, part)):
         return True
     if part.code < -1:
         part.code = ERR_KAFKA_STORAGE_ERROR

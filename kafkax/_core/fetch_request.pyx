@@ -251,15 +251,9 @@ cdef bint merge_repeats(fetch_t *fetch) noexcept nogil:
 
 cdef bint ordinary(fetch_t *fetch) noexcept nogil:
     """Whether it is a fetch that the core understands in full: any of a follower outside sessions, a consumer's otherwise."""
-    cdef int32_t at
     if fetch.replica >= 0:
         return fetch.kind != FETCH_INCREMENTAL
-    if not 0 <= fetch.isolation <= 1:
-        return False
-    for at in range(fetch.count):
-        if fetch.parts[at].asked.last_fetched_epoch >= 0 and fetch.kind != FETCH_INCREMENTAL:
-            return False
-    return True
+    return 0 <= fetch.isolation <= 1
 
 
 cdef fetch_t *fetch_parse(const uint8_t *frame, size_t size) noexcept nogil:

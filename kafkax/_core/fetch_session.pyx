@@ -460,7 +460,7 @@ cdef void create(sessions_t *sessions, fetch_t *fetch, int64_t now_ms) noexcept 
 
 cdef bint has_news(entry_t *entry, fetch_part_t *part) noexcept nogil:
     """Whether the answer differs from what the client knows; takes it in."""
-    cdef bint news = part.result.piece.length > 0
+    cdef bint news = part.result.piece.length > 0 or part.diverging_epoch >= 0
     if entry.high_watermark != part.result.high_watermark:
         news = True
         entry.high_watermark = part.result.high_watermark

@@ -55,7 +55,7 @@ cdef struct fetch_part_t:
     bint cold
     # To a follower: one of ``THROTTLED_*``.
     int32_t throttled
-    # To a follower: the epoch from which on its log is not the leader's, and where that ends; -1 while they agree.
+    # The epoch from which on the asker's log is not the leader's, and where that ends; -1 while they agree.
     int32_t diverging_epoch
     int64_t diverging_end
     read_result_t result

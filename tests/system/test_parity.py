@@ -64,7 +64,7 @@ def producing(both: Pair, parts: list[tuple[str, int, bytes | None]], version: i
 
 
 def fetching(both: Pair, parts: list[tuple[str, int, int]], version: int, *, limit: int = 1 << 20, epoch: int = -1,
-             **fields: Any) -> bytes:  # fmt: skip
+             last_epoch: int = -1, **fields: Any) -> bytes:  # fmt: skip
     """A Fetch frame without a session for each (topic, partition, offset)."""
     topics: list[FetchTopic] = []
     for name, index, offset in parts:
@@ -74,6 +74,8 @@ def fetching(both: Pair, parts: list[tuple[str, int, int]], version: int, *, lim
         asked = FetchPartition(partition=index, fetch_offset=offset, partition_max_bytes=limit)
         if version >= 9:
             asked.current_leader_epoch = epoch
+        if version >= 12:
+            asked.last_fetched_epoch = last_epoch
         topics[-1].partitions.append(asked)
     fields = {"max_wait_ms": 0, "min_bytes": 1, "max_bytes": 1 << 24, **fields}
     if version >= 7:
@@ -229,6 +231,18 @@ def test_fetch_of_any_place(both: Pair, version: int) -> None:
     for asked in ([("core-absent", 0, 0)], [(topic, 9, 0)], [(topic, -1, 0)], [(topic, 0, 0), ("core-absent", 0, 0)], []):
         both.same(fetching(both, asked, version))
     both.same(fetching(both, [(topic, 0, 0), (other, 0, 0), (topic, 0, 3)], version))
+
+
+@pytest.mark.parametrize("version", range(12, 19))
+def test_fetch_of_a_consumer_that_knows_the_epoch_of_its_last_record(both: Pair, version: int) -> None:
+    topic = both.create(f"epochs-{version}")
+    both.same(producing(both, [(topic, 0, batch(b"a", b"b"))], 9))
+    for last_epoch in (-2, 0, 1, 7):
+        for offset in (-1, 0, 1, 2, 3):
+            for isolation in (0, 1):
+                for more in ({}, {"epoch": 0}, {"epoch": 4}, {"rack_id": "a"}):
+                    fields = {"last_epoch": last_epoch, "isolation_level": isolation, "max_wait_ms": 1, **more}
+                    both.same(fetching(both, [(topic, 0, offset)], version, **fields))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("version", range(7, 19))

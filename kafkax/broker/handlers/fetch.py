@@ -24,6 +24,7 @@ from kafkax.broker.nearest_replica import RACK_AWARE, nearest_replica
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.protocol.messages.fetch import (
     AbortedTransaction,
+    EpochEndOffset,
     FetchableTopicResponse,
     FetchPartition,
     FetchRequest,
@@ -32,6 +33,7 @@ from kafkax.protocol.messages.fetch import (
     NodeEndpoint,
     PartitionData,
 )
+from kafkax.replication.following import divergence
 
 SPEC = Spec(key=1, min_version=4, max_version=18)
 
@@ -67,7 +69,7 @@ class _Asked:
 
 
 async def handle(context: RequestContext, request: FetchRequest) -> FetchResponse:
-    """Answer as soon as ``min_bytes`` are there, a partition fails, or ``max_wait_ms`` are over."""
+    """Answer as soon as ``min_bytes`` are there, a partition fails or diverges, or ``max_wait_ms`` are over."""
     replica = request.replica_state.replica_id if context.version >= _IN_STATE else request.replica_id
     if replica >= 0:
         return await follower_fetch(context, request)
@@ -122,7 +124,7 @@ def _in_order(parts: list[_Asked]) -> list[FetchableTopicResponse]:
 
 def _read(context: RequestContext, request: FetchRequest, parts: list[_Asked], most: int) -> bool:
     """Read every partition once, in the order of the request and within its ``max_bytes``; whether that is enough."""
-    left, size, failed, any_here, elsewhere = max(most, 0), 0, False, False, False
+    left, size, urgent, any_here = max(most, 0), 0, False, False
     for part in parts:
         if part.partition is None:
             continue
@@ -131,18 +133,20 @@ def _read(context: RequestContext, request: FetchRequest, parts: list[_Asked], m
         part.data = _nothing(part.asked.partition)
         try:
             near = _nearest(context, request, part)
-            if near is None:
-                _read_partition(context, part, request, limit, min_one=size == 0)
-            else:
+            if near is not None:
                 _send_to(part, near)
-                elsewhere = True
+                urgent = True
+            elif _tell_divergence(request, part):
+                urgent = True
+            else:
+                _read_partition(context, part, request, limit, min_one=size == 0)
         except KafkaError as error:
-            part.data.error_code, failed = error.code, True
+            part.data.error_code, urgent = error.code, True
             if error.code is ErrorCode.KAFKA_STORAGE_ERROR and context.version < _STORAGE_ERROR_SINCE:
                 part.data.error_code = ErrorCode.NOT_LEADER_OR_FOLLOWER
         got = len(part.data.records or b"")
         size, left = size + got, max(0, left - got)
-    return failed or elsewhere or not any_here or size >= min(request.min_bytes, most)
+    return urgent or not any_here or size >= min(request.min_bytes, most)
 
 
 def _marks(parts: list[_Asked], isolation: int) -> list[tuple[Partition, str, int]]:
@@ -176,6 +180,28 @@ def _send_to(part: _Asked, replica: int) -> None:
     assert partition is not None
     data.preferred_read_replica = replica
     data.high_watermark, data.log_start_offset = partition.high_watermark, partition.log.log_start_offset
+
+
+def _tell_divergence(request: FetchRequest, part: _Asked) -> bool:
+    """Say from where on the consumer's records are not this log's; False where they are (KIP-320).
+
+    Raises:
+        KafkaError: another leader's epoch is meant, or nothing can be compared.
+    """
+    partition, asked, data = part.partition, part.asked, part.data
+    assert partition is not None
+    if asked.last_fetched_epoch < 0:
+        return False
+    data.aborted_transactions = None
+    partition.check_epoch(asked.current_leader_epoch, any_replica=bool(request.rack_id))
+    parted = divergence(partition.log, asked.fetch_offset, asked.last_fetched_epoch)
+    if parted is None:
+        return False
+    data.diverging_epoch = EpochEndOffset(epoch=parted[0], end_offset=parted[1])
+    data.high_watermark = partition.high_watermark
+    data.last_stable_offset = partition.log.last_stable_offset
+    data.log_start_offset = partition.log.log_start_offset
+    return True
 
 
 def _read_partition(context: RequestContext, part: _Asked, request: FetchRequest, limit: int, *, min_one: bool) -> None:

@@ -410,6 +410,39 @@ def test_a_session_answers_only_what_has_news(tmp_path: Path) -> None:
         assert broker.reactor.counters()["fetch_sessions"] == 1
 
 
+@pytest.mark.parametrize("version", [12, 13, 18])
+def test_a_consumer_hears_from_where_on_its_records_are_not_the_log_s(version: int, tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        partition = topics.add("t")
+        partition.append(batch(b"a"))
+        partition.become_leader(3)
+        partition.append(batch(b"b"))
+        client, session = broker.client(), (0, 0)
+        # offset, epoch of the record before it; error, what is read, where the logs part
+        for offset, epoch, *expected in (
+            (1, 1, 0, [b"b"], (-1, -1)),
+            (1, -1, 0, [b"b"], (-1, -1)),
+            (2, 1, 0, [], (1, 1)),
+            (1, 2, 0, [], (1, 1)),
+            (9, 3, 0, [], (3, 2)),
+            (0, 3, 0, [b"a", b"b"], (-1, -1)),
+            (1, 0, 0, [], (0, 0)),
+            (1, 9, ErrorCode.OFFSET_OUT_OF_RANGE, [], (-1, -1)),
+        ):
+            kept = {"session_id": session[0], "session_epoch": session[1], "isolation_level": 1}
+            request = fetch(topics, {("t", 0): offset}, version, leader_epoch=3, max_wait_ms=60_000, **kept)
+            request.topics[0].partitions[0].last_fetched_epoch = epoch
+            response = get(client, request, version)
+            session = response.session_id, session[1] + 1
+            ((code, values),) = fetched(response).values()
+            part = response.responses[0].partitions[0]
+            assert [code, values, (part.diverging_epoch.epoch, part.diverging_epoch.end_offset)] == expected
+            if part.diverging_epoch.epoch >= 0:
+                assert (part.high_watermark, part.last_stable_offset, part.log_start_offset) == (2, 2, 0)
+                assert part.aborted_transactions is None
+        assert broker.reactor.counters()["handed_over"] == 0
+
+
 def test_a_session_adds_changes_and_forgets_partitions(tmp_path: Path) -> None:
     with serving(tmp_path) as (topics, broker):
         for n in range(3):
@@ -542,11 +575,9 @@ def test_replicas_and_odd_requests_are_handed_over(tmp_path: Path) -> None:
         old.replica_id = 2
         new = fetch(topics, {("t", 0): 0}, 17)
         new.replica_state = ReplicaState(replica_id=2, replica_epoch=5)
-        diverging = fetch(topics, {("t", 0): 0})
-        diverging.topics[0].partitions[0].last_fetched_epoch = 0
-        client.send(encode(old, 14) + encode(new, 17) + encode(diverging, 12))
+        client.send(encode(old, 14) + encode(new, 17))
         client.send(frame(request_header(1, 12, 1, None) + b"\0" * 3))
-        assert [item.frame[2:4] for item in broker.handed(4)] == [struct.pack(">h", version) for version in (14, 17, 12, 12)]
+        assert [item.frame[2:4] for item in broker.handed(3)] == [struct.pack(">h", version) for version in (14, 17, 12)]
 
 
 def test_the_rack_is_read_over(tmp_path: Path) -> None:
