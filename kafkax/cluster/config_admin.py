@@ -61,7 +61,8 @@ class ConfigAdmin:
         """Change single configs of this broker (its id) or of all brokers (the empty name).
 
         Raises:
-            KafkaError: INVALID_REQUEST for another broker's name, INVALID_CONFIG.
+            KafkaError: INVALID_REQUEST for another broker's name, and for what may not be set, or not to that value;
+                INVALID_CONFIG for an unknown name or a list's operation on what is none.
         """
         await self._alter("brokers", self._known_broker(name), changes, replace=False, validate_only=validate_only)
 
@@ -122,7 +123,7 @@ class ConfigAdmin:
                 resource(after, self._config)
             else:
                 self._check_broker(changes, cluster=name == znodes.BROKER_DEFAULT)
-                after = alter(current, changes, self._config)
+                after = alter(current, changes, self._config, ErrorCode.INVALID_REQUEST)
             if validate_only:
                 return
             try:

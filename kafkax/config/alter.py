@@ -36,13 +36,19 @@ class _Defined(Protocol):
         """The definition of a config."""
 
 
-def alter(current: Mapping[str, str], changes: Iterable[ConfigChange], config: _Defined) -> dict[str, str]:
+def alter(
+    current: Mapping[str, str],
+    changes: Iterable[ConfigChange],
+    config: _Defined,
+    bad_value: ErrorCode = ErrorCode.INVALID_CONFIG,
+) -> dict[str, str]:
     """Apply changes to what is set, without regard to rules between configs.
 
     Args:
         current: what is set now, name to text.
         changes: what to do; a key may stand only once.
         config: knows the definitions: a :class:`BrokerConfig` or :class:`TopicConfig`.
+        bad_value: the wire code for a value that is not allowed.
 
     Returns:
         What is set afterwards.
@@ -61,7 +67,10 @@ def alter(current: Mapping[str, str], changes: Iterable[ConfigChange], config: _
         if text is None:
             result.pop(change.name, None)
         else:
-            parse_value(definition, text)
+            try:
+                parse_value(definition, text)
+            except ConfigError as error:
+                raise ConfigError(str(error), bad_value) from None
             result[change.name] = text
     return result
 
@@ -73,7 +82,7 @@ def _altered(definition: Definition, current: str | None, change: ConfigChange) 
     if change.operation not in list(AlterOperation):
         raise ConfigError(f"{change.name}: operation {change.operation} is unknown; 0 to 3 are", ErrorCode.INVALID_REQUEST)
     if change.value is None:
-        raise ConfigError(f"{change.name}: the value is null; use DELETE to go back to the default")
+        raise ConfigError(f"{change.name}: the value is null; use DELETE to go back to the default", ErrorCode.INVALID_REQUEST)
     if change.operation == AlterOperation.SET:
         return change.value
     if definition.type is not ConfigType.LIST:

@@ -20,6 +20,7 @@ from kafkax.config.listeners import (
 )
 from kafkax.config.properties import read_properties
 from kafkax.config.values import Value, format_value, parse_value, unknown_key
+from kafkax.errors import ErrorCode
 
 __all__ = ["BrokerConfig"]
 
@@ -169,11 +170,14 @@ class BrokerConfig:
         for name in names:
             definition = self.definition(name)
             if definition.update is UpdateMode.READ_ONLY:
-                raise ConfigError(f"{name}: it is read-only; set it in the broker's file and restart the broker")
-            if definition.fixed:
-                raise ConfigError(f"{name}: it names code, a file or an address; it is set in the broker's file only")
-            if cluster and definition.update is UpdateMode.PER_BROKER:
-                raise ConfigError(f"{name}: it is set per broker; name the broker")
+                why = "it is read-only; set it in the broker's file and restart the broker"
+            elif definition.fixed:
+                why = "it names code, a file or an address; it is set in the broker's file only"
+            elif cluster and definition.update is UpdateMode.PER_BROKER:
+                why = "it is set per broker; name the broker"
+            else:
+                continue
+            raise ConfigError(f"{name}: {why}", ErrorCode.INVALID_REQUEST)
 
     # What answers and people see
 

@@ -43,8 +43,8 @@ from kafkax.protocol.messages.update_features import UpdateFeaturesRequest
 from tests.compat.group_stories import TOPIC, Teller
 
 EXACT, DEFAULT, SPECIFIED = 0, 1, 2
-SET, DELETE = 0, 1
-CLIENT_METRICS, GROUP = 16, 32
+SET, DELETE, APPEND = 0, 1, 2
+TOPIC_CONFIGS, BROKER, CLIENT_METRICS, GROUP = 2, 4, 16, 32
 NOBODY = UUID(int=0)
 
 Entity = dict[str, str | None]
@@ -408,6 +408,31 @@ def group_configs(t: Teller) -> None:
     describe("")
 
 
+def broker_configs(t: Teller) -> None:
+    for name in ("", "1"):
+        t.ask(change(BROKER, name, ("log.cleaner.threads", "x", SET)), 1)
+        t.ask(change(BROKER, name, ("log.cleaner.threads", "-1", SET)), 1)
+        t.ask(change(BROKER, name, ("log.cleaner.threads", None, SET)), 1)
+        t.ask(change(BROKER, name, ("log.cleaner.threads", "1", APPEND)), 1)
+        t.ask(change(BROKER, name, ("log.cleaner.threads", "1", 9)), 1)
+        t.ask(change(BROKER, name, ("log.cleaner.threads", "2", DELETE)), 1)
+        t.ask(change(BROKER, name, ("log.retention.ms", "soon", SET)), 1)
+        t.ask(change(BROKER, name, ("log.dirs", "/tmp", SET)), 1)
+        t.ask(change(BROKER, name, ("authorizer.class.name", "x.Y", SET)), 1)
+        t.ask(change(BROKER, name, ("metric.reporters", "x.Y", SET)), 1)
+        t.ask(change(BROKER, name, ("ssl.keystore.location", "/etc/passwd", SET)), 1)
+        t.ask(change(BROKER, name, ("sasl.oauthbearer.jwks.endpoint.url", "http://127.0.0.1:1/", SET)), 1)
+    for name in ("7", "x"):
+        t.ask(change(BROKER, name, ("log.cleaner.threads", "1", SET)), 1)
+
+
+def configs_without_a_value(t: Teller) -> None:
+    t.ready()
+    t.ask(change(TOPIC_CONFIGS, TOPIC, ("retention.ms", None, SET)), 1)
+    t.ask(change(GROUP, "g", ("consumer.session.timeout.ms", None, SET)), 1)
+    t.ask(change(CLIENT_METRICS, "m", ("interval.ms", None, SET)), 1)
+
+
 def resources_of_no_kind(t: Teller) -> None:
     for kind in (0, 3, 64):
         resource = describe_configs.DescribeConfigsResource(resource_type=kind, resource_name="x", configuration_keys=None)
@@ -431,6 +456,8 @@ STORIES = [
     transactions_and_producers,
     client_metrics,
     group_configs,
+    broker_configs,
+    configs_without_a_value,
     resources_of_no_kind,
     transactions_described,
 ]

@@ -31,7 +31,7 @@ def test_append_and_subtract_begin_at_the_default() -> None:
     ("name", "operation", "value", "code"),
     [
         ("retention.ms", AlterOperation.SET, "x", ErrorCode.INVALID_CONFIG),
-        ("retention.ms", AlterOperation.SET, None, ErrorCode.INVALID_CONFIG),
+        ("retention.ms", AlterOperation.SET, None, ErrorCode.INVALID_REQUEST),
         ("retention.ms", AlterOperation.APPEND, "5", ErrorCode.INVALID_CONFIG),
         ("retention.ms", 9, "5", ErrorCode.INVALID_REQUEST),
         ("cleanup.policy", AlterOperation.APPEND, "shred", ErrorCode.INVALID_CONFIG),
