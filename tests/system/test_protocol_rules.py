@@ -9,14 +9,23 @@ from collections.abc import Iterator
 
 import pytest
 
+from kafkax.config import broker_definitions
 from kafkax.errors import ErrorCode
 from kafkax.protocol.messages.api_versions import ApiVersionsRequest, ApiVersionsResponse
 from kafkax.protocol.messages.create_topics import CreatableTopic, CreatableTopicConfig, CreateTopicsRequest
 from kafkax.protocol.messages.delete_topics import DeleteTopicsRequest
+from kafkax.protocol.messages.describe_configs import DescribeConfigsRequest, DescribeConfigsResource
 from kafkax.protocol.messages.fetch import FetchPartition, FetchRequest, FetchTopic
+from kafkax.protocol.messages.incremental_alter_configs import (
+    AlterableConfig,
+    AlterConfigsResource,
+    IncrementalAlterConfigsRequest,
+)
 from kafkax.protocol.messages.init_producer_id import InitProducerIdRequest
+from kafkax.protocol.messages.join_group import JoinGroupRequest, JoinGroupRequestProtocol
 from kafkax.protocol.messages.list_offsets import ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic
 from kafkax.protocol.messages.metadata import MetadataRequest, MetadataRequestTopic
+from kafkax.protocol.messages.offset_commit import OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic
 from kafkax.protocol.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
 from kafkax.protocol.record import Record
 from kafkax.protocol.records import build_batch, iter_batches
@@ -69,12 +78,12 @@ def end_offset(wire: Wire, topic: str) -> int:
     return list_offset(wire, topic, -1).offset
 
 
-def list_offset(wire: Wire, topic: str, timestamp: int, isolation: int = 0) -> object:
+def list_offset(wire: Wire, topic: str, timestamp: int, isolation: int = 0, version: int = 7) -> object:
     asked = ListOffsetsPartition(partition_index=0, timestamp=timestamp, current_leader_epoch=-1)
     request = ListOffsetsRequest(
         replica_id=-1, isolation_level=isolation, topics=[ListOffsetsTopic(name=topic, partitions=[asked])]
     )
-    return wire.ask(request, 7).topics[0].partitions[0]
+    return wire.ask(request, version).topics[0].partitions[0]
 
 
 @pytest.fixture
@@ -129,6 +138,37 @@ class TestConnections:
         assert resident_kb(broker) - before < 20_000
         assert wire.ask(MetadataRequest(topics=[]), 9).cluster_id
 
+    @pytest.mark.parametrize(("claim", "width"), [(struct.pack(">i", 2**31 - 1), 4), (b"\xff\xff\xff\xff\x07", 1)])
+    def test_nothing_is_allocated_by_what_a_length_in_a_request_claims(
+        self, broker: RunningBroker, wire: Wire, topic: str, claim: bytes, width: int
+    ) -> None:
+        """Every place of requests of the core and of the control plane claims two billion, in a frame of ordinary size."""
+        create(wire, topic)
+        commit = OffsetCommitRequestTopic(name=topic, partitions=[OffsetCommitRequestPartition(partition_index=0)])
+        protocol = JoinGroupRequestProtocol(name="range", metadata=b"x")
+        creatable = CreatableTopic(name=f"{topic}-b", num_partitions=1, replication_factor=1, assignments=[], configs=[])
+        requests = (
+            (produce_request(topic, batch(b"x")), 3, 9),
+            (fetch_request(topic, 0), 4, 12),
+            (MetadataRequest(topics=[MetadataRequestTopic(name=topic)]), 1, 9),
+            (OffsetCommitRequest(group_id="g", topics=[commit]), 2, 8),
+            (JoinGroupRequest(group_id="g", session_timeout_ms=10_000, protocol_type="c", protocols=[protocol]), 0, 6),
+            (CreateTopicsRequest(topics=[creatable], validate_only=True), 2, 5),
+        )
+        before = peaks_kb(broker)
+        for request, plain, flexible in requests:
+            version = plain if width == 4 else flexible
+            body = request.encode(version)
+            for at in range(len(body)):
+                with Wire(broker.address) as bad:
+                    start = struct.pack(">hhih", request.api_key, version, 1, -1) + (b"" if width == 4 else b"\0")
+                    bad.send_frame(start + body[:at] + claim + body[at + width :])
+        time.sleep(0.3)
+        assert wire.ask(MetadataRequest(topics=[]), 9).cluster_id
+        resident, virtual = (after - first for after, first in zip(peaks_kb(broker), before, strict=True))
+        assert resident < 20_000
+        assert virtual < 1_000_000
+
     def test_answers_leave_in_the_order_of_requests_though_a_fetch_waits(self, wire: Wire, topic: str) -> None:
         create(wire, topic)
         create(wire, f"{topic}-other")
@@ -154,9 +194,18 @@ class TestConnections:
         assert wire.receive_frame()[:4] == struct.pack(">i", 5)
 
 
-def resident_kb(broker: RunningBroker) -> int:
+def memory_kb(broker: RunningBroker, what: str) -> int:
     with open(f"/proc/{broker.process.pid}/status") as status:
-        return int(next(line for line in status if line.startswith("VmRSS")).split()[1])
+        return int(next(line for line in status if line.startswith(what)).split()[1])
+
+
+def resident_kb(broker: RunningBroker) -> int:
+    return memory_kb(broker, "VmRSS")
+
+
+def peaks_kb(broker: RunningBroker) -> tuple[int, int]:
+    """The most memory that the broker ever had: resident, and reserved."""
+    return memory_kb(broker, "VmHWM"), memory_kb(broker, "VmPeak")
 
 
 class TestProduce:
@@ -419,6 +468,22 @@ class TestListOffsets:
         assert (found.offset, found.timestamp) == (1, 9000)
         assert list_offset(wire, topic, 9001).offset == -1
 
+    def test_places_of_tiered_storage_as_the_version_knows_them(self, wire: Wire, topic: str) -> None:
+        """As Apache Kafka 4.3 without remote storage."""
+        create(wire, topic)
+        produce(wire, topic, batch(b"a", b"b"))
+        unknown = (ErrorCode.UNSUPPORTED_VERSION, -1, -1)
+        for timestamp, since, known in (
+            (-4, 8, (ErrorCode.NONE, 0, 0)),
+            (-5, 9, (ErrorCode.NONE, -1, -1)),
+            (-6, 11, (ErrorCode.NONE, -1, -1)),
+            (-7, 99, unknown),
+        ):
+            for version in range(4, 12):
+                found = list_offset(wire, topic, timestamp, version=version)
+                expected = known if version >= since else unknown
+                assert (found.error_code, found.offset, found.leader_epoch) == expected, (timestamp, version)
+
 
 class TestTopics:
     @pytest.mark.parametrize("name", ["../x", ".", "..", "", "a" * 250, "nul\0", "ümlaut", "a/b", "a b"])
@@ -451,3 +516,44 @@ class TestTopics:
     def test_metadata_does_not_create_where_that_is_not_allowed(self, wire: Wire, topic: str) -> None:
         asked = MetadataRequest(topics=[MetadataRequestTopic(name=topic)], allow_auto_topic_creation=False)
         assert wire.ask(asked, 9).topics[0].error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+
+
+class TestConfigs:
+    def test_every_config_of_the_broker_is_told_with_its_sources(self, broker: RunningBroker, wire: Wire) -> None:
+        (described,) = wire.ask(describe_broker(), 4).results
+        configs = {config.name: config for config in described.configs}
+        assert configs.keys() == {name for name, config in broker_definitions().items() if not config.internal}
+        assert configs["inter.broker.protocol.version"].value
+        assert configs["delete.topic.enable"].value == "true"
+        assert [(synonym.name, synonym.source) for synonym in configs["log.retention.ms"].synonyms] == [
+            ("log.retention.ms", 4),
+            ("log.retention.hours", 5),
+        ]
+        assert configs["log.dirs"].value == str(broker.data)
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("metric.reporters", "org.apache.kafka.common.metrics.JmxReporter"),
+            ("authorizer.class.name", "kafka.security.authorizer.AclAuthorizer"),
+            ("principal.builder.class", "x.Y"),
+            ("sasl.oauthbearer.jwks.endpoint.url", "http://127.0.0.1:1/"),
+            ("ssl.keystore.location", "/etc/passwd"),
+            ("log.dirs", "/tmp"),
+        ],
+    )
+    @pytest.mark.parametrize("resource", ["", "1"])
+    def test_what_names_code_files_or_addresses_is_never_altered(self, wire: Wire, name: str, value: str, resource: str) -> None:
+        before = [(config.name, config.value) for config in wire.ask(describe_broker(), 4).results[0].configs]
+        change = AlterableConfig(name=name, config_operation=0, value=value)
+        altered = AlterConfigsResource(resource_type=4, resource_name=resource, configs=[change])
+        (answer,) = wire.ask(IncrementalAlterConfigsRequest(resources=[altered]), 1).responses
+        assert answer.error_code == ErrorCode.INVALID_REQUEST
+        assert name in (answer.error_message or "")
+        assert [(config.name, config.value) for config in wire.ask(describe_broker(), 4).results[0].configs] == before
+
+
+def describe_broker() -> DescribeConfigsRequest:
+    """A request for all configs of broker 1."""
+    resource = DescribeConfigsResource(resource_type=4, resource_name="1", configuration_keys=None)
+    return DescribeConfigsRequest(resources=[resource], include_synonyms=True)
