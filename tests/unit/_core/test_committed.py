@@ -106,9 +106,9 @@ def test_it_is_quick() -> None:
     data = b"".join(
         batch(*((encode_key(f"group-{at // 100}", "topic", at + i), value) for i in range(100))) for at in range(0, count, 100)
     )
-    began = time.perf_counter()
+    began = time.thread_time()
     end, found, _ = replay(data)
-    took = time.perf_counter() - began
+    took = time.thread_time() - began
     assert end == len(data)
     assert sum(map(len, found.values())) == count
     assert took < 1, f"{took / count * 1e6:.2f} us an offset"
