@@ -27,7 +27,7 @@ from kafkax._core.standing cimport answer_standing
 from kafkax._core.versions cimport api_versions
 
 cdef enum:
-    ROUNDS = 4
+    ROUNDS = 2
     # Reads of one connection before others have their turn.
     TRUSTED_LENGTH = 1048576
     # A frame of up to this size gets its whole buffer at once.

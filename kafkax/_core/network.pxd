@@ -24,7 +24,7 @@ cdef enum:
     MAX_LISTENERS = 32
     MAX_ANSWERS = 256
     # Answers of one connection that may be outstanding before it is read no further.
-    SCRATCH_SIZE = 262144
+    SCRATCH_SIZE = 1048576
     # Bytes of a thread's receive buffer, shared by its connections.
 
     ANSWER_PENDING = 0

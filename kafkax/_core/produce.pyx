@@ -85,7 +85,7 @@ cdef enum:
     ERR_REQUEST_TIMED_OUT = 7
     SMALL_ANSWER = 512
     # Frames up to this size are served together with those behind them.
-    RUN_FRAME = 65536
+    RUN_FRAME = 262144
 
 cdef struct part_t:
     partition_t *partition
