@@ -25,8 +25,6 @@ from kafkax.cli.perf.options import FETCH, PRODUCE
 from kafkax.cli.perf.workload import fetch_target, produce_target, record_batch, spread
 
 ROUNDS = 3
-FLOOR_PARTITIONS = 1000
-"""The floor keeps every log open; more would take more files than a process may have."""
 MB = 1e6
 
 
@@ -97,13 +95,12 @@ def partitions(broker: Kafkax, scale: float) -> Iterator[Finding]:
         # The first append opens and maps a log's files.
         drive(broker, work[count], 5, 60, 5 * count)
     costs = [{count: drive(broker, work[count], 5, 2.0)["cpu_us"] for count in counts} for _ in range(ROUNDS)]
-    bare = floor_costs(broker, [count for count in counts if count <= FLOOR_PARTITIONS])
+    bare = floor_costs(broker, counts)
     for count in counts[1:]:
         grown = median(cost[count] / cost[1] for cost in costs)
         yield Finding("partitions", f"CPU a request with {count} over one", grown, 1.2)
-        if count in bare[0]:
-            relative = grown / median(cost[count] / cost[1] for cost in bare)
-            yield Finding("partitions", f"CPU a request with {count} over one, over the same of the floor", relative, 1.2)
+        relative = grown / median(cost[count] / cost[1] for cost in bare)
+        yield Finding("partitions", f"CPU a request with {count} over one, over the same of the floor", relative, 1.2)
 
 
 def floor_costs(broker: Kafkax, counts: list[int]) -> list[dict[int, float]]:

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -25,7 +26,8 @@
 
 enum { PRODUCE = 0, FETCH = 1, LIST_OFFSETS = 2, METADATA = 3, API_VERSIONS = 18, CREATE_TOPICS = 19 };
 enum { CORRUPT_MESSAGE = 2, TOPIC_ALREADY_EXISTS = 36 };
-enum { RECEIVE = 256 << 10, SEND = 64 << 10, FRAME_LIMIT = 100 << 20, INDEX_INTERVAL = 4096, EVENTS = 64 };
+enum { RECEIVE = 256 << 10, SEND = 512 << 10, FRAME_LIMIT = 100 << 20, INDEX_INTERVAL = 4096, EVENTS = 64 };
+enum { MOST_PARTITIONS = 10000 };
 enum { BATCH_HEADER = 61, BATCH_CRC = 17, BATCH_ATTRIBUTES = 21, BATCH_LAST_DELTA = 23 };
 
 typedef struct { int64_t offset, position; } entry_t;
@@ -138,7 +140,7 @@ static void metadata(connection_t *c) {
 static void index_batch(partition_t *p) {
     if (p->entries > 0 && p->size - p->indexed < INDEX_INTERVAL) return;
     if (p->entries == p->room) {
-        p->room = p->room ? p->room * 2 : 1024;
+        p->room = p->room ? p->room * 2 : 16;
         p->index = realloc(p->index, p->room * sizeof(entry_t));
         if (p->index == NULL) die("index");
     }
@@ -390,6 +392,7 @@ static int listen_on_loopback(void) {
 int main(int argc, char **argv) {
     char path[4096];
     int listener;
+    struct rlimit files;
     if (argc != 5) {
         fprintf(stderr, "usage: floor PORT DIRECTORY TOPIC PARTITIONS\n");
         return 2;
@@ -398,10 +401,14 @@ int main(int argc, char **argv) {
     topic = argv[3];
     partition_count = atoi(argv[4]);
     /* Metadata has to fit into one answer buffer. */
-    if (strlen(topic) > 249 || partition_count < 1 || partition_count > 1000) {
-        fprintf(stderr, "floor: a topic of at most 249 characters and 1 to 1000 partitions\n");
+    if (strlen(topic) > 249 || partition_count < 1 || partition_count > MOST_PARTITIONS) {
+        fprintf(stderr, "floor: a topic of at most 249 characters and 1 to %d partitions\n", MOST_PARTITIONS);
         return 2;
     }
+    /* Every log stays open. */
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0) die("getrlimit");
+    files.rlim_cur = files.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &files) < 0) die("setrlimit");
     partitions = calloc((size_t)partition_count, sizeof *partitions);
     for (int i = 0; i < partition_count; i++) {
         snprintf(path, sizeof path, "%s/%s-%d.log", argv[2], topic, i);
