@@ -13,6 +13,7 @@ from kafkax.config import broker_definitions
 from kafkax.errors import ErrorCode
 from kafkax.protocol.messages.api_versions import ApiVersionsRequest, ApiVersionsResponse
 from kafkax.protocol.messages.create_topics import CreatableTopic, CreatableTopicConfig, CreateTopicsRequest
+from kafkax.protocol.messages.delete_records import DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic
 from kafkax.protocol.messages.delete_topics import DeleteTopicsRequest
 from kafkax.protocol.messages.describe_configs import DescribeConfigsRequest, DescribeConfigsResource
 from kafkax.protocol.messages.fetch import FetchPartition, FetchRequest, FetchTopic
@@ -385,6 +386,19 @@ class TestIdempotence:
         assert produce(wire, topic, self.sequenced(producer, last - 1, count=2)).error_code == 0
         assert produce(wire, topic, self.sequenced(producer, 0)).error_code == 0
         assert end_offset(wire, topic) == 3
+
+    def test_a_producer_is_known_when_its_records_are_deleted(self, wire: Wire, topic: str) -> None:
+        create(wire, topic)
+        producer = self.producer(wire)
+        for sequence in range(3):
+            assert produce(wire, topic, self.sequenced(producer, sequence)).error_code == 0
+        everything = DeleteRecordsTopic(name=topic, partitions=[DeleteRecordsPartition(partition_index=0, offset=3)])
+        (deleted,) = wire.ask(DeleteRecordsRequest(topics=[everything], timeout_ms=10_000), 2).topics[0].partitions
+        assert (deleted.error_code, deleted.low_watermark) == (0, 3)
+        again = produce(wire, topic, self.sequenced(producer, 2))
+        assert (again.error_code, again.base_offset) == (0, 2)
+        assert produce(wire, topic, self.sequenced(producer, 4)).error_code == ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
+        assert produce(wire, topic, self.sequenced(producer, 3)).base_offset == 3
 
 
 class TestFetch:
