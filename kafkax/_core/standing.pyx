@@ -47,6 +47,15 @@ cdef inline bint alike(const standing_t *entry, uint64_t hash, uint64_t connecti
             and memcmp(entry.data + CORRELATION_END, frame + CORRELATION_END, size - CORRELATION_END) == 0)
 
 
+cdef standing_t *standing_for(standings_t *table, uint64_t hash, connection_t *connection, const uint8_t *frame,
+                              size_t size) noexcept nogil:
+    """What stands for what begins a frame, NULL when nothing does any more; ``lock`` held."""
+    cdef standing_t *entry = table.buckets[hash & (table.room - 1)]
+    while entry != NULL and not alike(entry, hash, connection.id, frame, size):
+        entry = entry.next
+    return entry if entry != NULL and entry.kept_in == entry.round[0] else NULL
+
+
 cdef int32_t answer_standing(connection_t *connection, const uint8_t *frame, size_t size) noexcept nogil:
     cdef standings_t *table = <standings_t *>connection.thread.reactor.standings
     cdef standing_t *entry
@@ -57,11 +66,8 @@ cdef int32_t answer_standing(connection_t *connection, const uint8_t *frame, siz
         return REQUEST_HANDOFF
     hash = hash_of(connection.id, frame, size)
     pthread_mutex_lock(&table.lock)
-    entry = table.buckets[hash & (table.room - 1)]
-    while entry != NULL and not alike(entry, hash, connection.id, frame, size):
-        entry = entry.next
-    if entry != NULL and entry.kept_in == entry.round[0] and answer_now(
-            connection, entry.data + entry.frame_size, entry.answer_size) == OK:
+    entry = standing_for(table, hash, connection, frame, size)
+    if entry != NULL and answer_now(connection, entry.data + entry.frame_size, entry.answer_size) == OK:
         memcpy(connection.last.data + 4, frame + CORRELATION_AT, 4)
         entry.heard_ms = monotonic_ms()
         done = REQUEST_DONE
@@ -73,19 +79,15 @@ cdef bint commits_stand(connection_t *connection, const uint8_t *who, size_t siz
     cdef standings_t *table = <standings_t *>connection.thread.reactor.standings
     cdef standing_t *entry
     cdef uint64_t hash
-    cdef bint stand
     if table == NULL or size < CORRELATION_END:
         return False
     hash = hash_of(connection.id, who, size)
     pthread_mutex_lock(&table.lock)
-    entry = table.buckets[hash & (table.room - 1)]
-    while entry != NULL and not alike(entry, hash, connection.id, who, size):
-        entry = entry.next
-    stand = entry != NULL and entry.kept_in == entry.round[0]
-    if stand and not entry.silent:
+    entry = standing_for(table, hash, connection, who, size)
+    if entry != NULL and not entry.silent:
         entry.heard_ms = monotonic_ms()
     pthread_mutex_unlock(&table.lock)
-    return stand
+    return entry != NULL
 
 
 @cython.no_gc_clear  # the table is needed to the end
