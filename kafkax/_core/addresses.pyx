@@ -25,8 +25,7 @@ cdef bint is_mapped(const uint8_t *address) noexcept nogil:
     return address[10] == 0xFF and address[11] == 0xFF
 
 
-cdef void key_of(const sockaddr_in6 *address, uint8_t *key) noexcept nogil:
-    """16 bytes that stand for the peer's address without its port."""
+cdef void address_key(const sockaddr_in6 *address, uint8_t *key) noexcept nogil:
     memset(key, 0, 16)
     if address.sin6_family == AF_INET6:
         if is_mapped(<const uint8_t *>&address.sin6_addr):
@@ -86,7 +85,7 @@ cdef bint count_in(reactor_t *reactor, const uint8_t *key) noexcept nogil:
 cdef bint address_enter(reactor_t *reactor, const sockaddr_in6 *address) noexcept nogil:
     cdef uint8_t key[16]
     cdef bint admitted
-    key_of(address, key)
+    address_key(address, key)
     pthread_mutex_lock(&reactor.lock)
     admitted = count_in(reactor, key)
     pthread_mutex_unlock(&reactor.lock)
@@ -97,7 +96,7 @@ cdef void address_leave(reactor_t *reactor, const sockaddr_in6 *address) noexcep
     cdef uint8_t key[16]
     cdef entry_t **link
     cdef entry_t *entry
-    key_of(address, key)
+    address_key(address, key)
     pthread_mutex_lock(&reactor.lock)
     link = bucket_of(reactor, key)
     while link != NULL and link[0] != NULL and memcmp(link[0].address, key, 16) != 0:

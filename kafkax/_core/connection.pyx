@@ -39,6 +39,7 @@ from kafkax._core.network cimport (
     reactor_t,
     settings_t,
 )
+from kafkax._core.pacing cimport pace_peer
 from kafkax._core.park cimport drop_parked
 
 
@@ -81,8 +82,9 @@ cdef void forget_socket(network_thread_t *thread, int32_t fd, const sockaddr_in6
     wake_thread(&thread.reactor.threads[0])
 
 
-cdef void set_options(settings_t *settings, int32_t fd) noexcept nogil:
+cdef void set_options(const settings_t *settings, const listener_t *origin, int32_t fd, const sockaddr_in6 *peer) noexcept nogil:
     cdef int32_t one = 1
+    pace_peer(fd, peer, origin.congestion)
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
     if settings.send_buffer > 0:
         setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &settings.send_buffer, sizeof(settings.send_buffer))
@@ -102,7 +104,7 @@ cdef void connection_open(network_thread_t *thread, int32_t fd, int32_t listener
             thread.free_slot = slot
         forget_socket(thread, fd, address)
         return
-    set_options(&reactor.settings, fd)
+    set_options(&reactor.settings, origin, fd, address)
     connection.id = (<uint64_t>thread.generations[slot] << 32) | (<uint64_t>thread.number << 24) | <uint64_t>slot
     connection.fd = fd
     connection.listener = listener

@@ -74,7 +74,7 @@ cdef extern from "<netinet/in.h>" nogil:
     int IPPROTO_TCP
 
 cdef extern from "<netinet/tcp.h>" nogil:
-    int TCP_NODELAY
+    int TCP_NODELAY, TCP_CONGESTION
 
 cdef extern from "<sys/sendfile.h>" nogil:
     ssize_t sendfile(int, int, off_t*, size_t)

@@ -22,6 +22,8 @@ cdef enum:
 
     MAX_THREADS = 64
     MAX_LISTENERS = 32
+    CONGESTION_NAME = 16
+    # Bytes that the kernel takes for a congestion control's name, with its zero.
     MAX_ANSWERS = 256
     # Answers of one connection that may be outstanding before it is read no further.
     SCRATCH_SIZE = 1048576
@@ -235,6 +237,8 @@ cdef struct listener_t:
     int32_t between_brokers
     # Brokers of one cluster meet here: followers are served by the core.
     int32_t paused
+    char[CONGESTION_NAME] congestion
+    # The host's own congestion control where connections begin with another (see pacing), otherwise empty.
 
 cdef struct network_thread_t:
     reactor_t *reactor

@@ -45,6 +45,8 @@ from kafkax._core.versions cimport versions_free, versions_set
 from kafkax._core.warm cimport warmer_start, warmer_stop
 from kafkax._core.pthreads cimport pthread_join, pthread_mutex_destroy, pthread_mutex_init
 
+from kafkax._core.pacing import unpaced
+
 __all__ = ["ClosedConnection", "HandedRequest", "NewConnection", "Reactor"]
 
 CLOSE_NAMES = (
@@ -252,10 +254,12 @@ cdef class Reactor:
         with socket.socket(family, kind | socket.SOCK_NONBLOCK, proto) as opened:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             opened.bind(address)
+            congestion = unpaced(opened).encode()
             opened.listen(self.reactor.settings.backlog)
             bound = opened.getsockname()[1]
             listener = &self.reactor.listeners[self.reactor.listener_count]
             listener.fd = opened.detach()
+        memcpy(listener.congestion, <char *>congestion, len(congestion) + 1)
         listener.fast = fast and self.reactor.registry != NULL
         listener.trusted = authenticated
         listener.between_brokers = between_brokers

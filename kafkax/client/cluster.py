@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
+from kafkax._core.pacing import unpaced_within_host
 from kafkax.client.configs import ClientConfig
 from kafkax.client.connection import Connection, network_error
 from kafkax.client.loop import IoThread
@@ -140,6 +141,7 @@ class Cluster:
             try:
                 raw.setblocking(False)
                 raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                unpaced_within_host(raw, str(address[0]))
                 await self.loop.sock_connect(raw, address)
             except BaseException as error:
                 raw.close()

@@ -11,6 +11,7 @@ from typing import Any
 from kafkax._core.histogram import Histogram
 from kafkax._core.load import Load
 from kafkax._core.load_connection import Target
+from kafkax._core.pacing import unpaced_within_host
 from kafkax.cli.output import progress, show, show_object
 from kafkax.cli.perf.bootstrap import Address
 from kafkax.errors import ErrorCode
@@ -75,10 +76,25 @@ def report_of(load: Load) -> Report:
 
 
 def connect(address: Address, targets: Sequence[Target]) -> tuple[socket.socket, Sequence[Target]]:
-    """A connection for a Load; small requests leave at once."""
-    sock = socket.create_connection(address, timeout=10)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return sock, targets
+    """A connection for a Load; small requests leave at once, and are not paced within one machine.
+
+    Raises:
+        OSError: there is no connection within ten seconds.
+    """
+    failure = OSError(f"{address[0]} has no address")
+    for family, kind, protocol, _, place in socket.getaddrinfo(*address, type=socket.SOCK_STREAM):
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(10)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            unpaced_within_host(sock, str(place[0]))
+            sock.connect(place)
+        except OSError as error:
+            sock.close()
+            failure = error
+        else:
+            return sock, targets
+    raise failure
 
 
 def watch(run: Callable[[], None], stop: Callable[[], None], done: Callable[[], float], total: float | None, what: str) -> None:

@@ -7,7 +7,6 @@ import socket
 import struct
 import threading
 import time
-from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import pytest
 from kafkax._core.reactor import Reactor
 from kafkax.net.settings import ReactorSettings
 from tests.unit._core.topics import batch, serving
-from tests.unit._core.wire import Client, frame, request, running
+from tests.unit._core.wire import Client, frame, option_of_other_end, request, running
 
 API_VERSIONS = 18
 
@@ -313,17 +312,8 @@ def test_a_client_that_never_reads_is_read_no_further_and_closed() -> None:
         assert broker.closed[0].reason.startswith("idle")
 
 
-def receive_buffer(client: Client) -> int:
-    """SO_RCVBUF of the other end of a client's connection, which is in this process too."""
-    for name in os.listdir("/proc/self/fd"):
-        with suppress(OSError):
-            end = socket.socket(fileno=int(name))
-            try:
-                if end.getpeername() == client.socket.getsockname():
-                    return end.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
-            finally:
-                end.detach()
-    raise AssertionError("the client's connection has no other end here")
+def receive_buffer(client: Client) -> int | bytes:
+    return option_of_other_end(client, socket.SOL_SOCKET, socket.SO_RCVBUF)
 
 
 def test_receive_buffers_are_the_systems_choice_unless_configured() -> None:

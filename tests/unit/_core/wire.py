@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from kafkax._core.reactor import ClosedConnection, HandedRequest, NewConnection, Reactor
 from kafkax.net.settings import ReactorSettings
@@ -29,8 +30,8 @@ def request(
 class Client:
     """A blocking connection that reads whole frames."""
 
-    def __init__(self, port: int, timeout: float = 5.0) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout)
+    def __init__(self, port: int, timeout: float = 5.0, host: str = "127.0.0.1") -> None:
+        self.socket = socket.create_connection((host, port), timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def send(self, data: bytes) -> None:
@@ -83,8 +84,8 @@ class Broker:
         self._taken: list[HandedRequest] = []
         self._clients: list[Client] = []
 
-    def client(self) -> Client:
-        client = Client(self.port)
+    def client(self, host: str = "127.0.0.1") -> Client:
+        client = Client(self.port, host=host)
         self._clients.append(client)
         return client
 
@@ -126,6 +127,20 @@ class Broker:
             client.close()
 
 
+def option_of_other_end(client: Client, level: int, option: int, size: int = 0) -> int | bytes:
+    """A socket option of the broker's end of a client's connection, which is in this process too."""
+    ports = client.socket.getpeername()[1], client.socket.getsockname()[1]
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            end = socket.socket(fileno=int(name))
+            try:
+                if end.family in (socket.AF_INET, socket.AF_INET6) and (end.getsockname()[1], end.getpeername()[1]) == ports:
+                    return end.getsockopt(level, option, size) if size else end.getsockopt(level, option)
+            finally:
+                end.detach()
+    raise AssertionError("the client's connection has no other end here")
+
+
 @contextmanager
 def running(
     registry: object = None,
@@ -134,11 +149,12 @@ def running(
     fast: bool = True,
     authenticated: bool = True,
     between_brokers: bool = False,
+    host: str = "127.0.0.1",
     **settings: int,
 ) -> Iterator[Broker]:
-    """A reactor on a loopback port."""
+    """A reactor on a port of the loopback, or of another address."""
     reactor = Reactor(registry, ReactorSettings(**settings))
-    port = reactor.listen("127.0.0.1", 0, "PLAINTEXT", fast=fast, authenticated=authenticated, between_brokers=between_brokers)
+    port = reactor.listen(host, 0, "PLAINTEXT", fast=fast, authenticated=authenticated, between_brokers=between_brokers)
     reactor.start(threads)
     broker = Broker(reactor, port)
     try:
