@@ -312,10 +312,12 @@ def test_an_answer_waits_for_the_high_watermark(tmp_path: Path) -> None:
         teach(plane, broker, client)
         frames = [encode(asked(), 9, n) for n in (2, 3)]
         client.send(frames[0])
+        assert broker.until(lambda: plane.partition.log.log_end_offset == 1)
         assert client.quiet(0.1)
         # what is there is there for whoever asks, committed or not
         assert len(plane.lanes.take(plane.index)[0]) > 0
         client.send(frames[1])
+        assert broker.until(lambda: plane.partition.log.log_end_offset == 2)
         assert client.quiet(0.1)
         plane.partition.high_watermark = 1
         assert client.receive() == expected(frames[0])
@@ -333,7 +335,7 @@ def test_lost_leadership_is_told(version: int, tmp_path: Path) -> None:
         teach(plane, broker, client, asked(), version)
         frame = encode(request, version, 2)
         client.send(frame)
-        assert client.quiet(0.1)
+        assert broker.until(lambda: plane.partition.log.log_end_offset == 3)
         plane.partition.become_follower(2)
         assert client.receive() == expected(frame, ErrorCode.NOT_COORDINATOR)
         client.send(encode(asked(), version, 3))
@@ -369,6 +371,7 @@ def test_fewer_in_sync_than_asked_later_on_change_nothing(tmp_path: Path) -> Non
         teach(plane, broker, client)
         frame = encode(asked(), 9, 2)
         client.send(frame)
+        assert broker.until(lambda: plane.partition.log.log_end_offset == 1)
         assert client.quiet(0.1)
         plane.partition.set_in_sync(1, 2)
         plane.partition.high_watermark = 1

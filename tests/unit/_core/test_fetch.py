@@ -100,7 +100,7 @@ def test_unknown_partitions_come_last_and_each_with_its_error(version: int, tmp_
 def test_an_error_is_answered_at_once_with_nothing_else(offset: int, epoch: int, error: int, tmp_path: Path) -> None:
     with serving(tmp_path) as (topics, broker):
         topics.add("t").append(batch(b"a"))
-        request = fetch(topics, {("t", 0): offset}, leader_epoch=epoch, max_wait_ms=10_000)
+        request = fetch(topics, {("t", 0): offset}, leader_epoch=epoch, max_wait_ms=60_000)
         part = get(broker.client(), request).responses[0].partitions[0]
         assert part.error_code == error
         if error:
@@ -284,13 +284,13 @@ def test_a_poll_waits_for_data_and_no_longer(tmp_path: Path) -> None:
     with serving(tmp_path) as (topics, broker):
         partition = topics.add("t")
         client = broker.client()
-        request = fetch(topics, {("t", 0): 0}, max_wait_ms=10_000)
+        request = fetch(topics, {("t", 0): 0}, max_wait_ms=60_000)
         client.send(encode(request, 12))
         assert client.quiet(0.05)
         began = time.monotonic()
         partition.append(batch(b"a"))
         assert fetched(answer(client, request, 12, FetchResponse))["t", 0] == (0, [b"a"])
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30
 
 
 def test_a_poll_that_nothing_comes_for_ends_in_time(tmp_path: Path) -> None:
@@ -298,7 +298,7 @@ def test_a_poll_that_nothing_comes_for_ends_in_time(tmp_path: Path) -> None:
         topics.add("t")
         began = time.monotonic()
         response = get(broker.client(), fetch(topics, {("t", 0): 0}, max_wait_ms=150))
-        assert 0.14 < time.monotonic() - began < 5
+        assert time.monotonic() - began > 0.14
         assert fetched(response)["t", 0] == (0, [])
 
 
@@ -306,7 +306,7 @@ def test_a_poll_waits_until_there_are_enough_bytes_over_all_partitions(tmp_path:
     with serving(tmp_path) as (topics, broker):
         one, two = topics.add("t", 0), topics.add("t", 1)
         client = broker.client()
-        request = fetch(topics, {("t", 0): 0, ("t", 1): 0}, max_wait_ms=10_000, min_bytes=400)
+        request = fetch(topics, {("t", 0): 0, ("t", 1): 0}, max_wait_ms=60_000, min_bytes=400)
         client.send(encode(request, 12))
         one.append(batch(bytes(100)))
         two.append(batch(bytes(100)))
@@ -320,23 +320,24 @@ def test_a_poll_for_known_and_unknown_partitions_waits_for_the_known(tmp_path: P
     with serving(tmp_path) as (topics, broker):
         partition = topics.add("t")
         client = broker.client()
-        request = fetch(topics, {("nope", 0): 0, ("t", 0): 0}, max_wait_ms=10_000)
+        request = fetch(topics, {("nope", 0): 0, ("t", 0): 0}, max_wait_ms=60_000)
         client.send(encode(request, 12))
         assert client.quiet(0.05)
         partition.append(batch(b"a"))
         assert fetched(answer(client, request, 12, FetchResponse)) == {("t", 0): (0, [b"a"]), ("nope", 0): (3, [])}
         began = time.monotonic()
-        get(client, fetch(topics, {("nope", 0): 0}, max_wait_ms=10_000))
-        assert time.monotonic() - began < 5
+        get(client, fetch(topics, {("nope", 0): 0}, max_wait_ms=60_000))
+        assert time.monotonic() - began < 30
 
 
 def test_lost_leadership_and_deletion_end_a_poll(tmp_path: Path) -> None:
     with serving(tmp_path) as (topics, broker):
         one, _ = topics.add("t", 0), topics.add("t", 1)
-        for change in (lambda: one.become_follower(2), lambda: topics.registry.remove("t", 1)):
+        for count, change in enumerate((lambda: one.become_follower(2), lambda: topics.registry.remove("t", 1)), 1):
             client = broker.client()
-            request = fetch(topics, {("t", 0 if topics.registry.get("t", 0).is_leader else 1): 0}, max_wait_ms=10_000)
+            request = fetch(topics, {("t", 0 if topics.registry.get("t", 0).is_leader else 1): 0}, max_wait_ms=60_000)
             client.send(encode(request, 12))
+            assert broker.has_read(request.api_key, count)
             assert client.quiet(0.05)
             change()
             (outcome,) = fetched(answer(client, request, 12, FetchResponse)).values()
@@ -348,7 +349,7 @@ def test_a_poller_that_goes_away_leaves_nothing_behind(tmp_path: Path) -> None:
         partition = topics.add("t")
         for _ in range(20):
             client = broker.client()
-            client.send(encode(fetch(topics, {("t", 0): 0}, max_wait_ms=10_000), 12))
+            client.send(encode(fetch(topics, {("t", 0): 0}, max_wait_ms=60_000), 12))
             client.reset()
         assert broker.until(lambda: broker.reactor.counters()["connections"] == 0)
         partition.append(batch(b"a"))
@@ -361,10 +362,11 @@ def test_stopping_ends_polls_at_once(tmp_path: Path) -> None:
         client = broker.client()
         request = fetch(topics, {("t", 0): 0}, max_wait_ms=60_000)
         client.send(encode(request, 12))
+        assert broker.has_read(request.api_key)
         assert client.quiet(0.05)
         began = time.monotonic()
-        broker.reactor.stop(10)
-        assert time.monotonic() - began < 5
+        broker.reactor.stop(60)
+        assert time.monotonic() - began < 30
         assert fetched(answer(client, request, 12, FetchResponse))["t", 0] == (0, [])
 
 
@@ -529,7 +531,7 @@ def test_a_session_by_id_survives_version_18(tmp_path: Path) -> None:
         partition = topics.add("t")
         client = broker.client()
         session = {"session_id": get(client, fetch(topics, {("t", 0): 0}, 18, session_epoch=0), 18).session_id}
-        request = fetch(topics, {}, 18, **session, session_epoch=1, max_wait_ms=5000)
+        request = fetch(topics, {}, 18, **session, session_epoch=1, max_wait_ms=60_000)
         client.send(encode(request, 18))
         assert client.quiet(0.05)
         partition.append(batch(b"a"))
@@ -550,7 +552,7 @@ def test_read_committed_stops_at_the_last_stable_offset_and_names_what_was_abort
         assert (part.last_stable_offset, part.high_watermark) == (1, 2)
         assert part.aborted_transactions == []
         assert fetched(get(client, fetch(topics, {("t", 0): 0})))["t", 0] == (0, [b"plain", b"doomed"])
-        waiting = fetch(topics, {("t", 0): 1}, isolation_level=1, max_wait_ms=10_000)
+        waiting = fetch(topics, {("t", 0): 1}, isolation_level=1, max_wait_ms=60_000)
         client.send(encode(waiting, 12))
         assert client.quiet(0.05)
         partition.append(abort_marker(7), origin="coordinator")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 import threading
@@ -124,12 +125,11 @@ def test_no_more_than_in_flight_requests_are_open() -> None:
         runner.start()
         with broker:
             for answered in range(9):
-                time.sleep(0.02)
-                open_requests = min(3, 9 - answered)
-                received = broker.recv(1000) if answered < 7 else b""
-                assert len(received) == (open_requests if answered == 0 else 1 if answered < 7 else 0) * len(frame)
+                new = 3 if answered == 0 else 1 if answered < 7 else 0
+                assert len(broker.recv(new * len(frame), socket.MSG_WAITALL)) == new * len(frame)
+                assert not select.select([broker], [], [], 0.02)[0], "nothing else comes before one is answered"
                 broker.sendall(struct.pack(">ii", 4 + len(produced()), answered) + produced())
-            runner.join(10)
+            runner.join(30)
     assert load.requests == 9
 
 
@@ -155,7 +155,7 @@ def test_without_acks_a_request_is_done_once_it_is_sent() -> None:
         load = Load([(sock, [Target(request(PRODUCE, 3, b"x"), answered=False, records=1)])], in_flight=2, max_requests=50)
         load.run()
         sock.shutdown(socket.SHUT_WR)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         while len(broker.frames) < 50 and time.monotonic() < deadline:
             time.sleep(0.01)
     assert (load.requests, load.records, len(broker.frames)) == (50, 50, 50)
@@ -203,9 +203,12 @@ def test_answers_of_many_megabytes_are_taken() -> None:
 def test_at_a_fixed_rate_requests_leave_when_they_are_due() -> None:
     with scripted(lambda frame: produced(), connections=2) as (broker, sockets):
         load = Load([(sock, [Target(request(PRODUCE, 3, b""))]) for sock in sockets], in_flight=2, max_requests=41, rate=200)
+        began = time.monotonic()
         load.run()
-    assert 0.1 <= max(broker.arrivals) - min(broker.arrivals) <= 2, "0.2 s, as far as a busy machine lets both sides keep time"
-    assert load.latency.percentile(50) < 50_000_000
+    # A busy machine may make any of them late, but none early.
+    assert all(arrival - began >= number / 200 for number, arrival in enumerate(sorted(broker.arrivals)))
+    assert len(broker.arrivals) == 41
+    assert load.latency.highest <= load.elapsed * 1e9
 
 
 def test_a_stalled_broker_shows_in_every_request_that_was_due_meanwhile() -> None:
@@ -230,9 +233,8 @@ def test_a_run_ends_by_time() -> None:
         load = Load([(sock, [Target(request(PRODUCE, 3, b""))])], duration=0.2)
         started = time.monotonic()
         load.run()
-    assert 0.15 <= load.elapsed <= 2
-    assert time.monotonic() - started < 5
-    assert load.requests > 10
+    assert 0.2 <= load.elapsed <= time.monotonic() - started < 30
+    assert load.requests > 0
 
 
 def test_a_run_can_be_stopped_and_watched_from_another_thread() -> None:
@@ -243,23 +245,23 @@ def test_a_run_can_be_stopped_and_watched_from_another_thread() -> None:
         while load.requests < 10:
             time.sleep(0.005)
         load.stop()
-        runner.join(5)
+        runner.join(30)
         assert not runner.is_alive()
     assert load.records == 2 * load.requests
 
 
 @pytest.mark.parametrize(
-    ("script", "error", "message"),
+    ("script", "silence", "error", "message"),
     [
-        (answers([produced()]), ConnectionError, "closed the connection after 1 answered"),
-        (answers([b"\0\0\0\1\0"]), ProtocolError, "does not parse"),
-        (lambda frame: None, TimeoutError, "no answer for 0.2 s"),
+        (answers([produced()]), 30, ConnectionError, "closed the connection after 1 answered"),
+        (answers([b"\0\0\0\1\0"]), 30, ProtocolError, "does not parse"),
+        (lambda frame: None, 0.2, TimeoutError, "no answer for 0.2 s"),
     ],
     ids=["hangs up", "cuts its answer", "is silent"],
 )
-def test_a_broker_that_misbehaves_is_named(script: Script, error: type[Exception], message: str) -> None:
+def test_a_broker_that_misbehaves_is_named(script: Script, silence: float, error: type[Exception], message: str) -> None:
     with scripted(script) as (_, [sock]), pytest.raises(error, match=message):
-        Load([(sock, [Target(request(PRODUCE, 3, b""))])], max_requests=5, silence=0.2).run()
+        Load([(sock, [Target(request(PRODUCE, 3, b""))])], max_requests=5, silence=silence).run()
 
 
 @pytest.mark.parametrize(

@@ -76,8 +76,8 @@ def test_it_does_not_wait_for_what_is_there_and_wakes_for_what_comes() -> None:
 def test_a_signal_interrupts_it(patience: int) -> None:
     lookout = Lookout(patience)
     timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - it may come before the wait on a busy machine
+        timer.start()
         lookout.wait(no, [], 60_000)
     timer.join()
 
@@ -90,8 +90,11 @@ def test_it_looks_first_only_while_waits_are_short(pair: tuple[socket.socket, so
     lookout = Lookout(500_000)
     assert lookout.usual_ns > lookout.patience_ns
     one.send(b"\0\0\0\4\0\0")
-    for _ in range(40):
+    # A wait that a busy machine drew out counts, too.
+    for _ in range(10_000):
         lookout.wait(no, [Ready(other.fileno())], 1000)
+        if lookout.usual_ns < lookout.patience_ns:
+            break
     assert lookout.usual_ns < lookout.patience_ns
     for _ in range(40):
         lookout.wait(no, [], 2)

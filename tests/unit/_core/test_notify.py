@@ -66,7 +66,7 @@ def test_pushes_from_many_threads_all_arrive() -> None:
     for thread in threads:
         thread.start()
     got: list[tuple[int, int]] = []
-    while len(got) < 2000 and select.select([queue.fileno()], [], [], 5)[0]:
+    while len(got) < 2000 and select.select([queue.fileno()], [], [], 30)[0]:
         got += queue.drain()
     for thread in threads:
         thread.join()

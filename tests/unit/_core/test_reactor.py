@@ -7,15 +7,16 @@ import socket
 import struct
 import threading
 import time
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
-from kafkax._core.reactor import Reactor
+from kafkax._core.reactor import HandedRequest, Reactor
 from kafkax.net.settings import ReactorSettings
 from tests.unit._core.topics import batch, serving
-from tests.unit._core.wire import Client, frame, option_of_other_end, request, running
+from tests.unit._core.wire import Broker, Client, frame, option_of_other_end, request, running
 
 API_VERSIONS = 18
 
@@ -273,33 +274,46 @@ def test_nothing_of_a_screened_connection_is_read_before_it_is_let_in() -> None:
         assert len(broker.handed(1)) == 1
 
 
+def asking(broker: Broker) -> tuple[Client, HandedRequest]:
+    """A client that waits for an answer; on a busy machine one may be idle for too long before it has even asked."""
+    while True:
+        client = broker.client()
+        with suppress(ConnectionError, TimeoutError):
+            client.send(request(API_VERSIONS, 0, 1))
+            item = broker.handed(1, 2)[0]
+            if item.peer == "{}:{}".format(*client.socket.getsockname()):
+                return client, item
+
+
+def closed_as_idle(broker: Broker) -> int:
+    return int(broker.reactor.counters()["closed"]["idle for longer than connections.max.idle.ms"])
+
+
 def test_an_idle_connection_is_closed_and_one_that_waits_for_its_answer_is_not() -> None:
     with running(connections_max_idle_ms=150) as broker:
-        idle, waiting = broker.client(), broker.client()
-        waiting.send(request(API_VERSIONS, 0, 1))
-        (item,) = broker.handed(1)
-        assert idle.ended(2)
+        waiting, item = asking(broker)
+        assert broker.client().ended()
         time.sleep(0.2)
         broker.echo(item)
         assert correlation(waiting.receive()) == 1
-        assert waiting.ended(2)
+        assert waiting.ended()
 
 
 def test_a_frame_that_never_completes_is_idleness() -> None:
     with running(connections_max_idle_ms=200) as broker:
         client = broker.client()
-        client.send(struct.pack(">i", 1000))
-        end = time.monotonic() + 3
-        while not broker.closed and time.monotonic() < end:
-            client.send(b"x")
-            broker.poll(0.02)
-            if broker.reactor.counters()["connections"] == 0:
-                break
-        assert time.monotonic() < end
+        with suppress(ConnectionError):
+            client.send(struct.pack(">i", 1000))
+            for _ in range(900):
+                client.send(b"x")
+                broker.poll(0.02)
+                if closed_as_idle(broker):
+                    break
+        assert broker.until(lambda: closed_as_idle(broker) == 1)
 
 
-def test_a_client_that_never_reads_is_read_no_further_and_closed() -> None:
-    with running(connections_max_idle_ms=300, connection_output_bytes=100_000, socket_send_buffer_bytes=4096) as broker:
+def test_a_client_that_never_reads_is_read_no_further() -> None:
+    with running(connection_output_bytes=100_000, socket_send_buffer_bytes=4096) as broker:
         client = broker.client()
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.send(request(API_VERSIONS, 0, 1) * 20)
@@ -308,8 +322,14 @@ def test_a_client_that_never_reads_is_read_no_further_and_closed() -> None:
         client.send(request(API_VERSIONS, 0, 2) * 3)
         with pytest.raises(TimeoutError):
             broker.handed(1, 0.1)
-        assert broker.until(lambda: len(broker.closed) == 1)
-        assert broker.closed[0].reason.startswith("idle")
+
+
+def test_a_client_that_never_reads_is_idle() -> None:
+    with running(connections_max_idle_ms=300) as broker:
+        _, item = asking(broker)
+        broker.echo(item, bytes(20_000_000))
+        assert broker.until(lambda: any(each.connection == item.connection for each in broker.closed))
+        assert broker.closed[-1].reason.startswith("idle")
 
 
 def receive_buffer(client: Client) -> int | bytes:
@@ -383,24 +403,35 @@ def test_a_peer_that_half_closes_still_gets_its_answers() -> None:
         assert client.ended()
 
 
-def test_stop_sends_what_is_due_and_ends_in_time() -> None:
+def test_stop_sends_what_is_due() -> None:
     with running() as broker:
-        client, stuck = broker.client(), broker.client()
-        client.send(request(API_VERSIONS, 0, 1))
-        stuck.send(request(API_VERSIONS, 0, 1))
+        early, late = broker.client(), broker.client()
+        early.send(request(API_VERSIONS, 0, 1))
+        late.send(request(API_VERSIONS, 0, 1))
         items = {item.peer: item for item in broker.handed(2)}
-        stopping = threading.Thread(target=broker.reactor.stop, args=(0.4,))
+        stopping = threading.Thread(target=broker.reactor.stop, args=(60,))
         began = time.monotonic()
         stopping.start()
-        time.sleep(0.05)
-        broker.echo(items["{}:{}".format(*client.socket.getsockname())])
-        assert correlation(client.receive()) == 1
-        assert client.ended(0.2)
+        for client in (early, late):
+            assert client.quiet(0.05)
+            broker.echo(items["{}:{}".format(*client.socket.getsockname())])
+            assert correlation(client.receive()) == 1
+            assert client.ended()
         stopping.join()
-        assert 0.3 < time.monotonic() - began < 5
+        assert time.monotonic() - began < 30, "nothing was left to wait for"
+
+
+def test_stop_ends_in_time_whatever_is_due() -> None:
+    with running() as broker:
+        stuck = broker.client()
+        stuck.send(request(API_VERSIONS, 0, 1))
+        broker.handed(1)
+        began = time.monotonic()
+        broker.reactor.stop(0.4)
+        assert 0.3 < time.monotonic() - began < 30
         assert stuck.ended()
         with pytest.raises(ConnectionRefusedError):
-            Client(broker.port, 0.2)
+            Client(broker.port)
 
 
 @pytest.mark.skipif("san.so" in os.environ.get("LD_PRELOAD", ""), reason="a sanitizer keeps memory that was freed")

@@ -107,7 +107,7 @@ def topic_field(topics: Topics, topic: str | UUID, version: int) -> dict[str, An
 
 
 def produce(
-    topics: Topics, parts: dict[tuple[str | UUID, int], bytes], version: int = 9, *, acks: int = 1, timeout_ms: int = 5000
+    topics: Topics, parts: dict[tuple[str | UUID, int], bytes], version: int = 9, *, acks: int = 1, timeout_ms: int = 60_000
 ) -> ProduceRequest:
     """A Produce request; neighbours of one topic share an entry."""
     data: list[TopicProduceData] = []

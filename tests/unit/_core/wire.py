@@ -30,7 +30,7 @@ def request(
 class Client:
     """A blocking connection that reads whole frames."""
 
-    def __init__(self, port: int, timeout: float = 5.0, host: str = "127.0.0.1") -> None:
+    def __init__(self, port: int, timeout: float = 30.0, host: str = "127.0.0.1") -> None:
         self.socket = socket.create_connection((host, port), timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -117,6 +117,10 @@ class Broker:
                 return False
             self.poll(0.01)
         return True
+
+    def has_read(self, api_key: int, count: int = 1) -> bool:
+        """Wait until so many requests of an API have arrived in all."""
+        return self.until(lambda: self.reactor.counters()["requests"].get(api_key, 0) >= count)
 
     def echo(self, item: HandedRequest, body: bytes = b"") -> None:
         """Answer with the request's correlation id and ``body``."""
