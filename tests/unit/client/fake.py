@@ -11,6 +11,9 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+import pytest
+
+from kafkax.errors import KafkaError
 from kafkax.protocol.api import API_KEYS
 from kafkax.protocol.headers import RequestHeader, response_header
 from kafkax.protocol.messages.api_versions import ApiVersion, ApiVersionsResponse
@@ -34,6 +37,17 @@ PRODUCE, FETCH, LIST_OFFSETS, METADATA, API_VERSIONS, INIT_PRODUCER_ID = 0, 1, 2
 TOPIC_ID = UUID(int=7)
 CLOSE = object()
 """Answer of a handler that has the connection closed instead."""
+
+
+def refused(call: Callable[[float], Any], says: str) -> KafkaError:
+    """The error of a call that is given some seconds, once it says so: few may be over before anything was found out."""
+    for seconds in (0.3, 3, 30):
+        with pytest.raises(KafkaError) as caught:
+            call(seconds)
+        if says in str(caught.value):
+            break
+    assert says in str(caught.value)
+    return caught.value
 
 
 class Raw(bytes):

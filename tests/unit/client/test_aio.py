@@ -63,7 +63,7 @@ async def test_a_delivery_may_be_awaited_late_twice_and_in_any_order(broker: Fak
 
 async def test_what_is_awaited_before_its_topic_is_known_arrives(broker: FakeBroker) -> None:
     asked = threading.Event()
-    broker.handlers[METADATA] = lambda request, default: asked.wait(10) and default()
+    broker.handlers[METADATA] = lambda request, default: asked.wait(60) and default()
     async with Producer(config(broker)) as producer:
         tasks = [asyncio.create_task(wait_for(producer, number)) for number in range(20)]
         await asyncio.sleep(0.05)
@@ -79,7 +79,7 @@ async def wait_for(producer: Producer, number: int) -> bytes | None:
 
 async def test_waiting_can_be_cancelled_and_others_go_on(broker: FakeBroker) -> None:
     held = threading.Event()
-    broker.handlers[PRODUCE] = lambda request, default: default() if held.wait(10) else None
+    broker.handlers[PRODUCE] = lambda request, default: default() if held.wait(60) else None
     async with Producer(config(broker)) as producer:
         tasks = [asyncio.create_task(wait_for(producer, number)) for number in range(3)]
         await asyncio.sleep(0.05)
@@ -140,7 +140,7 @@ def test_the_loop_that_made_a_producer_may_end_first(broker: FakeBroker) -> None
     producer = asyncio.run(make())
 
     async def use() -> int | None:
-        delivered = await asyncio.wait_for(producer.send_and_wait("t", b"x", partition=0), 10)
+        delivered = await asyncio.wait_for(producer.send_and_wait("t", b"x", partition=0), 60)
         await producer.close()
         return delivered.offset()
 
@@ -154,7 +154,7 @@ async def test_a_full_queue_makes_send_wait(broker: FakeBroker) -> None:
 
 
 async def test_a_delivery_that_is_not_known_yet_says_so(broker: FakeBroker) -> None:
-    async with Producer(config(broker, **{"linger.ms": 500})) as producer:
+    async with Producer(config(broker, **{"linger.ms": 10_000})) as producer:
         delivery = await producer.send("t", b"x")
         assert not delivery.done()
         with pytest.raises(asyncio.InvalidStateError):
@@ -195,7 +195,7 @@ async def test_what_consumers_for_threads_can_do_can_be_done_here(broker: FakeBr
         assert producer.metrics.records == 10
     async with Consumer({"bootstrap.servers": broker.address, "fetch.wait.max.ms": 10}) as consumer:
         await consumer.incremental_assign([TopicPartition("t", 0, 4)])
-        found = await consumer.consume(3, 5)
+        found = await consumer.consume(3, 30)
         assert [m.offset() for m in found] == [4, 5, 6]
         assert (consumer.lag(), consumer.metrics.total_lag) == ({("t", 0): 3}, 3)
         assert await consumer.get_watermark_offsets(TopicPartition("t", 0)) == (0, 10)

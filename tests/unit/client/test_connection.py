@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import time
 from typing import Any
 
 import pytest
@@ -11,12 +10,12 @@ import pytest
 import kafkax
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.protocol.messages.api_versions import ApiVersion, ApiVersionsResponse
-from tests.unit.client.fake import API_VERSIONS, CLOSE, METADATA, FakeBroker, Raw
+from tests.unit.client.fake import API_VERSIONS, CLOSE, METADATA, FakeBroker, Raw, refused
 
 
-def ask(broker: FakeBroker, **config: Any) -> Any:
-    with kafkax.AdminClient({"bootstrap.servers": broker.address, "request.timeout.ms": 500, **config}) as admin:
-        return admin.list_topics("t", timeout=0.3)
+def ask(broker: FakeBroker, seconds: float = 30, **config: Any) -> Any:
+    with kafkax.AdminClient({"bootstrap.servers": broker.address, **config}) as admin:
+        return admin.list_topics("t", timeout=seconds)
 
 
 def test_the_ordinary_case(broker: FakeBroker) -> None:
@@ -38,12 +37,8 @@ def test_the_ordinary_case(broker: FakeBroker) -> None:
 )
 def test_garbage(broker: FakeBroker, answer: Any, says: str) -> None:
     broker.handlers[METADATA] = lambda request, default: answer
-    begin = time.monotonic()
-    with pytest.raises(KafkaError) as error:
-        ask(broker)
-    assert says in str(error.value)
-    assert broker.address in str(error.value)
-    assert time.monotonic() - begin < 5
+    error = refused(lambda seconds: ask(broker, seconds, **{"request.timeout.ms": 500}), says)
+    assert broker.address in str(error)
 
 
 def test_a_response_that_is_cut_at_every_byte(broker: FakeBroker) -> None:
@@ -59,14 +54,15 @@ def test_a_response_that_is_cut_at_every_byte(broker: FakeBroker) -> None:
     for size in range(0, len(whole[0]), 7):
         broker.handlers[METADATA] = lambda request, default, size=size: Raw(whole[0][:size])
         with pytest.raises(KafkaError):
-            ask(broker, **{"request.timeout.ms": 30})
+            ask(broker, 0.3, **{"request.timeout.ms": 30})
 
 
 def test_an_address_that_does_not_resolve_is_explained(broker: FakeBroker) -> None:
     broker.advertised = ("broker1.invalid", 9092)
-    with kafkax.AdminClient({"bootstrap.servers": broker.address}) as admin, pytest.raises(KafkaError) as error:
-        admin.create_topics([kafkax.client.admin.NewTopic("x")], operation_timeout=0.2)["x"].result(10)
-    assert f"connected to {broker.address}, but it advertises broker1.invalid:9092, which does not resolve" in str(error.value)
+    says = f"connected to {broker.address}, but it advertises broker1.invalid:9092, which does not resolve"
+    topic = kafkax.client.admin.NewTopic("x")
+    with kafkax.AdminClient({"bootstrap.servers": broker.address}) as admin:
+        refused(lambda seconds: admin.create_topics([topic], operation_timeout=seconds)["x"].result(60), says)
 
 
 def test_an_old_broker_is_asked_in_its_version(broker: FakeBroker) -> None:
@@ -86,15 +82,14 @@ def test_an_old_broker_is_asked_in_its_version(broker: FakeBroker) -> None:
 
 def test_an_api_that_is_not_served_is_named(broker: FakeBroker) -> None:
     with kafkax.AdminClient({"bootstrap.servers": broker.address}) as admin, pytest.raises(KafkaError) as error:
-        admin.describe_log_dirs(request_timeout=1)
+        admin.describe_log_dirs(request_timeout=30)
     assert error.value.code is ErrorCode.UNSUPPORTED_VERSION
     assert f"{broker.address} does not serve DescribeLogDirs" in str(error.value)
 
 
 def test_nobody_listens() -> None:
-    with kafkax.AdminClient({"bootstrap.servers": "127.0.0.1:1"}) as admin, pytest.raises(KafkaError) as error:
-        admin.list_topics(timeout=0.2)
-    assert "127.0.0.1:1 can't be reached: Connection refused" in str(error.value)
+    with kafkax.AdminClient({"bootstrap.servers": "127.0.0.1:1"}) as admin:
+        refused(lambda seconds: admin.list_topics(timeout=seconds), "127.0.0.1:1 can't be reached: Connection refused")
 
 
 def test_a_closed_client_says_so(broker: FakeBroker) -> None:

@@ -42,7 +42,7 @@ def at(offset: int) -> list[kafkax.TopicPartition]:
 def test_poll_gives_every_record_in_order(full: FakeBroker) -> None:
     with consumer(full) as c:
         c.assign(at(OFFSET_BEGINNING))
-        found = [c.poll(5) for _ in range(100)]
+        found = [c.poll(30) for _ in range(100)]
         assert [m.value() for m in found if m] == [b"%d" % n for n in range(100)]
         first = found[0]
         assert first is not None
@@ -72,7 +72,7 @@ def test_a_topic_that_comes_after_the_first_questions_is_read(full: FakeBroker) 
     full.handlers[METADATA] = late
     with consumer(full, **{"retry.backoff.max.ms": 20}) as c:
         c.assign(at(0))
-        found = c.poll(10)
+        found = c.poll(30)
         assert found is not None
         assert found.offset() == 0
         asked = 100
@@ -83,24 +83,25 @@ def test_a_topic_that_comes_after_the_first_questions_is_read(full: FakeBroker) 
 def test_a_fetch_in_the_middle_of_a_batch_skips_what_is_not_wanted(full: FakeBroker) -> None:
     with consumer(full) as c:
         c.assign(at(37))
-        assert [m.offset() for m in c.consume(5, 5)] == [37, 38, 39, 40, 41]
+        assert [m.offset() for m in c.consume(5, 30)] == [37, 38, 39, 40, 41]
 
 
 def test_partitions_come_and_go_one_by_one(full: FakeBroker) -> None:
     full.append(1, build_batch([Record(b"k", b"other %d" % n) for n in range(5)]))
     with consumer(full) as c:
         c.assign(at(0))
-        assert [m.offset() for m in c.consume(15, 5)] == list(range(15))
+        assert [m.offset() for m in c.consume(15, 30)] == list(range(15))
         c.incremental_assign([kafkax.TopicPartition("t", 1, 3)])
         assert {each.key for each in c.assignment()} == {("t", 0), ("t", 1)}
-        rest = c.consume(87, 5)
+        rest = c.consume(87, 30)
         assert [m.offset() for m in rest if m.partition() == 0] == list(range(15, 100))
         assert [m.value() for m in rest if m.partition() == 1] == [b"other 3", b"other 4"]
         c.incremental_unassign(at(0))
         assert [each.key for each in c.assignment()] == [("t", 1)]
         full.append(0, build_batch([Record(b"k", b"unseen")]))
         full.append(1, build_batch([Record(b"k", b"seen")]))
-        assert [m.value() for m in c.consume(2, 0.5)] == [b"seen"]
+        assert [m.value() for m in c.consume(1, 30)] == [b"seen"]
+        assert c.poll(0.3) is None
         with pytest.raises(KafkaError, match="t-0 is not assigned"):
             c.incremental_unassign(at(0))
 
@@ -108,19 +109,19 @@ def test_partitions_come_and_go_one_by_one(full: FakeBroker) -> None:
 def test_seek_drops_what_was_fetched(full: FakeBroker) -> None:
     with consumer(full) as c:
         c.assign(at(0))
-        assert len(c.consume(15, 5)) == 15
+        assert len(c.consume(15, 30)) == 15
         c.seek(kafkax.TopicPartition("t", 0, 3))
-        assert [m.offset() for m in c.consume(2, 5)] == [3, 4]
+        assert [m.offset() for m in c.consume(2, 30)] == [3, 4]
 
 
 def test_pause_and_resume(full: FakeBroker) -> None:
     with consumer(full) as c:
         c.assign(at(0))
-        assert len(c.consume(5, 5)) == 5
+        assert len(c.consume(5, 30)) == 5
         c.pause(at(0))
         assert c.poll(0.1) is None
         c.resume(at(0))
-        assert [m.offset() for m in c.consume(3, 5)] == [5, 6, 7]
+        assert [m.offset() for m in c.consume(3, 30)] == [5, 6, 7]
 
 
 def test_batches_as_columns(full: FakeBroker) -> None:
@@ -152,7 +153,7 @@ def test_a_partition_without_news_does_not_hold_up_the_others(full: FakeBroker) 
         state.queued = 100
         c._cluster.watched.add("t")
         c._io.call(c._cluster.refresh_soon)
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         while len(waits) < 3 and time.monotonic() < end:
             time.sleep(0.01)
     assert waits[:3] == [0, 0, 0]
@@ -161,9 +162,10 @@ def test_a_partition_without_news_does_not_hold_up_the_others(full: FakeBroker) 
 def test_latest_waits_for_what_comes(full: FakeBroker) -> None:
     with consumer(full) as c:
         c.assign(at(OFFSET_END))
-        assert c.poll(0.2) is None
+        while "Fetch" not in full.seen:
+            assert c.poll(0.2) is None
         full.append(0, build_batch([Record(None, b"new", (), 5)]))
-        message = c.poll(5)
+        message = c.poll(30)
         assert message is not None
         assert (message.offset(), message.value()) == (100, b"new")
 
@@ -171,7 +173,7 @@ def test_latest_waits_for_what_comes(full: FakeBroker) -> None:
 def test_the_end_of_a_partition_is_an_event_if_wanted(full: FakeBroker) -> None:
     with consumer(full, **{"enable.partition.eof": True}) as c:
         c.assign(at(99))
-        found = [c.poll(5), c.poll(5)]
+        found = [c.poll(30), c.poll(30)]
         assert [m and m.error() is None for m in found] == [True, False]
 
 
@@ -186,7 +188,7 @@ def test_lost_connections_lose_nothing(full: FakeBroker) -> None:
     full.handlers[FETCH] = lossy
     with consumer(full, **{"reconnect.backoff.ms": 1, "max.partition.fetch.bytes": 200}) as c:
         c.assign(at(0))
-        assert [m.offset() for m in c.consume(100, 10)] == list(range(100))
+        assert [m.offset() for m in c.consume(100, 30)] == list(range(100))
 
 
 @pytest.mark.parametrize("damage", [b"\xff" * 70, b"\0" * 11 + b"\x31" + b"\0" * 58])
@@ -197,7 +199,7 @@ def test_damaged_batches_are_an_error_not_a_crash(full: FakeBroker, damage: byte
     with consumer(full) as c:
         c.assign(at(0))
         with pytest.raises(KafkaError) as error:
-            c.poll(5)
+            c.poll(30)
     assert error.value.code in (ErrorCode.CORRUPT_MESSAGE, ErrorCode.INVALID_RECORD)
 
 
@@ -209,7 +211,7 @@ def test_records_that_do_not_fit_their_batch_are_an_error(full: FakeBroker) -> N
         c.assign(at(0))
         for _ in range(2):
             with pytest.raises(KafkaError) as error:
-                c.poll(5)
+                c.poll(30)
             assert error.value.code is ErrorCode.INVALID_RECORD
         c.seek(kafkax.TopicPartition("t", 0, 1))
         assert c.poll(0.05) is None
@@ -223,9 +225,9 @@ def test_groups_need_a_group_id(full: FakeBroker) -> None:
 def test_close_is_quick(full: FakeBroker) -> None:
     c = consumer(full)
     c.assign(at(0))
-    c.poll(5)
+    c.poll(30)
     begin = time.monotonic()
     c.close()
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 20
     with pytest.raises(RuntimeError, match="closed"):
         c.poll(0)

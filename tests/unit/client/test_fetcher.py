@@ -35,11 +35,11 @@ def test_the_follower_that_the_leader_names_is_read_until_it_fails(broker: FakeB
             each.append(0, build_batch([Record(None, value, (), 5)]))
     with kafkax.Consumer({"bootstrap.servers": broker.address, "client.rack": "near", "fetch.wait.max.ms": 10}) as consumer:
         consumer.assign([kafkax.TopicPartition("t", 0, 0)])
-        first = consumer.poll(10)
+        first = consumer.poll(30)
         assert first is not None
         assert (first.value(), "Fetch" in follower.seen) == (b"0", True)
         follower.close()
-        second = consumer.poll(20)
+        second = consumer.poll(30)
         assert second is not None
         assert second.value() == b"1"
     assert racks[0] == "near"

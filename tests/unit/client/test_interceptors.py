@@ -48,10 +48,10 @@ def test_records_pass_them_on_their_way_in(broker: FakeBroker) -> None:
             producer.produce("t", b"%d" % number, partition=0)
     with kafkax.Consumer({"bootstrap.servers": broker.address, "interceptors": [OnlyEven(), Broken()]}) as consumer:
         consumer.assign([kafkax.TopicPartition("t", 0, OFFSET_BEGINNING)])
-        first = consumer.poll(10)
+        first = consumer.poll(30)
         assert first is not None
         assert first.value() == b"0"
-        second = consumer.poll(10)
+        second = consumer.poll(30)
         assert second is not None
         assert second.value() == b"2"
         assert [message.value() for message in consumer.consume(3, 10)] == [b"4"]

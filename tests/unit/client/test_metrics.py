@@ -13,12 +13,12 @@ def test_a_producer_counts_what_it_did(broker: FakeBroker) -> None:
             producer.produce("t", b"x" * 100, partition=0)
         metrics = producer.metrics
         assert metrics.queued_records + metrics.records == 10
-        producer.flush(10)
+        producer.flush(30)
         refused = PartitionProduceResponse(index=0, error_code=10)
         topic = TopicProduceResponse(topic_id=TOPIC_ID, partition_responses=[refused])
         broker.handlers[PRODUCE] = lambda request, default: ProduceResponse(responses=[topic])
         producer.produce("t", b"x", partition=0)
-        producer.flush(10)
+        producer.flush(30)
     assert (metrics.records, metrics.failed_records, metrics.queued_records) == (10, 1, 0)
     assert metrics.bytes > 1000
     assert metrics.batches >= 1
@@ -31,7 +31,7 @@ def test_a_consumers_lag_is_an_attribute_and_is_exposed(broker: FakeBroker) -> N
     with kafkax.Consumer({"bootstrap.servers": broker.address, "client.id": "c1"}) as consumer:
         consumer.assign([kafkax.TopicPartition("t", 1, 0)])
         for _ in range(4):
-            assert consumer.poll(10) is not None
+            assert consumer.poll(30) is not None
         assert consumer.metrics.lag == {("t", 1): 6}
         assert (consumer.metrics.total_lag, consumer.metrics.assigned_partitions, consumer.metrics.records) == (6, 1, 10)
         registry = prometheus_client.CollectorRegistry()

@@ -25,6 +25,15 @@ def until(done: Any, seconds: float = 30) -> None:
         time.sleep(0.005)
 
 
+def at_rest(producer: kafkax.Producer) -> None:
+    """Wait until everything is delivered and the I/O thread is done with it, and with what came of it."""
+    until(lambda: len(producer) == 0)
+    for _ in range(2):
+        done = threading.Event()
+        producer._io.call(done.set)
+        assert done.wait(30)
+
+
 def test_a_record_that_is_alone_is_sent_by_its_caller(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> None:
     senders: list[str] = []
     send_alone = Sender._send_alone
@@ -33,7 +42,7 @@ def test_a_record_that_is_alone_is_sent_by_its_caller(broker: FakeBroker, monkey
         for number in range(5):
             producer.produce("t", b"%d" % number, partition=0)
             # Nobody polls or flushes: the answer is taken all the same.
-            until(lambda: len(producer) == 0)
+            at_rest(producer)
     assert broker.values(0) == [b"0", b"1", b"2", b"3", b"4"]
     # The first one waits for the broker to be known.
     assert senders == [threading.current_thread().name] * 4
