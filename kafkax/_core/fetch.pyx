@@ -62,6 +62,7 @@ from kafkax._core.warm cimport warm_place
 cdef enum:
     ZSTD_SINCE = 10
     STORAGE_ERROR_SINCE = 6
+    LEADERS_SINCE = 16
     CODEC_ZSTD = 4
     SEARCHES = 3
     # What was read from disk may be gone again when it is looked at; after so many times the thread waits for the disk itself.
@@ -105,20 +106,26 @@ cdef partition_t *look_up(reactor_t *reactor, const fetch_part_t *part) noexcept
                         part.asked.index)
 
 
-cdef bint told_elsewhere(reactor_t *reactor, const fetch_t *request) noexcept nogil:
-    """Whether a consumer that names all its partitions asks for one that another broker may lead: it is told which one."""
-    cdef partition_t *partition
-    cdef bint led = True
+cdef bint told_leader(reactor_t *reactor, const fetch_t *request, const fetch_part_t *part) noexcept nogil:
+    """Whether one is told who leads the partition: another broker may do so, or this one does in a later epoch."""
+    cdef partition_t *partition = look_up(reactor, part)
+    cdef bint led = partition != NULL and kx_load32(&partition.is_leader)
+    cdef bint fenced = (request.header.version >= LEADERS_SINCE and partition != NULL
+                        and 0 <= part.asked.leader_epoch < kx_load32(&partition.leader_epoch))
+    partition_release(partition)
+    return fenced or not led and (<registry_t *>reactor.registry).elsewhere
+
+
+cdef bint told_leaders(reactor_t *reactor, const fetch_t *request) noexcept nogil:
+    """Whether a consumer that names all its partitions is told who leads one of them (KIP-951)."""
+    cdef bint elsewhere = (<registry_t *>reactor.registry).elsewhere
     cdef int32_t at
-    if not (<registry_t *>reactor.registry).elsewhere or request.replica >= 0 or request.kind == FETCH_INCREMENTAL:
+    if request.replica >= 0 or request.kind == FETCH_INCREMENTAL:
         return False
     for at in range(request.count):
-        partition = look_up(reactor, &request.parts[at])
-        led = partition != NULL and kx_load32(&partition.is_leader)
-        partition_release(partition)
-        if not led:
-            break
-    return not led
+        if (elsewhere or request.parts[at].asked.leader_epoch >= 0) and told_leader(reactor, request, &request.parts[at]):
+            return True
+    return False
 
 
 cdef bint find(reactor_t *reactor, fetch_t *request) noexcept nogil:
@@ -422,7 +429,7 @@ cdef int32_t fetch(connection_t *connection, const uint8_t *frame, size_t size) 
     cdef fetch_t *served
     if request == NULL:
         return REQUEST_HANDOFF
-    if told_elsewhere(reactor, request) or (request.names_rack and reactor.settings.rack_aware_reads):
+    if told_leaders(reactor, request) or (request.names_rack and reactor.settings.rack_aware_reads):
         fetch_free(request)
         return REQUEST_HANDOFF
     if request.replica >= 0 and not reactor.listeners[connection.listener].between_brokers:

@@ -31,6 +31,8 @@ cdef enum:
 
     ANSWER_PENDING = 0
     ANSWER_READY = 1
+    ANSWER_CLOSES = 2
+    # There is none: the connection ends when what stands before it has left.
 
     LETTER_CONNECTION = 1
     LETTER_ANSWER = 2
@@ -41,6 +43,7 @@ cdef enum:
     LETTER_FREE = 7
     LETTER_PAUSE = 8
     LETTER_FOUND = 9
+    LETTER_END = 10
 
     READY_VERSIONS = 16
     # Versions of ApiVersions whose answer can be kept ready.

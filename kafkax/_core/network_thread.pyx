@@ -55,6 +55,7 @@ from kafkax._core.linux cimport (
 )
 from kafkax._core.mailbox cimport post, take_letters, wake_thread
 from kafkax._core.network cimport (
+    ANSWER_CLOSES,
     ANSWER_PENDING,
     API_PRODUCE,
     CLOSE_ASKED,
@@ -66,6 +67,7 @@ from kafkax._core.network cimport (
     LETTER_ANSWER,
     LETTER_CLOSE,
     LETTER_CONNECTION,
+    LETTER_END,
     LETTER_FOUND,
     LETTER_FREE,
     LETTER_PAUSE,
@@ -204,6 +206,23 @@ cdef void deliver(network_thread_t *thread, letter_t *letter) noexcept nogil:
     answered(thread.reactor, 1)
 
 
+cdef void end_before(connection_t *connection, uint64_t token) noexcept nogil:
+    """Close a connection when the answers before that of ``token`` have left; nothing more is read of it."""
+    cdef answer_t *slot = answer_find(connection, token)
+    if slot == NULL:
+        connection_close(connection, CLOSE_ASKED)
+        return
+    slot.state = ANSWER_CLOSES
+    connection.close_after = 1
+    connection.close_reason = CLOSE_ASKED
+    connection_work(connection)
+
+
+cdef inline bint all_answered(const connection_t *connection) noexcept nogil:
+    """Whether everything has left that is to leave."""
+    return connection.first == NULL or connection.first.state == ANSWER_CLOSES
+
+
 cdef void read_letter(network_thread_t *thread, letter_t *letter) noexcept nogil:
     cdef connection_t *connection
     cdef accepted_t *accepted
@@ -217,6 +236,10 @@ cdef void read_letter(network_thread_t *thread, letter_t *letter) noexcept nogil
         connection = connection_find(thread, letter.connection)
         if connection != NULL:
             connection_close(connection, CLOSE_ASKED)
+    elif letter.kind == LETTER_END:
+        connection = connection_find(thread, letter.connection)
+        if connection != NULL:
+            end_before(connection, letter.token)
     elif letter.kind == LETTER_WARMED:
         connection = connection_find(thread, letter.connection)
         if connection != NULL:
@@ -262,7 +285,7 @@ cdef void work_on(connection_t *connection) noexcept nogil:
     error = send_answers(connection)
     if error:
         connection_close(connection, CLOSE_DISK if error == EIO else CLOSE_PEER)
-    elif connection.first == NULL and (
+    elif all_answered(connection) and (
             connection.close_after or (connection.ended and not connection.starved and not has_input(connection))):
         connection_close(connection, connection.close_reason if connection.close_after else CLOSE_PEER)
     elif connection.broken and not connection.readable:

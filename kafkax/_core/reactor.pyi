@@ -131,6 +131,9 @@ class Reactor:
     def close(self, connection: int) -> None:
         """Close a connection without waiting for its answers."""
 
+    def end(self, connection: int, token: int) -> None:
+        """Close a connection when the answers of the requests before ``token`` have left; it is read no further."""
+
     def authenticated(self, connection: int, *, fast: bool) -> None:
         """Lift the limits of a connection that has not authenticated; ``fast``: serve Produce and Fetch in the core."""
 

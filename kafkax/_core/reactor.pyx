@@ -22,6 +22,7 @@ from kafkax._core.network cimport (
     CLOSE_REASONS,
     LETTER_ANSWER,
     LETTER_CLOSE,
+    LETTER_END,
     LETTER_FREE,
     LETTER_PAUSE,
     LETTER_TRUST,
@@ -400,6 +401,9 @@ cdef class Reactor:
 
     def close(self, unsigned long long connection):
         self.send_letter(connection, 0, LETTER_CLOSE, 0)
+
+    def end(self, unsigned long long connection, unsigned long long token):
+        self.send_letter(connection, token, LETTER_END, 0)
 
     def authenticated(self, unsigned long long connection, *, bint fast):
         self.send_letter(connection, 0, LETTER_TRUST, fast and self.reactor.registry != NULL)

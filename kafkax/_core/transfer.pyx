@@ -13,7 +13,7 @@ from kafkax._core.atomics cimport kx_count64
 from kafkax._core.answers cimport answer_pop
 from kafkax._core.connection cimport connection_touch, connection_work
 from kafkax._core.linux cimport MSG_MORE, MSG_NOSIGNAL, iovec, msghdr, sendfile, sendmsg
-from kafkax._core.network cimport ANSWER_PENDING, answer_t, connection_t, cut_t
+from kafkax._core.network cimport ANSWER_READY, answer_t, connection_t, cut_t
 from kafkax._core.segment cimport segment_failed, segment_fd, slice_release
 from kafkax._core.warm cimport resident, warm
 
@@ -38,7 +38,7 @@ cdef int32_t gather(connection_t *connection, iovec *pieces, bint *slice_follows
     cdef int32_t count = 0
     cdef size_t end
     slice_follows[0] = False
-    while answer != NULL and answer.state != ANSWER_PENDING and count < IOV_COUNT:
+    while answer != NULL and answer.state == ANSWER_READY and count < IOV_COUNT:
         end = bytes_before_cut(answer)
         if end > answer.sent:
             pieces[count].iov_base = answer.data + answer.sent
@@ -55,7 +55,7 @@ cdef void advance(connection_t *connection, size_t sent) noexcept nogil:
     """Account for bytes that left and drop the answers that are complete."""
     cdef answer_t *answer = connection.first
     cdef size_t part
-    while answer != NULL and answer.state != ANSWER_PENDING:
+    while answer != NULL and answer.state == ANSWER_READY:
         part = bytes_before_cut(answer) - answer.sent
         if part > sent:
             part = sent
@@ -154,7 +154,7 @@ cdef bint at_slice(connection_t *connection) noexcept nogil:
 cdef int32_t send_answers(connection_t *connection) noexcept nogil:
     cdef int32_t error = 0, rounds = ROUNDS
     while (connection.writable and not connection.warming and connection.first != NULL
-           and connection.first.state != ANSWER_PENDING):
+           and connection.first.state == ANSWER_READY):
         if rounds == 0:
             connection_work(connection)
             return 0

@@ -27,6 +27,9 @@ class Link(Protocol):
     def close(self, connection: int) -> None:
         """Close a connection."""
 
+    def end(self, connection: int, token: int) -> None:
+        """Close a connection for the request that came with ``token``, which gets no answer."""
+
     def authenticated(self, connection: int, *, fast: bool) -> None:
         """Lift the limits of a connection that has not authenticated."""
 
@@ -50,6 +53,7 @@ class Connection:
         free_in: the generation of the quotas that do not limit the client, see :meth:`free`.
         state: what the broker keeps about the connection (its principal, a SASL exchange); None at first.
         ordered: whether the link itself keeps answers in the order of their requests.
+        ending: it is being closed, and nothing more of it is handled.
         busy: a request is being answered, and those that wait have to.
         overlapping: requests that are being answered and that others of their kind need not wait for.
         waiting: token and frame of the requests that have not begun.
@@ -59,6 +63,7 @@ class Connection:
         "_link",
         "busy",
         "certificate",
+        "ending",
         "free_in",
         "id",
         "listener",
@@ -82,6 +87,7 @@ class Connection:
         self.free_in = 0
         self.state: Any = None
         self.ordered = ordered
+        self.ending = False
         self.busy = False
         self.overlapping = 0
         self.waiting: deque[tuple[int, bytes]] = deque()
@@ -97,7 +103,14 @@ class Connection:
     def close(self) -> None:
         """Close at once; answers that did not leave yet are lost."""
         self.waiting.clear()
+        self.ending = True
         self._link.close(self.id)
+
+    def end(self, token: int) -> None:
+        """Close for the request that came with ``token``: those before it are still answered, nothing behind it is handled."""
+        self.waiting.clear()
+        self.ending = True
+        self._link.end(self.id, token)
 
     def free(self, generation: int) -> None:
         """Have the core serve the connection, which quotas of this generation do not limit."""

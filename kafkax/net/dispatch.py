@@ -108,6 +108,8 @@ class Dispatcher:
 
     def submit(self, connection: Connection, token: int, frame: bytes) -> None:
         """Handle a request of a connection after those that came before it."""
+        if connection.ending:
+            return
         if connection.waiting or not self._may_begin(connection, frame):
             connection.waiting.append((token, frame))
         else:
@@ -171,7 +173,7 @@ class Dispatcher:
             header, body = RequestHeader.parse(frame)
             answer = self._handler(connection, header, body)
         except Exception as error:
-            self._fail(connection, error)
+            self._fail(connection, token, error)
             return
         if hasattr(answer, "on_done"):
             overlap = connection.ordered and frame[:2] in self._overlap
@@ -185,7 +187,7 @@ class Dispatcher:
                 return
             step = _nothing_more() if sending is None else sending
         connection.busy = True
-        task = asyncio.ensure_future(self._finish(connection, step))
+        task = asyncio.ensure_future(self._finish(connection, token, step))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -198,7 +200,7 @@ class Dispatcher:
         try:
             done = quick(connection, frame, partial(self._answer_quick, connection, token))
         except Exception as error:
-            self._fail(connection, error)
+            self._fail(connection, token, error)
             return True
         if not done:
             self._over(connection, overlap=connection.ordered)
@@ -236,7 +238,7 @@ class Dispatcher:
             try:
                 self._answer(connection, token, header, later.result())
             except Exception as error:
-                self._fail(connection, error)
+                self._fail(connection, token, error)
             if connection.waiting:
                 # not from within whatever it is that answers
                 asyncio.get_running_loop().call_soon(self._begin_waiting, connection)
@@ -254,12 +256,12 @@ class Dispatcher:
         if sending is not None:
             await sending
 
-    async def _finish(self, connection: Connection, step: Awaitable[None]) -> None:
+    async def _finish(self, connection: Connection, token: int, step: Awaitable[None]) -> None:
         """Wait for what the connection's request still needs, then begin the next one."""
         try:
             await step
         except Exception as error:
-            self._fail(connection, error)
+            self._fail(connection, token, error)
         if connection.throttle_ms:
             await self._throttle(connection)
         connection.busy = False
@@ -281,7 +283,7 @@ class Dispatcher:
         start = response_header(header.api_key, header.api_version, header.correlation_id)
         return connection.respond(token, start + body if isinstance(body, bytes) else [start, *body])
 
-    def _fail(self, connection: Connection, error: Exception) -> None:
+    def _fail(self, connection: Connection, token: int, error: Exception) -> None:
         """Close the connection of a request that has no other answer."""
         if isinstance(error, ProtocolError):
             self._faults.report(connection.peer, "frame does not parse", str(error))
@@ -289,7 +291,7 @@ class Dispatcher:
             self._faults.report(connection.peer, "closed by the broker", str(error))
         elif self._faults.report(connection.peer, "request failed", repr(error)):
             _log.error("request of %s failed", connection.peer, exc_info=error)
-        connection.close()
+        connection.end(token)
 
 
 async def _nothing_more() -> None:

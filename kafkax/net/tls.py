@@ -332,6 +332,10 @@ class _TlsConnection(asyncio.Protocol):
         """Close at once."""
         self.abort()
 
+    def end(self, connection: int, token: int) -> None:
+        """Close when what was answered has left; requests begin one after the other."""
+        self._transport.close()
+
     def authenticated(self, connection: int, *, fast: bool) -> None:
         """TLS connections have one limit and one path."""
 

@@ -10,7 +10,7 @@ import asyncio
 import struct
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,12 +35,32 @@ class _Reactor(Reactor):
         return super().listen(host, port, listener_name, fast=fast and listener_name != REFERENCE, **options)
 
 
+def _endpoint(address: str) -> bytes:
+    """Host and port of a listener as answers name the leader's."""
+    host, _, port = address.rpartition(":")
+    return host.encode() + struct.pack(">i", int(port))
+
+
 class Peer:
     """Connections to one of the two listeners, one at a time."""
 
     def __init__(self, address: str) -> None:
         self._address = address
         self._wire = Wire(address, 20)
+
+    def ask_all(self, frames: Sequence[bytes]) -> list[bytes]:
+        """What comes back for frames that are sent at once, in order; ``CLOSED`` is the last where the connection ended."""
+        answers: list[bytes] = []
+        marker = struct.pack(">hhih", 18, 0, _MARKER, -1)
+        try:
+            self._wire.socket.sendall(b"".join(struct.pack(">i", len(frame)) + frame for frame in (*frames, marker)))
+            while not answers or struct.unpack_from(">i", answers[-1]) != (_MARKER,):
+                answers.append(self._wire.receive_frame())
+            return answers[:-1]
+        except (EOFError, ConnectionError):
+            self._wire.socket.close()
+            self._wire = Wire(self._address, 20)
+            return [*answers, CLOSED]
 
     def ask(self, frame: bytes, *, silent: bool) -> bytes:
         """The answer to a frame, ``CLOSED``, or nothing for a request that has none (shown by the answer to a later one)."""
@@ -66,11 +86,17 @@ class Peer:
 class Pair:
     """Both ways into the broker, and its topics."""
 
-    def __init__(self, server: kafkax.server.Server) -> None:
+    def __init__(self, server: kafkax.server.Server, reactor: Reactor) -> None:
+        self.server, self._reactor = server, reactor
         addresses = {endpoint.name: f"{endpoint.host}:{endpoint.port}" for endpoint in server.endpoints}
-        self.core, self.reference = Peer(addresses["PLAINTEXT"]), Peer(addresses[REFERENCE])
+        self._addresses = addresses["PLAINTEXT"], addresses[REFERENCE]
+        self.connect()
         self.admin = Wire(addresses["PLAINTEXT"], 20)
         self.ids: dict[str, uuid.UUID] = {}
+
+    def connect(self) -> None:
+        """Begin new connections."""
+        self.core, self.reference = (Peer(address) for address in self._addresses)
 
     def create(self, name: str, partitions: int = 1, **configs: str) -> str:
         """Create ``core-NAME`` and ``twin-NAME``; the name of the first."""
@@ -84,12 +110,15 @@ class Pair:
         return f"core-{name}"
 
     def exchanged(self, data: bytes, *, back: bool = False) -> bytes:
-        """The same bytes about the other topic of each pair."""
+        """The same bytes about the other topic of each pair; ``back``: of an answer, whose leaders are at the first listener."""
         for name, topic_id in self.ids.items():
             if name.startswith("core-"):
                 twin = "twin-" + name[5:]
                 for ours, theirs in ((name.encode(), twin.encode()), (topic_id.bytes, self.ids[twin].bytes)):
                     data = data.replace(theirs, ours) if back else data.replace(ours, theirs)
+        if back:
+            ours, theirs = (_endpoint(address) for address in self._addresses)
+            data = data.replace(theirs, ours)
         return data
 
     def ask(self, frame: bytes, *, silent: bool = False) -> tuple[bytes, bytes]:
@@ -103,6 +132,20 @@ class Pair:
         ours, theirs = self.ask(frame, silent=silent)
         assert ours == theirs, f"frame {frame.hex()}\n     core {ours.hex()}\nreference {theirs.hex()}"
         return ours
+
+    def same_all(self, frames: Sequence[bytes]) -> list[bytes]:
+        """The answers to frames that are sent at once, which must be the same on both ways."""
+        ours = self.core.ask_all(frames)
+        theirs = [self.exchanged(answer, back=True) for answer in self.reference.ask_all([self.exchanged(f) for f in frames])]
+        shown = "\n".join(frame.hex() for frame in frames)
+        assert ours == theirs, f"frames\n{shown}\n     core {[a.hex() for a in ours]}\nreference {[a.hex() for a in theirs]}"
+        return ours
+
+    def handed_over(self) -> int:
+        """Requests that the core has left to the control plane so far, on either way."""
+        count = self._reactor.counters()["handed_over"]
+        assert isinstance(count, int)
+        return count
 
     def close(self) -> None:
         for peer in (self.core, self.reference):
@@ -119,6 +162,12 @@ def pair(folder: Path) -> Iterator[Pair]:
         "inter.broker.listener.name": "PLAINTEXT",
         "log.dirs": str(folder),
     }
+    reactors: list[Reactor] = []
+
+    def made(*settings: Any) -> Reactor:
+        reactors.append(_Reactor(*settings))
+        return reactors[0]
+
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -127,11 +176,11 @@ def pair(folder: Path) -> Iterator[Pair]:
         return asyncio.run_coroutine_threadsafe(step, loop).result(60)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kafkax.server, "Reactor", _Reactor)
+        patch.setattr(kafkax.server, "Reactor", made)
         server = kafkax.server.Server(BrokerConfig.load(None, overrides))
         try:
             run(server.start())
-            both = Pair(server)
+            both = Pair(server, reactors[0])
             yield both
             both.close()
         finally:

@@ -464,6 +464,33 @@ def test_the_control_plane_may_close_a_connection() -> None:
         assert client.ended()
 
 
+def test_a_connection_ends_with_the_answers_before_the_request_that_ends_it() -> None:
+    with running() as broker:
+        client = broker.client()
+        client.send(request(API_VERSIONS, 0, 1) + request(API_VERSIONS, 0, 2) + request(API_VERSIONS, 0, 3))
+        first, second, third = broker.handed(3)
+        broker.echo(third)
+        broker.reactor.end(second.connection, second.token)
+        client.send(request(API_VERSIONS, 0, 4))
+        with pytest.raises(TimeoutError):
+            broker.handed(1, 0.05)
+        broker.echo(first)
+        assert correlation(client.receive()) == 1
+        assert client.ended()
+        assert broker.until(lambda: [each.connection for each in broker.closed] == [first.connection])
+
+
+def test_a_connection_that_has_no_such_request_any_more_ends_at_once() -> None:
+    with running() as broker:
+        client = broker.client()
+        client.send(request(API_VERSIONS, 0, 1))
+        (item,) = broker.handed(1)
+        broker.echo(item)
+        assert correlation(client.receive()) == 1
+        broker.reactor.end(item.connection, item.token)
+        assert client.ended()
+
+
 def test_threads_share_the_connections() -> None:
     with running(threads=3) as broker:
         clients = [broker.client() for _ in range(30)]

@@ -226,6 +226,24 @@ async def test_an_answer_that_fails_later_closes_its_connection() -> None:
         writer.close()
 
 
+async def test_requests_before_one_that_fails_are_answered_and_those_behind_it_are_not_handled() -> None:
+    handled: list[int] = []
+
+    def handler(connection: Connection, header: RequestHeader, body: memoryview) -> Payload:
+        handled.append(header.correlation_id)
+        if header.correlation_id == 3:
+            raise CloseConnection("odd")
+        return b"x"
+
+    async with serving(handler) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"".join(request(METADATA, 1, number) for number in range(1, 6)))
+        assert [await receive(reader) for _ in range(2)] == [struct.pack(">i", number) + b"x" for number in (1, 2)]
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+    assert handled == [1, 2, 3]
+
+
 async def test_no_answer_is_no_bytes() -> None:
     def handler(connection: Connection, header: RequestHeader, body: memoryview) -> Payload | None:
         return None if header.correlation_id == 1 else b"x"

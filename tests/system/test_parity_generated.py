@@ -1,0 +1,255 @@
+"""What no list of cases foresees: generated Produce and Fetch frames get the same bytes from the core and from the handlers.
+
+The topics that are asked about have had a life: batches of two leader epochs, transactions that were aborted, committed and are
+open, records that were deleted, a topic that is gone.  Odd requests that can be named stand in ``test_parity``.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kafkax.protocol.messages.alter_client_quotas import (
+    AlterClientQuotasRequest,
+    AlterClientQuotasRequestEntryData,
+    EntityData,
+    OpData,
+)
+from kafkax.protocol.messages.delete_records import DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic
+from kafkax.protocol.messages.delete_topics import DeleteTopicsRequest
+from kafkax.protocol.messages.fetch import FetchResponse
+from kafkax.protocol.messages.produce import ProduceResponse
+from tests.system.odd_frames import (
+    FETCH_VERSIONS,
+    PRODUCE_VERSIONS,
+    Body,
+    Part,
+    Place,
+    Topic,
+    fetch_requests,
+    produce_requests,
+    sound,
+    written,
+)
+from tests.system.parity import CLOSED, Pair, pair
+from tests.unit._core.batches import Rec, batch, marker
+
+NOW = int(time.time() * 1000)
+NAMES = ["core-lively", "core-compact", "core-gone"]
+"""Topics that generated requests name; the last was deleted."""
+ABORTED, COMMITTED, OPEN = 8001, 8002, 8003
+"""Producers of transactions."""
+
+
+def records(*values: bytes | None, **options: Any) -> bytes:
+    return batch([Rec(value=value, timestamp=NOW + at) for at, value in enumerate(values)], **options)
+
+
+def lead(both: Pair) -> None:
+    """Topics with records of leader epoch 0, some of them deleted again, and then another leader epoch's.
+
+    Transactions are written as their coordinator would.
+    """
+    both.create("lively", 3)
+    both.create("compact", 2, cleanup_policy="compact", segment_bytes="300", max_message_bytes="2000")
+    both.create("gone", 2)
+    for name, index in (("core-lively", 0), ("core-lively", 1), ("core-compact", 0)):
+        for value in (b"a", b"b" * 300, b"c", b"d"):
+            both.same(written(produce(name, index, records(value, value)), both.ids))
+    for prefix in ("core", "twin"):
+        gone = DeleteRecordsTopic(name=f"{prefix}-lively", partitions=[DeleteRecordsPartition(partition_index=1, offset=3)])
+        (answer,) = both.admin.ask(DeleteRecordsRequest(topics=[gone], timeout_ms=10_000), 2).topics
+        assert answer.partitions[0].error_code == 0
+        (deleted,) = both.admin.ask(DeleteTopicsRequest(topic_names=[f"{prefix}-gone"], timeout_ms=10_000), 5).responses
+        assert deleted.error_code == 0, deleted.error_message
+        for name, index in (("lively", 0), ("lively", 1), ("lively", 2), ("compact", 0), ("compact", 1)):
+            both.server.services.partition(f"{prefix}-{name}", index).become_leader(1)
+        partition = both.server.services.partition(f"{prefix}-lively", 2)
+        for producer in (ABORTED, COMMITTED, OPEN):
+            data = records(b"in doubt", b"still", producer_id=producer, epoch=0, sequence=0, attributes=0x10)
+            partition.log.append(data, leader_epoch=1, origin="coordinator", now_ms=NOW)
+        for producer, commit in ((ABORTED, False), (COMMITTED, True)):
+            data = marker(producer, 0, commit=commit, timestamp=NOW)
+            partition.log.append(data, leader_epoch=1, origin="coordinator", now_ms=NOW)
+    for name in ("core-lively", "core-compact"):
+        both.same(written(produce(name, 0, records(b"later", b"on")), both.ids))
+
+
+def produce(name: str, index: int, data: bytes | None, version: int = 9, **fields: Any) -> Body:
+    return Body(0, version, fields, (Topic(name, (Part(index, data),)),))
+
+
+def fetch(name: str, *places: Place, version: int = 12, **fields: Any) -> Body:
+    return Body(1, version, fields, (Topic(name, places),))
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    with pair(tmp_path_factory.mktemp("parity") / "data") as opened:
+        lead(opened)
+        yield opened
+
+
+BATCHES = st.sampled_from([
+    records(b"one"),
+    records(b"one", b"two", None),
+    records(b"x" * 1000, b"y" * 1500),
+    batch([Rec(key=None, timestamp=NOW)]),
+    batch([Rec(headers=((b"h", b"1"), (b"", None)), timestamp=NOW)]),
+    records(b"one") + records(b"two"),
+    records(b"one") + b"\0",
+    records(b"one")[:-1],
+    records(b"one", crc_error=1),
+    records(b"one", magic=0),
+    records(b"one", magic=1),
+    batch(1),
+    b"",
+    None,
+])  # fmt: skip
+MADE = st.builds(
+    batch,
+    st.lists(st.builds(Rec, st.none() | st.binary(max_size=3), st.none() | st.binary(max_size=40),
+                       st.integers(NOW - 5, NOW + 5)), min_size=1, max_size=4),
+    attributes=st.sampled_from([0] * 8 + [1, 2, 3, 4, 5, 8, 0x10, 0x20, 0x30, 0x40, -1]),
+    producer_id=st.sampled_from([-1] * 8 + [5, 6, ABORTED, OPEN]),
+    epoch=st.sampled_from([-1, -1, 0, 1]),
+    sequence=st.sampled_from([-1, -1, 0, 1, 2, 2**31 - 1]),
+    magic=st.sampled_from([2] * 12 + [0, 1, 3]),
+    leader_epoch=st.sampled_from([-1, 0, 9]),
+    base_offset=st.sampled_from([0, 0, 7, -1]),
+    length_error=st.sampled_from([0] * 12 + [1, -1, -70, 1 << 30]),
+    crc_error=st.sampled_from([0] * 12 + [1]),
+    last_offset_delta=st.sampled_from([None] * 8 + [0, 3, -1]),
+    count=st.sampled_from([None] * 8 + [0, 3, -1]),
+)  # fmt: skip
+RECORDS = st.one_of(BATCHES, BATCHES, MADE)
+
+
+@given(bodies=st.lists(produce_requests(NAMES, RECORDS), min_size=1, max_size=5))
+def test_produce_requests_of_any_kind(both: Pair, bodies: list[Body]) -> None:
+    for body in bodies:
+        both.same(written(body, both.ids), silent=True)
+    everything = Topic("core-lively", (Place(0), Place(1, 3), Place(2))), Topic("core-compact", (Place(0), Place(1)))
+    both.same(written(Body(1, 12, {"isolation_level": 0}, everything), both.ids))
+
+
+@given(body=fetch_requests(NAMES))
+def test_fetch_requests_of_any_kind(both: Pair, body: Body) -> None:
+    both.same(written(body, both.ids), silent=True)
+
+
+def several(bodies: st.SearchStrategy[Body]) -> st.SearchStrategy[list[Body]]:
+    """Requests the last of which may close the connection."""
+    return st.tuples(st.lists(bodies.map(sound), min_size=1, max_size=6), bodies).map(lambda drawn: [*drawn[0], drawn[1]])
+
+
+# Of one kind, since the core's answer to a Fetch may be older than a Produce before it that the control plane has.
+@given(bodies=st.one_of(several(produce_requests(NAMES, RECORDS)), several(fetch_requests(NAMES))))
+def test_requests_that_are_sent_at_once_are_answered_even_if_the_last_one_closes_the_connection(
+    both: Pair, bodies: list[Body]
+) -> None:
+    answers = both.same_all([written(body, both.ids, correlation_id=at) for at, body in enumerate(bodies)])
+    due = len(bodies) - 1
+    assert [struct.unpack_from(">i", answer) for answer in answers[:due]] == [(at,) for at in range(due)]
+
+
+@given(
+    values=st.lists(RECORDS, min_size=2, max_size=40), acks=st.sampled_from([1, -1]), version=st.sampled_from(PRODUCE_VERSIONS)
+)
+def test_requests_for_one_partition_that_are_sent_at_once(
+    both: Pair, values: list[bytes | None], acks: int, version: int
+) -> None:
+    bodies = [produce("core-lively", 0, value, version, acks=acks) for value in values]
+    assert len(both.same_all([written(body, both.ids, correlation_id=at) for at, body in enumerate(bodies)])) == len(bodies)
+
+
+@pytest.mark.parametrize("version", PRODUCE_VERSIONS)
+def test_the_core_answers_ordinary_produce_requests_itself(both: Pair, version: int) -> None:
+    before = both.handed_over()
+    for acks in (1, -1):
+        both.same(written(produce("core-lively", 0, records(b"v"), version, acks=acks), both.ids))
+    assert both.handed_over() == before + 2, "those of the reference path"
+
+
+@pytest.mark.parametrize("version", FETCH_VERSIONS)
+def test_the_core_answers_ordinary_fetch_requests_itself(both: Pair, version: int) -> None:
+    before = both.handed_over()
+    for isolation in (0, 1):
+        asked = fetch("core-lively", Place(0), Place(2), version=version, isolation_level=isolation)
+        both.same(written(asked, both.ids))
+    assert both.handed_over() == before + 2, "those of the reference path"
+
+
+@pytest.mark.parametrize(("key", "version"), [(0, version) for version in PRODUCE_VERSIONS] + [(1, v) for v in FETCH_VERSIONS])
+def test_a_frame_that_is_cut_off_anywhere_closes_the_connection_and_bytes_behind_it_are_answered_alike(
+    both: Pair, key: int, version: int
+) -> None:
+    body = produce("core-lively", 0, records(b"v"), version) if key == 0 else fetch("core-lively", Place(0), version=version)
+    frame = written(body, both.ids)
+    for size in range(8, len(frame)):
+        assert both.same(frame[:size], silent=True) == CLOSED, f"{size} of {len(frame)} bytes"
+    for more in (b"\0", b"\xff" * 4, bytes(100), frame):
+        both.same(frame + more, silent=True)
+
+
+@pytest.mark.parametrize(("key", "version"), [(0, -1), (0, 1), (0, 2), (0, 14), (0, 32767), (1, 0), (1, 3), (1, 19), (1, -1)])
+def test_versions_that_are_not_served(both: Pair, key: int, version: int) -> None:
+    body = produce("core-lively", 0, records(b"v"), 9) if key == 0 else fetch("core-lively", Place(0), version=12)
+    frame = bytearray(written(body, both.ids))
+    struct.pack_into(">h", frame, 2, version)
+    both.same(bytes(frame), silent=True)
+
+
+@pytest.mark.parametrize("version", range(9, 19))
+def test_leader_epochs_that_are_over_the_present_one_and_unknown_ones(both: Pair, version: int) -> None:
+    codes = []
+    for epoch in (0, 1, 2):
+        asked = fetch("core-lively", Place(0, epoch=epoch), version=version)
+        answer = both.same(written(asked, both.ids))
+        decoded = FetchResponse.decode(answer[5 if version >= 12 else 4 :], version)
+        codes.append(decoded.responses[0].partitions[0].error_code)
+    assert codes == [74, 0, 75], "FENCED_LEADER_EPOCH, none, UNKNOWN_LEADER_EPOCH"
+
+
+@pytest.mark.parametrize("version", FETCH_VERSIONS)
+def test_transactions_that_were_aborted_or_are_open(both: Pair, version: int) -> None:
+    for offset in range(9):
+        for limit in (1 << 20, 100):
+            for isolation in (0, 1):
+                asked = fetch("core-lively", Place(2, offset, limit), version=version, isolation_level=isolation)
+                both.same(written(asked, both.ids))
+    whole = both.same(written(fetch("core-lively", Place(2), version=version, isolation_level=1), both.ids))
+    part = FetchResponse.decode(whole[5 if version >= 12 else 4 :], version).responses[0].partitions[0]
+    assert part.aborted_transactions is not None
+    assert [each.producer_id for each in part.aborted_transactions] == [ABORTED]
+    assert part.last_stable_offset < part.high_watermark
+
+
+@pytest.mark.parametrize("version", [3, 9, 13])
+def test_who_is_throttled_is_told_alike_but_for_how_long(both: Pair, version: int) -> None:
+    def limit(client: str, rate: float | None) -> None:
+        op = OpData(key="producer_byte_rate", value=rate or 0.0, remove=rate is None)
+        entity = [EntityData(entity_type="client-id", entity_name=client)]
+        entry = AlterClientQuotasRequestEntryData(entity=entity, ops=[op])
+        (answer,) = both.admin.ask(AlterClientQuotasRequest(entries=[entry]), 1).entries
+        assert answer.error_code == 0, answer.error_message
+
+    client = f"slow-{version}"
+    limit(client, 1000.0)
+    try:
+        body = produce("core-lively", 0, records(b"x" * 12_000), version)._replace(client=client)
+        ours, theirs = both.ask(written(body, both.ids))
+        first, second = (ProduceResponse.decode(answer[5 if version >= 9 else 4 :], version) for answer in (ours, theirs))
+        assert first.throttle_time_ms > 0
+        assert second.throttle_time_ms > 0
+        first.throttle_time_ms = second.throttle_time_ms = 0
+        assert first.encode(version) == second.encode(version)
+    finally:
+        limit(client, None)
+        both.connect()  # what was throttled is not read for a while
