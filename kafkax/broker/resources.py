@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from enum import IntEnum
-from typing import NoReturn
+from typing import NoReturn, Protocol, TypeVar
 
 from kafkax.errors import ErrorCode, KafkaError
 
-__all__ = ["ResourceType", "check_broker_resource", "refuse_twice", "refuse_unserved"]
+__all__ = ["ResourceType", "alter_each", "check_broker_resource", "refuse_unserved"]
+
+
+class _Resource(Protocol):
+    resource_type: int
+    resource_name: str
+
+
+class _Answer(Protocol):
+    error_code: int
+    error_message: str | None
+
+
+R = TypeVar("R", bound=_Resource)
+A = TypeVar("A", bound=_Answer)
 
 
 class ResourceType(IntEnum):
@@ -34,17 +49,30 @@ def check_broker_resource(name: str, node_id: int) -> None:
         )
 
 
-def refuse_twice(named: Mapping[tuple[int, str], int], resource_type: int, name: str) -> None:
-    """Refuse a resource that a request names more than once.
+async def alter_each(resources: Sequence[R], response: Callable[..., A], alter: Callable[[R], Awaitable[None]]) -> list[A]:
+    """Alter each resource by itself, so that one that is refused leaves the others as they are; one that stands twice is refused.
 
     Args:
-        named: how often each (type, name) stands in the request.
+        resources: what a request names.
+        response: makes the answer about one resource.
+        alter: does it; raises KafkaError.
 
-    Raises:
-        KafkaError: INVALID_REQUEST.
+    Returns:
+        An answer for each, in order, with the error of those that were refused.
     """
-    if named[resource_type, name] > 1:
-        raise KafkaError(ErrorCode.INVALID_REQUEST, f"resource {name!r} of type {resource_type} stands twice in the request")
+    named = Counter((resource.resource_type, resource.resource_name) for resource in resources)
+    answers = []
+    for resource in resources:
+        kind, name = resource.resource_type, resource.resource_name
+        answer = response(error_message=None, resource_type=kind, resource_name=name)
+        try:
+            if named[kind, name] > 1:
+                raise KafkaError(ErrorCode.INVALID_REQUEST, f"resource {name!r} of type {kind} stands twice in the request")
+            await alter(resource)
+        except KafkaError as error:
+            answer.error_code, answer.error_message = error.code, str(error)
+        answers.append(answer)
+    return answers
 
 
 def refuse_unserved(resource_type: int) -> NoReturn:

@@ -5,10 +5,8 @@ Versions: 2 is flexible.
 
 from __future__ import annotations
 
-from collections import Counter
-
 from kafkax.broker.handlers.spec import RequestContext, Spec
-from kafkax.broker.resources import ResourceType, refuse_twice, refuse_unserved
+from kafkax.broker.resources import ResourceType, alter_each, refuse_unserved
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.protocol.messages.alter_configs import (
     AlterConfigsRequest,
@@ -22,19 +20,11 @@ SPEC = Spec(key=33, min_version=0, max_version=2)
 
 async def handle(context: RequestContext, request: AlterConfigsRequest) -> AlterConfigsResponse:
     """Alter each resource by itself."""
-    named = Counter((resource.resource_type, resource.resource_name) for resource in request.resources)
-    responses = []
-    for resource in request.resources:
-        answer = AlterConfigsResourceResponse(
-            error_message=None, resource_type=resource.resource_type, resource_name=resource.resource_name
-        )
-        try:
-            refuse_twice(named, resource.resource_type, resource.resource_name)
-            await _replace(context, resource, request.validate_only)
-        except KafkaError as error:
-            answer.error_code, answer.error_message = error.code, str(error)
-        responses.append(answer)
-    return AlterConfigsResponse(responses=responses)
+
+    async def alter(resource: AlterConfigsResource) -> None:
+        await _replace(context, resource, request.validate_only)
+
+    return AlterConfigsResponse(responses=await alter_each(request.resources, AlterConfigsResourceResponse, alter))
 
 
 async def _replace(context: RequestContext, resource: AlterConfigsResource, validate_only: bool) -> None:

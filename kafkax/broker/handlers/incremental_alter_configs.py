@@ -5,13 +5,10 @@ Versions: 1 is flexible.
 
 from __future__ import annotations
 
-from collections import Counter
-
 from kafkax.broker.handlers.spec import RequestContext, Spec
 from kafkax.broker.loggers import set_levels
-from kafkax.broker.resources import ResourceType, check_broker_resource, refuse_twice, refuse_unserved
+from kafkax.broker.resources import ResourceType, alter_each, check_broker_resource, refuse_unserved
 from kafkax.config import ConfigChange
-from kafkax.errors import KafkaError
 from kafkax.protocol.messages.incremental_alter_configs import (
     AlterConfigsResource,
     AlterConfigsResourceResponse,
@@ -24,19 +21,11 @@ SPEC = Spec(key=44, min_version=0, max_version=1)
 
 async def handle(context: RequestContext, request: IncrementalAlterConfigsRequest) -> IncrementalAlterConfigsResponse:
     """Alter each resource by itself; all changes of one resource are made or none."""
-    named = Counter((resource.resource_type, resource.resource_name) for resource in request.resources)
-    responses = []
-    for resource in request.resources:
-        answer = AlterConfigsResourceResponse(
-            error_message=None, resource_type=resource.resource_type, resource_name=resource.resource_name
-        )
-        try:
-            refuse_twice(named, resource.resource_type, resource.resource_name)
-            await _alter(context, resource, request.validate_only)
-        except KafkaError as error:
-            answer.error_code, answer.error_message = error.code, str(error)
-        responses.append(answer)
-    return IncrementalAlterConfigsResponse(responses=responses)
+
+    async def alter(resource: AlterConfigsResource) -> None:
+        await _alter(context, resource, request.validate_only)
+
+    return IncrementalAlterConfigsResponse(responses=await alter_each(request.resources, AlterConfigsResourceResponse, alter))
 
 
 async def _alter(context: RequestContext, resource: AlterConfigsResource, validate_only: bool) -> None:
