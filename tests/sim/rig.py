@@ -18,7 +18,7 @@ class Rig:
     """A few brokers on a fake ZooKeeper."""
 
     def __init__(self):
-        self.zookeeper = FakeZooKeeper(session_timeout=0.05)
+        self.zookeeper = FakeZooKeeper()
         self.cluster = Cluster()
 
     async def start(self, *ids, racks=None, settings=None):
@@ -32,11 +32,20 @@ class Rig:
         return broker
 
     async def kill(self, broker_id):
-        """The process dies; its session is over soon after."""
+        """The process dies, and its session is over."""
+        await self.crash(broker_id)
+        await self.expire(broker_id)
+
+    async def crash(self, broker_id):
+        """The process dies; its session goes on for now."""
         broker = self.cluster.brokers[broker_id]
         broker.store.kill()
         await broker.crash()
-        await asyncio.sleep(0.06)
+
+    async def expire(self, *broker_ids):
+        """Their sessions are over: ZooKeeper has not heard of them for long enough."""
+        for broker_id in broker_ids:
+            self.zookeeper.expire(self.cluster.brokers[broker_id].store.session_id)
         await self.settled()
 
     async def settled(self):

@@ -36,7 +36,7 @@ async def store(request, tmp_path):
     else:
         # A chroot of its own keeps each test's tree apart.
         address = request.getfixturevalue("server").address
-        opened = await ZooKeeperStore.connect(ZooKeeperSettings(f"{address}/tests/{uuid4().hex}", session_timeout_ms=4000))
+        opened = await ZooKeeperStore.connect(ZooKeeperSettings(f"{address}/tests/{uuid4().hex}", session_timeout_ms=60_000))
     yield opened
     await opened.close()
 
@@ -48,7 +48,7 @@ async def noted(hints, count=1):
         while len(hints) < count:
             await asyncio.sleep(0.001)
 
-    await asyncio.wait_for(enough(), 5)
+    await asyncio.wait_for(enough(), 60)
 
 
 async def test_a_created_node_is_read_back_with_version_zero(store):

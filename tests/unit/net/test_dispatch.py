@@ -41,8 +41,8 @@ async def serving(
 
 
 async def receive(reader: asyncio.StreamReader) -> bytes:
-    (size,) = struct.unpack(">i", await asyncio.wait_for(reader.readexactly(4), 5))
-    return await asyncio.wait_for(reader.readexactly(size), 5)
+    (size,) = struct.unpack(">i", await asyncio.wait_for(reader.readexactly(4), 30))
+    return await asyncio.wait_for(reader.readexactly(size), 30)
 
 
 async def test_plain_handlers_answer_with_the_header_of_their_version() -> None:
@@ -187,7 +187,7 @@ async def test_a_quick_answer_that_fails_closes_its_connection(caplog: pytest.Lo
     async with serving(lambda *_: b"handled", quick={COMMIT: quick}) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(request(COMMIT, 2, 1, b"x"))
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert await asyncio.wait_for(reader.read(), 30) == b""
         writer.close()
     assert "quick" in caplog.text
 
@@ -221,7 +221,7 @@ async def test_an_answer_that_fails_later_closes_its_connection() -> None:
         await began(answers, 2)
         for answer in answers[:2]:
             answer.give()
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert await asyncio.wait_for(reader.read(), 30) == b""
         assert len(answers) == 2
         writer.close()
 
@@ -273,7 +273,7 @@ async def test_a_handler_that_raises_closes_its_connection_and_says_why_once(
             for _ in range(3):
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
                 writer.write(request(METADATA, 1, 1))
-                assert await asyncio.wait_for(reader.read(), 5) == b""
+                assert await asyncio.wait_for(reader.read(), 30) == b""
                 writer.close()
     lines = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(lines) == 1
@@ -286,7 +286,7 @@ async def test_a_header_that_does_not_parse_closes_the_connection(frame: bytes) 
     async with serving(lambda *_: b"") as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(struct.pack(">i", len(frame)) + frame)
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert await asyncio.wait_for(reader.read(), 30) == b""
         writer.close()
 
 
@@ -302,7 +302,7 @@ async def test_the_broker_learns_of_connections_that_are_gone() -> None:
         writer.write(request(METADATA, 1, 1))
         await receive(reader)
         writer.close()
-        for _ in range(200):
+        for _ in range(3000):
             if gone:
                 break
             await asyncio.sleep(0.01)

@@ -146,7 +146,7 @@ async def test_attempts_at_an_absent_peer_are_spaced_out() -> None:
         with pytest.raises(KafkaError):
             await ask(to)
     spent = asyncio.get_running_loop().time() - began
-    assert 0.8 * (0.04 + 0.08 + 0.08) <= spent < 1
+    assert 0.8 * (0.04 + 0.08 + 0.08) <= spent < 30
     await to.close()
 
 

@@ -58,9 +58,16 @@ def test_partitions_get_even_shares_whatever_the_number_of_connections(floor: Fl
 
 
 def test_throughput_is_held(floor: Floor) -> None:
-    options = ("--throughput", "1000", "--batch-records", "10", "--duration", "0.5")
+    options = ("--throughput", "1000", "--batch-records", "10", "--num-records", "500")
     made = report(perf(floor, "produce", *options, "--format", "json"))
-    assert made["records"] == pytest.approx(500, abs=30)
+    assert made["records"] == 500
+    assert made["seconds"] >= 0.49, "the last batch is due then; on a busy machine it may be late, but it is never early"
+
+
+def test_a_duration_ends_it(floor: Floor) -> None:
+    made = report(perf(floor, "produce", "--duration", "0.5", "--format", "json"))
+    assert made["records"] > 0
+    assert 0.5 <= made["seconds"] < 30
 
 
 def test_several_fetches_in_flight_read_from_different_places(floor: Floor) -> None:
@@ -77,7 +84,8 @@ def test_latency_and_end_to_end_report_percentiles(floor: Floor) -> None:
     through = report(perf(floor, "e2e", "--num-records", "50", "--rate", "1000", "--format", "json"))
     assert latency["latency_ms"]["request"]["count"] == asked["latency_ms"]["request"]["count"] == 50
     assert {name: values["count"] for name, values in through["latency_ms"].items()} == {"acknowledged": 50, "delivered": 50}
-    assert 0 < through["latency_ms"]["delivered"]["p50"] <= through["latency_ms"]["delivered"]["max"] < 1000
+    delivered = through["latency_ms"]["delivered"]
+    assert 0 < delivered["p50"] <= delivered["max"] <= 1000 * through["seconds"] + 1
 
 
 def test_without_json_the_report_is_text(floor: Floor) -> None:
