@@ -368,11 +368,12 @@ class _TlsConnection(asyncio.Protocol):
         return frame
 
     def _submit(self) -> None:
-        """Hand whole frames to the dispatcher while there is room. Answers that come meanwhile do not begin it anew."""
+        """Hand whole frames to the dispatcher while there is room, for their answers too: what arrived at once may be many small
+        requests with large answers. Answers that come meanwhile do not begin it anew."""
         if self._submitting:
             return
         self._submitting = True
-        while len(self._connection.waiting) < _MOST_WAITING and not self._transport.is_closing():
+        while len(self._connection.waiting) < _MOST_WAITING and self._writable.is_set() and not self._transport.is_closing():
             frame = self._next_frame()
             if frame is None:
                 break
