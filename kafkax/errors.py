@@ -161,6 +161,14 @@ class ErrorCode(IntEnum):
         return _MESSAGES[self]
 
 
+def error_code(number: int) -> ErrorCode:
+    """A code as it came over the wire; UNKNOWN_SERVER_ERROR for one that is newer than this."""
+    try:
+        return ErrorCode(number)
+    except ValueError:
+        return ErrorCode.UNKNOWN_SERVER_ERROR
+
+
 _MESSAGES: dict[ErrorCode, str] = {
     ErrorCode.UNKNOWN_SERVER_ERROR: "The broker failed in a way that it did not expect.",
     ErrorCode.NONE: "No error.",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from kafkax.client.cluster import Cluster
+from kafkax.client.cluster import Cluster, sole
 from kafkax.client.configs import ClientConfig, client_config
 from kafkax.client.loop import IoThread
 from kafkax.client.metadata import ClusterMetadata
@@ -63,9 +63,14 @@ class BaseClient:
         return self._io.run(self._list_topics(topic, timeout), timeout + 1, "list_topics")
 
     async def _list_topics(self, topic: str | None, timeout: float) -> ClusterMetadata:
-        names = None if topic is None else [topic]
         cluster = self._cluster
-        await cluster.retry(lambda: cluster.refresh(names), cluster.deadline(timeout), "metadata")
+
+        async def attempt() -> None:
+            answer = await cluster.refresh(None if topic is None else [topic])
+            if topic is not None:
+                sole(answer.topics, f"topic {topic}")
+
+        await cluster.retry(attempt, cluster.deadline(timeout), "metadata")
         return copy_metadata(cluster, topic)
 
     def close(self, timeout: float = 5.0) -> None:

@@ -8,7 +8,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 from kafkax._core.pacing import unpaced_within_host
@@ -17,25 +17,17 @@ from kafkax.client.connection import Connection, network_error
 from kafkax.client.loop import IoThread
 from kafkax.client.metadata import ClusterMetadata, TopicMetadata
 from kafkax.client.security import authenticate, check_security, tls_context
-from kafkax.errors import ErrorCode, KafkaError
+from kafkax.errors import ErrorCode, KafkaError, error_code
 from kafkax.protocol.message import Request, Response
 from kafkax.protocol.messages.find_coordinator import FindCoordinatorRequest, FindCoordinatorResponse
 from kafkax.protocol.messages.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponse
 
-__all__ = ["GROUP", "TRANSACTION", "Backoff", "Cluster", "check", "error_code"]
+__all__ = ["GROUP", "TRANSACTION", "Backoff", "Cluster", "check", "sole"]
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Response)
 GROUP, TRANSACTION = 0, 1
 """Kinds of coordinators."""
-
-
-def error_code(number: int) -> ErrorCode:
-    """A code as it came over the wire; UNKNOWN_SERVER_ERROR for one that is newer than this client."""
-    try:
-        return ErrorCode(number)
-    except ValueError:
-        return ErrorCode.UNKNOWN_SERVER_ERROR
 
 
 def check(number: int, what: str, message: str | None = None) -> None:
@@ -47,6 +39,17 @@ def check(number: int, what: str, message: str | None = None) -> None:
     if number:
         code = error_code(number)
         raise KafkaError(code, f"{what}: {message or code.message}")
+
+
+def sole(items: Sequence[T], what: str) -> T:
+    """The one thing that was asked for, out of an answer's array.
+
+    Raises:
+        KafkaError: NETWORK_EXCEPTION, to be tried again: the answer has none, or several.
+    """
+    if len(items) != 1:
+        raise network_error(f"an answer about {what} has {len(items)} entries, 1 was asked for")
+    return items[0]
 
 
 class Backoff:
@@ -318,7 +321,7 @@ class Cluster:
         else:
             request = FindCoordinatorRequest(key=key, key_type=kind)
         answer = await connection.request(request, FindCoordinatorResponse, self.timeout, version)
-        found = answer.coordinators[0] if version >= 4 else answer
+        found = sole(answer.coordinators, f"the coordinator of {key!r}") if version >= 4 else answer
         check(found.error_code, f"coordinator of {key!r}", found.error_message)
         if found.node_id not in self.metadata.brokers:
             await self.refresh([])

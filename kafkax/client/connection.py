@@ -22,7 +22,7 @@ from typing import Any, TypeVar, cast
 
 from kafkax import __version__
 from kafkax._core.channel import Channel
-from kafkax.errors import ErrorCode, KafkaError, ProtocolError
+from kafkax.errors import ErrorCode, KafkaError, ProtocolError, error_code
 from kafkax.protocol.api import API_KEYS
 from kafkax.protocol.headers import parse_response_header, request_header
 from kafkax.protocol.message import Request, Response
@@ -292,7 +292,7 @@ class Connection(Channel, asyncio.BufferedProtocol):
             frame = await self.send_raw(_API_VERSIONS, version, [request.encode(version)], timeout)
         answer = self.decode(frame, ApiVersionsResponse, version)
         if answer.error_code:
-            code = ErrorCode(answer.error_code)
+            code = error_code(answer.error_code)
             raise KafkaError(code, f"{self.address} refused ApiVersions: {code.message}")
         self.versions = {each.api_key: (each.min_version, each.max_version) for each in answer.api_keys}
 

@@ -7,10 +7,10 @@ import base64
 import uuid
 from collections.abc import Iterable
 
-from kafkax.client.cluster import GROUP, Cluster, check, error_code
+from kafkax.client.cluster import GROUP, Cluster, check
 from kafkax.client.membership import MOVED, Membership, Owner
 from kafkax.client.types import by_topic
-from kafkax.errors import ErrorCode, KafkaError
+from kafkax.errors import ErrorCode, KafkaError, error_code
 from kafkax.protocol.messages.consumer_group_heartbeat import (
     ConsumerGroupHeartbeatRequest,
     ConsumerGroupHeartbeatResponse,

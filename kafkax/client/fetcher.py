@@ -12,13 +12,13 @@ from kafkax._core.assigned import Assigned, Exchange, Fetched, FetchForm, plain_
 from kafkax._core.message import Message
 from kafkax._core.replies import plain_fetch
 from kafkax.client.batch import Batch
-from kafkax.client.cluster import Cluster, error_code
+from kafkax.client.cluster import Cluster
 from kafkax.client.connection import Connection
 from kafkax.client.metrics import ConsumerMetrics
 from kafkax.client.offsets import list_offsets
 from kafkax.client.subscription import Inbox
 from kafkax.client.types import OFFSET_BEGINNING, OFFSET_END, OFFSET_INVALID, OFFSET_STORED, by_topic
-from kafkax.errors import ErrorCode, KafkaError
+from kafkax.errors import ErrorCode, KafkaError, error_code
 from kafkax.protocol.compression import decompress
 from kafkax.protocol.legacy import LegacyBatch
 from kafkax.protocol.messages.fetch import FetchPartition, FetchRequest, FetchResponse, FetchTopic, ForgottenTopic, PartitionData

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Iterable
 
 from kafkax.client.assignors import ASSIGNORS, Member
-from kafkax.client.cluster import GROUP, Cluster, check, error_code
+from kafkax.client.cluster import GROUP, Cluster, check
 from kafkax.client.membership import MOVED, Membership, Owner
 from kafkax.client.types import by_topic
-from kafkax.errors import ErrorCode, KafkaError, ProtocolError
+from kafkax.errors import ErrorCode, KafkaError, ProtocolError, error_code
 from kafkax.protocol.coordinator_records.consumer_protocol import (
     ConsumerProtocolAssignment,
     ConsumerProtocolAssignmentTopicPartition,
@@ -199,7 +199,7 @@ class GroupMember(Membership):
     async def _divide(self, answer: JoinGroupResponse) -> list[SyncGroupRequestAssignment]:
         members: dict[str, Member] = {}
         for each in answer.members:
-            said = ConsumerProtocolSubscription.from_bytes(each.metadata)
+            said = self._said(each.member_id, each.metadata)
             owned = [(topic.topic, number) for topic in said.owned_partitions for number in topic.partitions]
             members[each.member_id] = Member(said.topics, owned, said.generation_id, each.group_instance_id)
         names = sorted({topic for member in members.values() for topic in member.topics})
@@ -224,6 +224,13 @@ class GroupMember(Membership):
             )
             for name, keys in assignor(members, self._seen).items()
         ]
+
+    def _said(self, member: str, data: bytes) -> ConsumerProtocolSubscription:
+        try:
+            return ConsumerProtocolSubscription.from_bytes(data)
+        except (ProtocolError, KafkaError) as error:
+            code = ErrorCode.INCONSISTENT_GROUP_PROTOCOL
+            raise KafkaError(code, f"what member {member} of group {self.group} subscribes to: {error}") from error
 
     def _read(self, data: bytes) -> list[Key]:
         if not data:

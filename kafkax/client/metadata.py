@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from kafkax.errors import ErrorCode, KafkaError
+from kafkax.errors import KafkaError, error_code
 from kafkax.protocol.messages.metadata import MetadataResponse, MetadataResponseTopic
 from kafkax.protocol.schema import ZERO_UUID
 
@@ -123,5 +123,5 @@ class ClusterMetadata:
 def _error(code: int, what: str) -> KafkaError | None:
     if not code:
         return None
-    known = ErrorCode(code)
+    known = error_code(code)
     return KafkaError(known, f"{what}: {known.message}")

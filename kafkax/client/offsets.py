@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from kafkax.client.cluster import Cluster, check, error_code
+from kafkax.client.cluster import Cluster, check, sole
+from kafkax.client.connection import network_error
 from kafkax.client.types import OFFSET_INVALID, TopicPartition, by_topic
-from kafkax.errors import ErrorCode, KafkaError
+from kafkax.errors import ErrorCode, KafkaError, error_code
 from kafkax.protocol.messages.list_offsets import (
     ListOffsetsPartition,
     ListOffsetsRequest,
@@ -36,6 +37,7 @@ Key = tuple[str, int]
 MOST_NAMED_COMMIT = 9
 """Newest versions of OffsetCommit and OffsetFetch that name topics; later ones take ids."""
 _GROUPS_SINCE = 8
+_NOTHING = object()
 
 
 async def on_leaders(
@@ -58,8 +60,10 @@ async def on_leaders(
             by_leader.setdefault(_leader(cluster, key, results), []).append(key)
         by_leader.pop(-1, None)
         answers = await asyncio.gather(*(ask(node, each) for node, each in by_leader.items()), return_exceptions=True)
-        for (_node, asked), answer in zip(by_leader.items(), answers, strict=True):
-            results.update(dict.fromkeys(asked, answer) if isinstance(answer, BaseException) else answer)
+        for (node, asked), answer in zip(by_leader.items(), answers, strict=True):
+            for key in asked:
+                given = answer if isinstance(answer, BaseException) else answer.get(key, _NOTHING)
+                results[key] = _missing(key, f"broker {node}") if given is _NOTHING else given
         again = {key for key in open_keys if isinstance(results.get(key), KafkaError) and results[key].retriable}
         open_keys.intersection_update(again)
         if again:
@@ -168,6 +172,8 @@ async def commit_offsets(
         for topic in answer.topics
         for each in topic.partitions
     }
+    if missing := {each.key for each in offsets} - results.keys():
+        raise _missing(min(missing), connection.address)
     for error in results.values():
         if error is not None and error.code in (ErrorCode.NOT_COORDINATOR, ErrorCode.COORDINATOR_NOT_AVAILABLE):
             raise error
@@ -209,7 +215,7 @@ async def fetch_offsets(
         if topics is not None:
             request.topics = [OffsetFetchRequestTopic(name=name, partition_indexes=numbers) for name, numbers in topics.items()]
     answer = await connection.request(request, OffsetFetchResponse, cluster.timeout, version)
-    found: Any = answer.groups[0] if version >= _GROUPS_SINCE else answer
+    found: Any = sole(answer.groups, f"offsets of group {group}") if version >= _GROUPS_SINCE else answer
     check(found.error_code, f"offsets of group {group}")
     offsets = []
     for topic in found.topics:
@@ -217,4 +223,10 @@ async def fetch_offsets(
             check(each.error_code, f"offset of {topic.name}-{each.partition_index} in group {group}")
             offset = each.committed_offset if each.committed_offset >= 0 else OFFSET_INVALID
             offsets.append(TopicPartition(topic.name, each.partition_index, offset, each.metadata, each.committed_leader_epoch))
+    if missing := set(partitions or ()) - {each.key for each in offsets}:
+        raise _missing(min(missing), connection.address)
     return offsets
+
+
+def _missing(key: Key, who: str) -> KafkaError:
+    return network_error(f"{key[0]}-{key[1]} is not in the answer of {who}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from kafkax.client.configs import ClientConfig
 from kafkax.config import ConfigError
-from kafkax.errors import ErrorCode, KafkaError
+from kafkax.errors import ErrorCode, KafkaError, error_code
 from kafkax.protocol.messages.sasl_authenticate import SaslAuthenticateRequest, SaslAuthenticateResponse
 from kafkax.protocol.messages.sasl_handshake import SaslHandshakeRequest, SaslHandshakeResponse
 
@@ -73,7 +73,7 @@ async def authenticate(connection: Connection, config: ClientConfig, timeout: fl
     answer = await connection.request(SaslHandshakeRequest(mechanism=mechanism), SaslHandshakeResponse, timeout)
     if answer.error_code:
         raise KafkaError(
-            ErrorCode(answer.error_code),
+            error_code(answer.error_code),
             f"{connection.address} refuses sasl.mechanism={mechanism}; it allows {', '.join(answer.mechanisms) or 'none'}",
         )
     if mechanism == "PLAIN":
@@ -91,7 +91,8 @@ async def _exchange(connection: Connection, data: bytes, timeout: float) -> byte
     answer = await connection.request(SaslAuthenticateRequest(auth_bytes=data), SaslAuthenticateResponse, timeout)
     if answer.error_code:
         raise KafkaError(
-            ErrorCode(answer.error_code), f"{connection.address}: {answer.error_message or ErrorCode(answer.error_code).message}"
+            error_code(answer.error_code),
+            f"{connection.address}: {answer.error_message or error_code(answer.error_code).message}",
         )
     return answer.auth_bytes
 

@@ -22,11 +22,11 @@ from kafkax._core.accumulator import Accumulator, PartitionQueue
 from kafkax._core.produced import ProducedBatch
 from kafkax._core.replies import plain_produce
 from kafkax._core.route import ProduceRoute
-from kafkax.client.cluster import Backoff, Cluster, check, error_code
+from kafkax.client.cluster import Backoff, Cluster, check
 from kafkax.client.connection import Connection
 from kafkax.client.metrics import ProducerMetrics
 from kafkax.client.transactions import Transactions
-from kafkax.errors import ErrorCode, KafkaError
+from kafkax.errors import ErrorCode, KafkaError, error_code
 from kafkax.protocol.compression import CODECS, compress
 from kafkax.protocol.messages.init_producer_id import InitProducerIdRequest, InitProducerIdResponse
 from kafkax.protocol.messages.produce import (

@@ -11,10 +11,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from kafkax.client.cluster import GROUP, TRANSACTION, Cluster, error_code
+from kafkax.client.cluster import GROUP, TRANSACTION, Cluster
 from kafkax.client.offsets import to_commit
 from kafkax.client.types import TopicPartition, by_topic
-from kafkax.errors import ErrorCode, KafkaError
+from kafkax.errors import ErrorCode, KafkaError, error_code
 from kafkax.protocol.message import Request, Response
 from kafkax.protocol.messages.add_offsets_to_txn import AddOffsetsToTxnRequest, AddOffsetsToTxnResponse
 from kafkax.protocol.messages.add_partitions_to_txn import (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import signal
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 import kafkax
+from kafkax import aio
 from kafkax.client.admin import NewTopic
 from kafkax.errors import ErrorCode, KafkaError
 from tests.compat.brokers import free_port, start_broker
@@ -65,6 +67,49 @@ def test_a_broker_killed_and_restarted_in_mid_produce_loses_and_doubles_nothing(
     for partition in (0, 1):
         values = [message.value() for message in found if message.partition() == partition]
         assert values == [b"%05d" % number for number in range(partition, COUNT, 2)]
+
+
+def test_readers_administrators_and_coroutines_outlive_a_broker_that_is_killed(tmp_path: Path) -> None:
+    port = free_port()
+    broker = start_broker(tmp_path / "data", port=port)
+    config = {"bootstrap.servers": broker.address, "reconnect.backoff.max.ms": 200, "retry.backoff.max.ms": 200}
+
+    def killed() -> None:
+        nonlocal broker
+        broker.process.send_signal(signal.SIGKILL)
+        broker.process.wait(20)
+        broker = start_broker(tmp_path / "data", port=port)
+
+    async def work(admin: kafkax.AdminClient) -> tuple[list[bytes | None], Any]:
+        settings = {**config, "group.id": "g", "auto.offset.reset": "earliest", "fetch.max.bytes": 1000}
+        found: list[bytes | None] = []
+        async with aio.Producer(config) as producer, aio.Consumer(settings) as consumer:
+            consumer.subscribe(["t"])
+            waiting = [await producer.send("t", b"%05d" % number, partition=0) for number in range(1000)]
+            while len(found) < 300:
+                found += [message.value() for message in await consumer.consume(50, 1.0)]
+            waiting += [await producer.send("t", b"%05d" % number, partition=0) for number in range(1000, 2000)]
+            restart = asyncio.get_running_loop().run_in_executor(None, killed)
+            made = admin.create_topics([NewTopic("made-meanwhile", 1, 1)])
+            waiting += [await producer.send("t", b"%05d" % number, partition=0) for number in range(2000, 3000)]
+            await restart
+            await asyncio.wait_for(asyncio.gather(*waiting), 60)
+            end = time.monotonic() + 60
+            while len(found) < 3000 and time.monotonic() < end:
+                found += [message.value() for message in await consumer.consume(500, 1.0)]
+        return found, made["made-meanwhile"].result(60)
+
+    try:
+        create(config, "t", 1)
+        with kafkax.AdminClient(config) as admin:
+            found, made = asyncio.run(work(admin))
+            assert made.topic == "made-meanwhile"
+            assert "made-meanwhile" in admin.list_topics(timeout=30).topics
+        values = [message.value() for message in read_all(config, "t", 3000)]
+    finally:
+        broker.process.kill()
+        broker.process.wait(20)
+    assert found == values == [b"%05d" % number for number in range(3000)]
 
 
 def made_anew(config: dict[str, Any], topic: str) -> bool:

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from kafkax.client.admin import configs, groups, records, topics
+from kafkax.client.admin.topics import lacks
 from kafkax.client.admin.types import (
     ConfigAlteration,
     ConfigResource,
@@ -32,8 +33,9 @@ Futures = dict[K, "Future[Any]"]
 class AdminClient(BaseClient):
     """Creates, describes, alters and deletes what a cluster has.
 
-    Operations on several things give a future for each of them; those on the whole give the result itself. Timeouts are seconds.
-    Every operation retries what can be retried until its time is over; then the last error stands.
+    Operations on several things give a future for each of them; those on the whole give the result itself. Timeouts are seconds:
+    ``operation_timeout`` is how long the broker may take before it answers. Every operation retries what can be retried until
+    ``request_timeout`` is over; then the last error stands.
 
     Args:
         config: names to values; ``bootstrap.servers`` is needed.
@@ -53,7 +55,7 @@ class AdminClient(BaseClient):
             failure = whole.exception()
             results = {} if failure is not None else whole.result()
             for key, future in futures.items():
-                result = failure if failure is not None else results.get(key, RuntimeError(f"the broker's answer lacks {key}"))
+                result = failure if failure is not None else results.get(key, lacks(key))
                 if isinstance(result, BaseException):
                     future.set_exception(result)
                 else:
@@ -73,21 +75,36 @@ class AdminClient(BaseClient):
         return result
 
     def create_topics(
-        self, new_topics: Sequence[NewTopic], *, operation_timeout: float = 30.0, validate_only: bool = False
+        self,
+        new_topics: Sequence[NewTopic],
+        *,
+        operation_timeout: float = 30.0,
+        request_timeout: float = 30.0,
+        validate_only: bool = False,
     ) -> Futures[str]:
         """Create topics; each future gives a :class:`~kafkax.client.admin.types.CreatedTopic`."""
-        work = topics.create_topics(self._cluster, new_topics, operation_timeout, validate_only)
+        times = topics.Times(operation_timeout, request_timeout)
+        work = topics.create_topics(self._cluster, new_topics, times, validate_only)
         return self._each([each.topic for each in new_topics], work)
 
-    def delete_topics(self, names: Sequence[str], *, operation_timeout: float = 30.0) -> Futures[str]:
+    def delete_topics(
+        self, names: Sequence[str], *, operation_timeout: float = 30.0, request_timeout: float = 30.0
+    ) -> Futures[str]:
         """Delete topics; each future gives None."""
-        return self._each(names, topics.delete_topics(self._cluster, names, operation_timeout))
+        times = topics.Times(operation_timeout, request_timeout)
+        return self._each(names, topics.delete_topics(self._cluster, names, times))
 
     def create_partitions(
-        self, new_partitions: Sequence[NewPartitions], *, operation_timeout: float = 30.0, validate_only: bool = False
+        self,
+        new_partitions: Sequence[NewPartitions],
+        *,
+        operation_timeout: float = 30.0,
+        request_timeout: float = 30.0,
+        validate_only: bool = False,
     ) -> Futures[str]:
         """Raise the number of partitions; each future gives None."""
-        work = topics.create_partitions(self._cluster, new_partitions, operation_timeout, validate_only)
+        times = topics.Times(operation_timeout, request_timeout)
+        work = topics.create_partitions(self._cluster, new_partitions, times, validate_only)
         return self._each([each.topic for each in new_partitions], work)
 
     def describe_configs(

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from kafkax.client.admin.topics import outcome
 from kafkax.client.admin.types import GroupDescription, GroupListing, MemberDescription
-from kafkax.client.cluster import GROUP, Cluster, check
+from kafkax.client.cluster import GROUP, Cluster, check, sole
 from kafkax.client.offsets import commit_offsets, fetch_offsets
 from kafkax.client.types import TopicPartition, by_topic
 from kafkax.errors import ErrorCode, KafkaError
@@ -85,7 +85,8 @@ async def _describe(cluster: Cluster, group: str, node: int) -> GroupDescription
     connection = await cluster.connection(node)
     if ConsumerGroupDescribeRequest.api_key in connection.versions:
         request = ConsumerGroupDescribeRequest(group_ids=[group])
-        found = (await connection.request(request, ConsumerGroupDescribeResponse, cluster.timeout)).groups[0]
+        described = await connection.request(request, ConsumerGroupDescribeResponse, cluster.timeout)
+        found = sole(described.groups, f"group {group}")
         # Apache Kafka 3.9 names the API where it does not serve it.
         if found.error_code not in (ErrorCode.GROUP_ID_NOT_FOUND, ErrorCode.UNSUPPORTED_VERSION):
             check(found.error_code, f"group {group}", found.error_message)
@@ -106,7 +107,7 @@ async def _describe(cluster: Cluster, group: str, node: int) -> GroupDescription
                 group, found.group_state, "Consumer", "consumer", found.assignor_name, node, members, *epochs
             )
     answer = await connection.request(DescribeGroupsRequest(groups=[group]), DescribeGroupsResponse, cluster.timeout)
-    return _classic(answer.groups[0], node)
+    return _classic(sole(answer.groups, f"group {group}"), node)
 
 
 def _partitions(assignment: Assignment) -> list[tuple[str, int]]:
@@ -141,7 +142,7 @@ async def delete_groups(cluster: Cluster, groups: Sequence[str], timeout: float)
     async def one(group: str) -> None:
         async def ask(node: int) -> None:
             answer = await cluster.request(DeleteGroupsRequest(groups_names=[group]), DeleteGroupsResponse, node)
-            check(answer.results[0].error_code, f"group {group}")
+            check(sole(answer.results, f"group {group}").error_code, f"group {group}")
 
         await of_coordinator(cluster, group, timeout, ask)
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kafkax.client.admin.types import LogDirectory, ReplicaInLogDirectory
-from kafkax.client.cluster import Cluster, check, error_code
+from kafkax.client.cluster import Cluster, check
 from kafkax.client.metadata import BrokerMetadata
 from kafkax.client.offsets import on_leaders
 from kafkax.client.types import by_topic
-from kafkax.errors import KafkaError
+from kafkax.errors import KafkaError, error_code
 from kafkax.protocol.messages.delete_records import (
     DeleteRecordsPartition,
     DeleteRecordsRequest,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from kafkax.client.admin.types import CreatedTopic, NewPartitions, NewTopic, Reassignment
-from kafkax.client.cluster import Cluster, check, error_code
+from kafkax.client.cluster import Cluster, check
 from kafkax.client.types import by_topic
-from kafkax.errors import ErrorCode, KafkaError
+from kafkax.errors import ErrorCode, KafkaError, error_code
 from kafkax.protocol.messages.alter_partition_reassignments import (
     AlterPartitionReassignmentsRequest,
     AlterPartitionReassignmentsResponse,
@@ -36,7 +36,34 @@ from kafkax.protocol.messages.list_partition_reassignments import (
     ListPartitionReassignmentsTopics,
 )
 
-__all__ = ["alter_reassignments", "create_partitions", "create_topics", "delete_topics", "elect_leaders", "list_reassignments"]
+__all__ = [
+    "Times",
+    "alter_reassignments",
+    "create_partitions",
+    "create_topics",
+    "delete_topics",
+    "elect_leaders",
+    "lacks",
+    "list_reassignments",
+    "outcome",
+]
+
+
+class Times(NamedTuple):
+    """Seconds that an operation has: at the broker before it answers, and in all, with what is asked again."""
+
+    operation: float
+    request: float
+
+    @property
+    def operation_ms(self) -> int:
+        """What the broker is told."""
+        return int(self.operation * 1000)
+
+
+def lacks(key: object) -> KafkaError:
+    """The error of something that a broker was asked for and did not answer."""
+    return KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR, f"the broker's answer lacks {key}")
 
 
 def outcome(number: int, what: str, message: str | None, result: Any) -> Any:
@@ -50,7 +77,7 @@ def outcome(number: int, what: str, message: str | None, result: Any) -> Any:
     return error
 
 
-async def create_topics(cluster: Cluster, topics: Sequence[NewTopic], timeout: float, validate_only: bool) -> dict[str, Any]:
+async def create_topics(cluster: Cluster, topics: Sequence[NewTopic], times: Times, validate_only: bool) -> dict[str, Any]:
     """Create topics; gives a :class:`CreatedTopic` or an error by name."""
     wanted = [
         CreatableTopic(
@@ -65,10 +92,12 @@ async def create_topics(cluster: Cluster, topics: Sequence[NewTopic], timeout: f
         )
         for each in topics
     ]
-    request = CreateTopicsRequest(topics=wanted, timeout_ms=int(timeout * 1000), validate_only=validate_only)
+    request = CreateTopicsRequest(topics=wanted, timeout_ms=times.operation_ms, validate_only=validate_only)
 
     async def attempt() -> dict[str, Any]:
-        answer = await cluster.request(request, CreateTopicsResponse, await cluster.controller(), timeout + cluster.timeout)
+        answer = await cluster.request(
+            request, CreateTopicsResponse, await cluster.controller(), times.operation + cluster.timeout
+        )
         return {
             each.name: outcome(
                 each.error_code,
@@ -79,13 +108,13 @@ async def create_topics(cluster: Cluster, topics: Sequence[NewTopic], timeout: f
             for each in answer.topics
         }
 
-    return await cluster.retry(attempt, cluster.deadline(timeout), "creating topics")
+    return await cluster.retry(attempt, cluster.deadline(times.request), "creating topics")
 
 
-async def delete_topics(cluster: Cluster, names: Sequence[str], timeout: float) -> dict[str, Any]:
+async def delete_topics(cluster: Cluster, names: Sequence[str], times: Times) -> dict[str, Any]:
     """Delete topics; gives None or an error by name."""
     request = DeleteTopicsRequest(
-        topics=[DeleteTopicState(name=name) for name in names], topic_names=list(names), timeout_ms=int(timeout * 1000)
+        topics=[DeleteTopicState(name=name) for name in names], topic_names=list(names), timeout_ms=times.operation_ms
     )
 
     async def attempt() -> dict[str, Any]:
@@ -93,16 +122,16 @@ async def delete_topics(cluster: Cluster, names: Sequence[str], timeout: float) 
         version = connection.version(DeleteTopicsRequest)
         if version < 6:
             request.topics = []
-        answer = await connection.request(request, DeleteTopicsResponse, timeout + cluster.timeout, version)
+        answer = await connection.request(request, DeleteTopicsResponse, times.operation + cluster.timeout, version)
         return {
             each.name or "": outcome(each.error_code, f"topic {each.name}", each.error_message, None) for each in answer.responses
         }
 
-    return await cluster.retry(attempt, cluster.deadline(timeout), "deleting topics")
+    return await cluster.retry(attempt, cluster.deadline(times.request), "deleting topics")
 
 
 async def create_partitions(
-    cluster: Cluster, topics: Sequence[NewPartitions], timeout: float, validate_only: bool
+    cluster: Cluster, topics: Sequence[NewPartitions], times: Times, validate_only: bool
 ) -> dict[str, Any]:
     """Add partitions; gives None or an error by topic."""
     wanted = [
@@ -115,13 +144,15 @@ async def create_partitions(
         )
         for each in topics
     ]
-    request = CreatePartitionsRequest(topics=wanted, timeout_ms=int(timeout * 1000), validate_only=validate_only)
+    request = CreatePartitionsRequest(topics=wanted, timeout_ms=times.operation_ms, validate_only=validate_only)
 
     async def attempt() -> dict[str, Any]:
-        answer = await cluster.request(request, CreatePartitionsResponse, await cluster.controller(), timeout + cluster.timeout)
+        answer = await cluster.request(
+            request, CreatePartitionsResponse, await cluster.controller(), times.operation + cluster.timeout
+        )
         return {each.name: outcome(each.error_code, f"topic {each.name}", each.error_message, None) for each in answer.results}
 
-    return await cluster.retry(attempt, cluster.deadline(timeout), "adding partitions")
+    return await cluster.retry(attempt, cluster.deadline(times.request), "adding partitions")
 
 
 async def elect_leaders(

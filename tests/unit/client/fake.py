@@ -60,7 +60,9 @@ class FakeBroker:
     Attributes:
         handlers: API key to a function of (request, default) that gives a response message, ``Raw``, CLOSE, or None for silence.
         logs: what was produced, by partition: a list of batches, their offsets in order.
-        cuts: API key to numbers of bytes; each is how much of one more answer is sent before the connection is cut.
+        spoils: API key to functions; each is used up by one more answer, whose bytes it gets. It gives what is sent instead:
+            bytes, CLOSE, None for silence, or a list of bytes to be sent one after the other, where CLOSE ends the connection.
+        sizes: API key to bytes of the last answer, before it was spoiled.
         seen: names of the APIs that were asked, in order.
     """
 
@@ -69,8 +71,10 @@ class FakeBroker:
         self.handlers: dict[int, Callable[[Any, Callable[[], Any]], Any]] = {}
         self.logs: dict[int, list[bytes]] = {number: [] for number in range(partitions)}
         self.ends = dict.fromkeys(range(partitions), 0)
+        self.producer_id = 4
         self.sequences: dict[tuple[int, int], int] = {}
-        self.cuts: dict[int, deque[int]] = {}
+        self.spoils: dict[int, deque[Callable[[bytes], Any]]] = {}
+        self.sizes: dict[int, int] = {}
         self.seen: list[str] = []
         self.advertised: tuple[str, int] | None = None
         self._server = socket.create_server(("127.0.0.1", 0))
@@ -106,16 +110,17 @@ class FakeBroker:
                 while (size := peer.recv(4, socket.MSG_WAITALL)) and len(size) == 4:
                     frame = peer.recv(struct.unpack(">i", size)[0], socket.MSG_WAITALL)
                     answer = self._answer(frame)
-                    if answer is CLOSE:
-                        peer.shutdown(socket.SHUT_RDWR)
-                        return
-                    cuts = self.cuts.get(int.from_bytes(frame[:2], "big"))
-                    if cuts and answer is not None:
-                        peer.sendall(answer[: cuts.popleft()])
-                        peer.shutdown(socket.SHUT_RDWR)
-                        return
-                    if answer is not None:
-                        peer.sendall(answer)
+                    if isinstance(answer, bytes):
+                        api = int.from_bytes(frame[:2], "big")
+                        self.sizes[api] = len(answer)
+                        with contextlib.suppress(LookupError):  # nothing is to be spoiled
+                            answer = self.spoils[api].popleft()(answer)
+                    for piece in answer if isinstance(answer, list) else [answer]:
+                        if piece is CLOSE:
+                            peer.shutdown(socket.SHUT_RDWR)
+                            return
+                        if piece is not None:
+                            peer.sendall(piece)
             except OSError:
                 return
 
@@ -136,7 +141,7 @@ class FakeBroker:
         return struct.pack(">i", len(payload)) + payload
 
     def _18(self, request: Any) -> ApiVersionsResponse:
-        keys = (PRODUCE, FETCH, LIST_OFFSETS, METADATA, API_VERSIONS, INIT_PRODUCER_ID)
+        keys = [key for key in API_KEYS if hasattr(self, f"_{key}")]
         ranges = [ApiVersion(api_key=key, min_version=0, max_version=API_KEYS[key].max_version) for key in keys]
         return ApiVersionsResponse(api_keys=ranges)
 
@@ -156,7 +161,8 @@ class FakeBroker:
         )
 
     def _22(self, request: Any) -> InitProducerIdResponse:
-        return InitProducerIdResponse(producer_id=5, producer_epoch=0)
+        self.producer_id += 1
+        return InitProducerIdResponse(producer_id=self.producer_id, producer_epoch=0)
 
     def _0(self, request: Any) -> ProduceResponse:
         parts = []

@@ -62,7 +62,7 @@ def test_an_address_that_does_not_resolve_is_explained(broker: FakeBroker) -> No
     says = f"connected to {broker.address}, but it advertises broker1.invalid:9092, which does not resolve"
     topic = kafkax.client.admin.NewTopic("x")
     with kafkax.AdminClient({"bootstrap.servers": broker.address}) as admin:
-        refused(lambda seconds: admin.create_topics([topic], operation_timeout=seconds)["x"].result(60), says)
+        refused(lambda seconds: admin.create_topics([topic], request_timeout=seconds)["x"].result(60), says)
 
 
 def test_an_old_broker_is_asked_in_its_version(broker: FakeBroker) -> None:

@@ -3,68 +3,26 @@
 from __future__ import annotations
 
 import socket
-from collections import deque
+import time
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 import kafkax
+from kafkax import aio
 from kafkax.client.cluster import Cluster
 from kafkax.errors import ErrorCode, KafkaError
+from kafkax.protocol.messages.fetch import FetchResponse
 from kafkax.protocol.messages.metadata import MetadataResponseBroker
 from kafkax.protocol.messages.produce import PartitionProduceResponse, ProduceResponse, TopicProduceResponse
 from kafkax.protocol.record import Record
 from kafkax.protocol.records import build_batch
-from tests.unit.client.fake import (
-    API_VERSIONS,
-    FETCH,
-    INIT_PRODUCER_ID,
-    LIST_OFFSETS,
-    METADATA,
-    PRODUCE,
-    TOPIC_ID,
-    FakeBroker,
-    refused,
-)
+from tests.unit.client.fake import FETCH, LIST_OFFSETS, METADATA, PRODUCE, TOPIC_ID, FakeBroker, refused
 
 READER = {"retry.backoff.ms": 1, "retry.backoff.max.ms": 2, "reconnect.backoff.ms": 0, "reconnect.backoff.max.ms": 0}
 QUICK = {**READER, "linger.ms": 0}
-
-
-@pytest.mark.parametrize("api", [API_VERSIONS, METADATA, INIT_PRODUCER_ID, PRODUCE])
-def test_a_producer_survives_a_cut_at_every_byte_of_an_answer(broker: FakeBroker, api: int) -> None:
-    # Longer than any of these answers: the last cuts come after the last byte.
-    broker.cuts[api] = deque(range(120))
-    errors: list[Any] = []
-    sent = 0
-    with kafkax.Producer({"bootstrap.servers": broker.address, **QUICK}) as producer:
-        while broker.cuts[api] and sent < 300:
-            producer.produce("t", b"%d" % sent, partition=0, on_delivery=lambda error, _: errors.append(error))
-            assert producer.flush(30) == 0
-            sent += 1
-            if api != PRODUCE:
-                broker.cut()
-                producer._cluster.metadata.topics.clear()
-                producer._io.call(producer._cluster.refresh_soon)
-                if api == INIT_PRODUCER_ID:
-                    break
-    # The producer id is asked for until one answer is whole.
-    assert not broker.cuts[api] or (api == INIT_PRODUCER_ID and len(broker.cuts[api]) < 100)
-    assert errors == [None] * sent
-    assert broker.values(0) == [b"%d" % number for number in range(sent)]
-
-
-@pytest.mark.parametrize("api", [LIST_OFFSETS, FETCH])
-def test_a_consumer_survives_a_cut_at_every_byte_of_an_answer(broker: FakeBroker, api: int) -> None:
-    for number in range(3):
-        broker.append(0, build_batch([Record(None, b"%d" % number, (), 5)]))
-    broker.cuts[api] = deque(range(0, 330, 1 if api == LIST_OFFSETS else 2))
-    with kafkax.Consumer({"bootstrap.servers": broker.address, "auto.offset.reset": "earliest", **READER}) as consumer:
-        consumer.assign([kafkax.TopicPartition("t", 0)])
-        found = consumer.consume(3, 60)
-        assert [message.value() for message in found] == [b"0", b"1", b"2"]
-        assert consumer.poll(0.02) is None
 
 
 def two_brokers(first: FakeBroker, second: FakeBroker, leader: list[int]) -> None:
@@ -110,6 +68,68 @@ def test_records_follow_the_leader(broker: FakeBroker) -> None:
     assert second.values(0) == [b"%d" % number for number in range(200)]
 
 
+def moved(first: FakeBroker, second: FakeBroker, leader: list[int]) -> None:
+    """The second broker leads, with all that the first one has; that one refuses."""
+    second.logs, second.ends, second.sequences = first.logs, first.ends, first.sequences
+    leader[:] = [2, 1]
+
+    def refuse(request: Any, default: Any) -> Any:
+        answer = default()
+        for topic in answer.responses if isinstance(answer, FetchResponse) else answer.topics:
+            for partition in topic.partitions:
+                partition.error_code = ErrorCode.NOT_LEADER_OR_FOLLOWER
+                if isinstance(answer, FetchResponse):
+                    partition.records = None
+        return answer
+
+    first.handlers[FETCH] = first.handlers[LIST_OFFSETS] = refuse
+    first.handlers[PRODUCE] = lambda request, default: refusal(ErrorCode.NOT_LEADER_OR_FOLLOWER)
+
+
+@pytest.fixture
+def second() -> Iterator[FakeBroker]:
+    made = FakeBroker(partitions=2)
+    yield made
+    made.close()
+
+
+def test_consumers_and_administration_follow_the_leader(broker: FakeBroker, second: FakeBroker) -> None:
+    leader = [1, 0]
+    two_brokers(broker, second, leader)
+    broker.append(0, build_batch([Record(None, b"before", (), 5)]))
+    config = {"bootstrap.servers": f"{broker.address},{second.address}", **READER}
+    with kafkax.Consumer(config) as consumer, kafkax.AdminClient(config) as admin:
+        consumer.assign([kafkax.TopicPartition("t", 0, 0)])
+        assert [message.value() for message in consumer.consume(1, 20)] == [b"before"]
+        assert admin.list_offsets({("t", 0): -1})["t", 0].result(20).offset == 1
+        moved(broker, second, leader)
+        second.append(0, build_batch([Record(None, b"after", (), 5)]))
+        assert [message.value() for message in consumer.consume(1, 20)] == [b"after"]
+        assert admin.list_offsets({("t", 0): -1})["t", 0].result(20).offset == 2
+        broker.close()
+        second.append(0, build_batch([Record(None, b"alone", (), 5)]))
+        assert [message.value() for message in consumer.consume(1, 20)] == [b"alone"]
+        assert admin.list_offsets({("t", 0): -1})["t", 0].result(20).offset == 3
+
+
+async def test_coroutines_follow_the_leader(broker: FakeBroker, second: FakeBroker) -> None:
+    leader = [1, 0]
+    two_brokers(broker, second, leader)
+    config = {"bootstrap.servers": f"{broker.address},{second.address}", **READER}
+    async with aio.Producer(config) as producer, aio.Consumer(config) as consumer:
+        await consumer.assign([kafkax.TopicPartition("t", 0, 0)])
+        for number in range(30):
+            if number == 10:
+                moved(broker, second, leader)
+            if number == 20:
+                broker.close()
+            await producer.send_and_wait("t", b"%d" % number, partition=0)
+            message = await consumer.poll(20)
+            assert message is not None
+            assert message.value() == b"%d" % number
+    assert second.values(0) == [b"%d" % number for number in range(30)]
+
+
 def test_a_topic_that_was_made_anew_gets_what_comes_after(broker: FakeBroker) -> None:
     with kafkax.Producer({"bootstrap.servers": broker.address, **QUICK}) as producer:
         producer.produce("t", b"before", partition=0)
@@ -136,6 +156,23 @@ def test_a_topic_that_was_made_anew_gets_what_comes_after(broker: FakeBroker) ->
         assert producer.flush(30) == 0
     assert errors == [None]
     assert broker.values(0) == [b"after"]
+
+
+@pytest.mark.parametrize("owner", [aio.Producer, aio.Consumer, aio.AdminClient])
+async def test_a_name_that_does_not_resolve_is_an_error_in_coroutines(monkeypatch: pytest.MonkeyPatch, owner: Any) -> None:
+    async def fail(self: Any, connection: Any, host: str, port: int) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(Cluster, "_connect", fail)
+    begin = time.monotonic()
+    limits = {"delivery.timeout.ms": 300} if owner is aio.Producer else {}
+    async with owner({"bootstrap.servers": "broker.invalid:9092", **limits}) as client:
+        with pytest.raises(KafkaError, match="broker.invalid:9092 does not resolve: Name or service not known"):
+            await client.list_topics(timeout=3)
+        if owner is aio.Producer:
+            with pytest.raises(KafkaError, match=r"broker.invalid:9092 does not resolve"):
+                await client.send_and_wait("t", b"x")
+    assert time.monotonic() - begin < 20
 
 
 @pytest.mark.parametrize("owner", [kafkax.Producer, kafkax.Consumer, kafkax.AdminClient])
