@@ -47,6 +47,8 @@ def extensions() -> list[Extension]:
 
 if __name__ == "__main__":
     setup(
+        # Whoever builds a package cannot say -j.
+        options={"build_ext": {"parallel": os.cpu_count() or 1}},
         ext_modules=cythonize(
             extensions(),
             build_dir="build/cython",

@@ -7,7 +7,7 @@ from kafkax.cli.perf.workload import fetch_target
 from .stage import BrokerStage, batch_of
 
 PARTITIONS = 6
-FILLED = 8 << 20
+FILLED = 48 << 20
 REQUESTS = 300
 
 
@@ -15,15 +15,18 @@ class Fetch:
     number = 1
     timeout = 120
 
-    def prepare(self, records: int, connections: int, max_bytes: int) -> None:
-        self.stage = BrokerStage(PARTITIONS)
+    def prepare(self, records: int, connections: int, max_bytes: int, partitions: int = PARTITIONS) -> None:
+        self.stage = BrokerStage(partitions)
         batch = batch_of(records)
         for log in self.stage.logs:
-            for _ in range(FILLED // len(batch)):
+            for _ in range(FILLED // partitions // len(batch)):
                 log.append(batch)
         self.targets = [
-            [fetch_target(self.stage.topic, index % PARTITIONS, version=17, max_bytes=max_bytes, first=0)]
-            for index in range(connections)
+            [
+                fetch_target(self.stage.topic, index, version=17, max_bytes=max_bytes, first=0)
+                for index in range(connection % partitions, partitions, connections)
+            ]
+            for connection in range(connections)
         ]
         self.fetch()
 
@@ -56,6 +59,19 @@ class ByConnections(Fetch):
         self.prepare(100, connections, 64 << 10)
 
     def time_fetch(self, connections: int) -> None:
+        self.fetch()
+
+
+class ByPartitions(Fetch):
+    """The same bytes over more partitions, read in turn."""
+
+    params = (1, 100, 1000)
+    param_names = ("partitions",)
+
+    def setup(self, partitions: int) -> None:
+        self.prepare(100, 6, 4 << 10, partitions)
+
+    def time_fetch(self, partitions: int) -> None:
         self.fetch()
 
 

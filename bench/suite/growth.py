@@ -12,13 +12,14 @@ from pathlib import Path
 
 from kafkax._core.log import Log, LogSettings
 
-from .stage import LogStage, batch_of
+from .stage import batch_of
 
 MB, GB = 1_000_000, 1_000_000_000
 SEGMENT = 1_000 * MB
 APPENDS = LOOKUPS = 100
 HOLE_OFFSETS = 1_000_000
 TAIL_RECORDS = 100
+SEGMENT_RECORDS = 10
 
 
 def write_sparse(folder: Path, size: int) -> int:
@@ -38,6 +39,14 @@ def write_sparse(folder: Path, size: int) -> int:
     return count
 
 
+def write_segments(folder: Path, count: int) -> None:
+    """So many segments of one batch each, as files; rolling a log as often would take the disk minutes when it is busy."""
+    batch = bytearray(batch_of(SEGMENT_RECORDS))
+    for number in range(count):
+        struct.pack_into(">q", batch, 0, number * SEGMENT_RECORDS)
+        (folder / f"{number * SEGMENT_RECORDS:020d}.log").write_bytes(batch)
+
+
 class GrowingSegments:
     """Appends to the tail of a log of many small segments, and reads anywhere in it."""
 
@@ -46,25 +55,29 @@ class GrowingSegments:
     number = 1
 
     def setup(self, segments: int) -> None:
-        self.batch = batch_of(10)
-        self.stage = LogStage()
-        for _ in range(segments):
-            self.stage.log.append(self.batch)
-            if segments > 1:
-                self.stage.log.roll()
+        self.directory = tempfile.TemporaryDirectory(prefix="kafkax-bench-")
+        write_segments(Path(self.directory.name), segments)
+        self.log = Log.open(self.directory.name, LogSettings())
         chosen = random.Random(1)
-        self.offsets = [chosen.randrange(segments * 10) for _ in range(LOOKUPS)]
+        self.offsets = [chosen.randrange(segments * SEGMENT_RECORDS) for _ in range(LOOKUPS)]
+        self.batch = batch_of(10)
+        self.log.append(self.batch)
+        self.time_look_up(segments)
 
     def teardown(self, segments: int) -> None:
-        self.stage.close()
+        self.log.close()
+        self.directory.cleanup()
 
     def time_append(self, segments: int) -> None:
         for _ in range(APPENDS):
-            self.stage.log.append(self.batch)
+            self.log.append(self.batch)
 
     def time_look_up(self, segments: int) -> None:
         for offset in self.offsets:
-            self.stage.log.read(offset, 1 << 16)
+            assert self.log.read(offset, 1 << 16) is not None
+
+    def peakmem_open(self, segments: int) -> None:
+        self.time_look_up(segments)
 
 
 class GrowingBytes:

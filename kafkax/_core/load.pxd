@@ -5,6 +5,11 @@ from kafkax._core.load_connection cimport connection_t, target_t
 
 cdef enum:
     ERROR_CODES = 256        # counted apart: -1 (the first) to 254
+    SLOW_NOTED = 1024        # of the slow ones, so many are noted
+
+cdef struct slow_t:
+    int64_t due
+    int64_t latency
 
 cdef struct load_t:
     connection_t* connections
@@ -13,6 +18,9 @@ cdef struct load_t:
     int timer
     histogram_t* latency
     int64_t errors[ERROR_CODES]
+    slow_t slow[SLOW_NOTED]
+    int slow_count
+    int64_t slow_from        # ns, 0: none is noted
     # Read by another thread while it runs.
     int64_t requests
     int64_t records

@@ -21,14 +21,16 @@ class Load:
         duration: float = 0.0,
         rate: float = 0.0,
         silence: float = 30.0,
+        slow: float = 0.0,
     ) -> None:
         """``connections``: connected sockets (the caller closes them), each with the requests that it sends in turn.
 
         ``in_flight``: unanswered requests per connection.  The run ends after ``max_requests``, ``max_records`` (answered) or
         ``duration`` (seconds), whichever comes first; 0 is no limit, but one there must be.  ``rate``: requests per second
         over all connections, 0 for as many as answers allow.  ``silence``: seconds without an answer after which ``run``
-        raises TimeoutError.  A reading target has one place in the log, so for more than one fetch in flight give a
-        connection at least as many targets.  Raises ValueError for limits that make no sense.
+        raises TimeoutError.  ``slow``: seconds from which on a request is noted in ``slow``; 0: none.  A reading target has one
+        place in the log, so for more than one fetch in flight give a connection at least as many targets.  Raises ValueError
+        for limits that make no sense.
         """
 
     def run(self) -> None:
@@ -64,6 +66,11 @@ class Load:
     @property
     def errors(self) -> dict[int, int]:
         """Kafka error code: how many answers carried it."""
+
+    @property
+    def slow(self) -> list[tuple[float, float]]:
+        """The first 1,024 slow requests, to be read after the run: when each was due, in seconds of ``time.monotonic``, and how
+        many it took."""
 
     @property
     def elapsed(self) -> float:

@@ -48,12 +48,22 @@ cdef inline void bump(int64_t* counter, int64_t by) noexcept nogil:
     kx_store64(counter, counter[0] + by)
 
 
+cdef void note_slow(load_t* load, const slot_t* slot) noexcept nogil:
+    """Keep when a slow request was due and how long it took; the first ones only, once there are many."""
+    if load.slow_count < SLOW_NOTED:
+        load.slow[load.slow_count].due = slot.due
+        load.slow[load.slow_count].latency = load.now - slot.due
+        load.slow_count += 1
+
+
 cdef void on_done(void* owner, connection_t* connection, slot_t* slot, const answer_t* answer) noexcept nogil:
     """Count one answered request (with acks=0: one that is wholly sent)."""
     cdef load_t* load = <load_t*>owner
     load.now = load_now()
     load.last_heard = load.ended = load.now
     histogram_record(load.latency, load.now - slot.due)
+    if load.slow_from > 0 and load.now - slot.due >= load.slow_from:
+        note_slow(load, slot)
     bump(&load.requests, 1)
     if answer.error != 0:
         load.errors[<uint32_t>(answer.error + 1) % ERROR_CODES] += 1
@@ -226,7 +236,7 @@ cdef class Load:
         self.data.epoll = self.data.timer = -1
 
     def __init__(self, connections not None, *, int in_flight=1, int64_t max_requests=0, int64_t max_records=0,
-                 double duration=0.0, double rate=0.0, double silence=30.0):
+                 double duration=0.0, double rate=0.0, double silence=30.0, double slow=0.0):
         cdef Target target
         cdef int index, first
         if self.connections is not None:
@@ -240,6 +250,7 @@ cdef class Load:
         self.data.latency = self.latency.data
         self.data.max_requests, self.data.max_records = max_requests, max_records
         self.data.duration, self.data.silence = <int64_t>(duration * SECOND), <int64_t>(silence * SECOND)
+        self.data.slow_from = <int64_t>(slow * SECOND)
         self.data.interval = <double>SECOND / rate if rate > 0 else 0.0
         self.targets = <target_t*>calloc(sum(len(targets) for _, targets in self.connections), sizeof(target_t))
         self.data.connections = <connection_t*>calloc(len(self.connections), sizeof(connection_t))
@@ -323,6 +334,11 @@ cdef class Load:
     @property
     def errors(self):
         return {code - 1: self.data.errors[code] for code in range(ERROR_CODES) if self.data.errors[code]}
+
+    @property
+    def slow(self):
+        return [(self.data.slow[at].due / <double>SECOND, self.data.slow[at].latency / <double>SECOND)
+                for at in range(self.data.slow_count)]
 
     @property
     def elapsed(self):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kafkax.protocol.messages.alter_client_quotas import (
@@ -129,6 +129,7 @@ MADE = st.builds(
     count=st.sampled_from([None] * 8 + [0, 3, -1]),
 )  # fmt: skip
 RECORDS = st.one_of(BATCHES, BATCHES, MADE)
+many = settings(max_examples=5 * settings().max_examples)
 
 
 @given(bodies=st.lists(produce_requests(NAMES, RECORDS), min_size=1, max_size=5))
@@ -139,6 +140,7 @@ def test_produce_requests_of_any_kind(both: Pair, bodies: list[Body]) -> None:
     both.same(written(Body(1, 12, {"isolation_level": 0}, everything), both.ids))
 
 
+@many
 @given(body=fetch_requests(NAMES))
 def test_fetch_requests_of_any_kind(both: Pair, body: Body) -> None:
     both.same(written(body, both.ids), silent=True)

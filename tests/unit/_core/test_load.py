@@ -211,6 +211,26 @@ def test_at_a_fixed_rate_requests_leave_when_they_are_due() -> None:
     assert load.latency.highest <= load.elapsed * 1e9
 
 
+def test_slow_requests_are_noted_with_when_they_were_due() -> None:
+    waits = iter([0.0, 0.3, 0.0, 0.3])
+
+    def script(frame: bytes) -> bytes:
+        time.sleep(next(waits))
+        return produced()
+
+    began = time.monotonic()
+    with scripted(script) as (_, [sock]):
+        load = Load([(sock, [Target(request(PRODUCE, 3, b""))])], max_requests=4, slow=0.3)
+        load.run()
+    # A busy machine may make others slow as well.
+    assert len(load.slow) >= 2
+    assert all(began <= due <= due + seconds <= time.monotonic() and seconds >= 0.3 for due, seconds in load.slow)
+    with scripted(lambda frame: produced()) as (_, [sock]):
+        load = Load([(sock, [Target(request(PRODUCE, 3, b""))])], max_requests=4)
+        load.run()
+    assert load.slow == []
+
+
 def test_a_stalled_broker_shows_in_every_request_that_was_due_meanwhile() -> None:
     first = threading.Event()
 
