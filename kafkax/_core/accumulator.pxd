@@ -70,6 +70,9 @@ cdef class Accumulator:
     cdef TopicQueue _topic(self, topic)
     cdef PartitionQueue _queue(self, TopicQueue topic, int32_t partition, block_t *key, size_t size)
     cdef int32_t _sticky(self, TopicQueue topic, size_t size)
+    cdef int32_t _continue(
+        self, PartitionQueue queue, int64_t when, block_t *key, block_t *value, object callback,
+    ) except -1
     cdef int32_t _append(
         self, PartitionQueue queue, int64_t when, block_t *key, block_t *value, bytes headers, int32_t header_count,
         object callback, int32_t wanted,

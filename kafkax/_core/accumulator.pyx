@@ -2,6 +2,7 @@
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from cpython.list cimport PyList_GET_ITEM
 from cpython.unicode cimport PyUnicode_Check
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
@@ -155,7 +156,7 @@ cdef class Accumulator:
                 ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
                 f"{topic.topic} has {topic.count} partitions, no partition {partition}",
             )
-        return topic.queues[partition]
+        return <PartitionQueue>PyList_GET_ITEM(topic.queues, partition)
 
     cdef int32_t _sticky(self, TopicQueue topic, size_t size):
         """Stay with a partition for a while, so that batches fill (KIP-480, KIP-794)."""
@@ -202,6 +203,7 @@ cdef class Accumulator:
         cdef size_t size
         cdef timespec now
         cdef TopicQueue known
+        cdef PartitionQueue queue
         cdef int32_t chosen = partition
         if self.refused is not None:
             raise self.refused
@@ -228,16 +230,24 @@ cdef class Accumulator:
             known = self._last
             if known is None or topic is not known.topic:
                 known = self._topic(topic)
-            self._append(
-                self._queue(known, chosen, &keys, size), when, &keys, &values, raw, header_count,
-                callback, chosen,
-            )
+            queue = self._queue(known, chosen, &keys, size)
+            if not (raw is None and self._continue(queue, when, &keys, &values, callback)):
+                self._append(queue, when, &keys, &values, raw, header_count, callback, chosen)
             self.outstanding += 1
             self.outstanding_bytes += size
             if self._waking:
                 self._waking = False
                 self._wake()
         return 0
+
+    cdef inline int32_t _continue(
+        self, PartitionQueue queue, int64_t when, block_t *key, block_t *value, object callback,
+    ) except -1:
+        """Put a record where the one before went if it asks for nothing new, in which no object is made; 0 when that won't do."""
+        cdef ProducedBatch batch = queue.current
+        if batch is None or queue.partition < 0 or batch.count >= self._batch_count or not batch.reports_to(callback):
+            return 0
+        return not batch.write(when, key.data, key.size, value.data, value.size, NULL, 0, 0, self._batch_size)
 
     cdef int32_t _append(
         self, PartitionQueue queue, int64_t when, block_t *key, block_t *value, bytes headers, int32_t header_count,

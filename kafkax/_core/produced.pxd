@@ -48,11 +48,19 @@ cdef class ProducedBatch:
         self, int64_t timestamp, const uint8_t *key, int64_t key_size, const uint8_t *value, int64_t value_size,
         const uint8_t *headers, int64_t headers_size, int32_t header_count, object callback, size_t room,
     ) except -1
+    cdef int32_t write(
+        self, int64_t timestamp, const uint8_t *key, int64_t key_size, const uint8_t *value, int64_t value_size,
+        const uint8_t *headers, int64_t headers_size, int32_t header_count, size_t room,
+    ) except -1
+    cdef inline bint reports_to(self, object callback):
+        """Whether this is the function of all records so far."""
+        return not self._mixed and self._callbacks is callback
     cdef object _remember(self, object callback)
     cdef object wait_for(self, Waiting waiting)
     cdef int32_t _fill(self, list waiters) except -1
     cdef object at(self, int32_t index)
     cdef Message _message(self, const record_t *record, int32_t index)
+    cdef int32_t _fill_in(self, Message message, const record_t *record, int32_t index) noexcept
 
 
 cdef class Delivery:

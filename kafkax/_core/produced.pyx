@@ -28,6 +28,17 @@ cdef extern from "Python.h":
         PYGEN_RETURN
         PYGEN_NEXT
 
+cdef extern from *:
+    """
+    #ifdef Py_GIL_DISABLED
+    #define kx_only_ours(thing) 0
+    #else
+    #define kx_only_ours(thing) (Py_REFCNT(thing) == 1)
+    #endif
+    """
+    # Whether nobody but the caller's one variable refers to an object.
+    bint kx_only_ours(object thing) noexcept
+
 cdef enum:
     FIRST_CAPACITY = 4096
     # Lengths, deltas, attributes and counts of one record at their longest.
@@ -77,7 +88,17 @@ cdef class ProducedBatch:
         self, int64_t timestamp, const uint8_t *key, int64_t key_size, const uint8_t *value, int64_t value_size,
         const uint8_t *headers, int64_t headers_size, int32_t header_count, object callback, size_t room,
     ) except -1:
-        """Write a record; 1 when it does not fit into ``room`` bytes, unless it is the first."""
+        """Write a record and keep who waits for it; 1 when it does not fit into ``room`` bytes, unless it is the first."""
+        if self.write(timestamp, key, key_size, value, value_size, headers, headers_size, header_count, room):
+            return 1
+        self._remember(callback)
+        return 0
+
+    cdef int32_t write(
+        self, int64_t timestamp, const uint8_t *key, int64_t key_size, const uint8_t *value, int64_t value_size,
+        const uint8_t *headers, int64_t headers_size, int32_t header_count, size_t room,
+    ) except -1:
+        """``add`` without the callback, which goes with :meth:`reports_to`."""
         cdef size_t needed = self._size + record_bound(key_size, value_size, headers_size)
         cdef int64_t delta
         cdef int64_t body
@@ -110,7 +131,6 @@ cdef class ProducedBatch:
             memcpy(at, headers, headers_size)
             at += headers_size
         self._size = at - self._data
-        self._remember(callback)
         self.count += 1
         self.payload += max(key_size, 0) + max(value_size, 0) + headers_size
         self.size = self._size
@@ -120,10 +140,10 @@ cdef class ProducedBatch:
         """Keep who waits: one function as long as it is the same for all, then a list."""
         if self._mixed:
             (<list>self._callbacks).append(callback)
-        elif self.count == 0:
+        elif self.count == 1:
             self._callbacks = callback
         elif callback is not self._callbacks:
-            self._callbacks = [self._callbacks] * self.count
+            self._callbacks = [self._callbacks] * (self.count - 1)
             self._callbacks.append(callback)
             self._mixed = True
 
@@ -174,8 +194,8 @@ cdef class ProducedBatch:
         kx_put64(header + 43, <uint64_t>producer_id)
         kx_put16(header + 51, producer_epoch)
         kx_put32(header + 53, base_sequence)
-        with nogil:
-            crc = crc32c_update(0, header + AT_ATTRIBUTES, size - AT_ATTRIBUTES)
+        # With the GIL: a thread that lets go of it for a tenth of a millisecond waits for it fifty times as long.
+        crc = crc32c_update(0, header + AT_ATTRIBUTES, size - AT_ATTRIBUTES)
         kx_put32(header + AT_CRC, crc)
 
     def wire(self):
@@ -198,6 +218,7 @@ cdef class ProducedBatch:
         cdef int32_t index
         cdef object callbacks = self._callbacks
         cdef object callback
+        cdef Message message = None
         cdef bint mixed = self._mixed
         self._callbacks = None
         self._mixed = False
@@ -207,8 +228,13 @@ cdef class ProducedBatch:
             callback = (<list>callbacks)[index] if mixed else callbacks
             if callback is None:
                 continue
+            if message is not None and kx_only_ours(message):
+                # The function did not keep the one before: it serves again.
+                self._fill_in(message, &record, index)
+            else:
+                message = self._message(&record, index)
             try:
-                callback(self.error, self._message(&record, index))
+                callback(self.error, message)
             except BaseException:
                 rest = <list>callbacks if mixed else [callbacks] * self.count
                 self._callbacks = [None] * (index + 1) + rest[index + 1:]
@@ -284,10 +310,16 @@ cdef class ProducedBatch:
         cdef Message message = Message.over(self, self.topic, self.partition, record)
         if self.error is not None:
             message.fail(self.error)
+        self._fill_in(message, record, index)
+        return message
+
+    cdef int32_t _fill_in(self, Message message, const record_t *record, int32_t index) noexcept:
+        """Have a message of this batch show a record."""
+        message._record = record[0]
         message._offset = self.base_offset + index if self.base_offset >= 0 else -1
         message._timestamp = self._base_timestamp + record.timestamp_delta if self.append_time < 0 else self.append_time
         message._timestamp_type = TIMESTAMP_CREATE_TIME if self.append_time < 0 else TIMESTAMP_LOG_APPEND_TIME
-        return message
+        return 0
 
 
 def by_index(Waiting waiting):

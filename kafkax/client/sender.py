@@ -274,12 +274,22 @@ class Sender:
 
     def _run(self) -> None:
         self._accumulator.resume()
+        # Whatever can be sent is sent at once: a caller who is busy lets this thread go on only every few milliseconds.
+        while self._may_send() and self._send_due():
+            pass
+
+    def _may_send(self) -> bool:
+        """Whether there is a producer id to send under; sees to it that there will be one, or gives up."""
         if self.transactions is not None and self.transactions.failure is not None:
             self._give_up(self.transactions.failure)
-            return
+            return False
         if self._producer is None:
             self._start_producer()
-            return
+            return False
+        return True
+
+    def _send_due(self) -> bool:
+        """Send at most one batch of each partition; False when nothing was due: then this comes back when something is."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -301,11 +311,14 @@ class Sender:
         elif not self._retrying and not any(state.in_flight for state in self._states.values()):
             self._producer = None
             self._start_producer()
-            return
+            return False
         for node, batches in due.items():
             self._send(node, batches)
+        if any(due.values()):
+            return True
         if wake is not None:
             self._timer = self._cluster.loop.call_later(max(wake - now, 0.0005), self.run)
+        return False
 
     def _state(self, queue: PartitionQueue) -> _State:
         state: _State | None = queue.state

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kafkax._core.accumulator import Accumulator
+from kafkax._core.message import Message
 from kafkax._core.murmur2 import partition_for_key
 from kafkax._core.produced import ProducedBatch
 from kafkax.errors import ErrorCode, KafkaError
@@ -97,6 +98,35 @@ def test_callbacks_follow_their_records() -> None:
     assert batch.serve() == 6
     assert told == [(None, 100 + number, b"k", b"%d" % number) for number in (1, 3, 5)]
     assert not batch.wanted
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_a_message_that_a_callback_keeps_stays_as_it_is(failed: bool) -> None:
+    accumulator = made(count=1000, size=100_000)
+    kept: list[Message] = []
+    told: list[tuple[Any, ...]] = []
+
+    def keeps_every_third(error: Any, message: Message) -> None:
+        told.append((message.offset(), message.key(), message.value(), message.headers(), message.timestamp(), message.error()))
+        if len(told) % 3 == 0:
+            kept.append(message)
+
+    for number in range(20):
+        pairs = {"h": b"%d" % number} if number % 2 else None
+        accumulator.produce("t", b"v%d" % number, b"k%d" % number, -1, keeps_every_third, 1000 + number, pairs)
+    accumulator.topic_known("t", 1)
+    (batch,) = drain(accumulator)[0]
+    decoded(batch)
+    error = KafkaError(ErrorCode.INVALID_RECORD) if failed else None
+    batch.error, batch.base_offset = error, -1 if failed else 100
+    assert batch.serve() == 20
+    assert told == [
+        (None if failed else 100 + n, b"k%d" % n, b"v%d" % n, [("h", b"%d" % n)] if n % 2 else None, (1, 1000 + n), error)
+        for n in range(20)
+    ]
+    del batch, accumulator
+    seen = [(each.offset(), each.key(), each.value(), each.headers(), each.timestamp(), each.error()) for each in kept]
+    assert seen == told[2::3]
 
 
 def test_deliveries_find_their_records_after_compression() -> None:
