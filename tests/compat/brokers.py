@@ -17,14 +17,14 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def free_port(following: int = 0) -> int:
-    """A port on 127.0.0.1 that nothing listens on at the moment, nor on as many ports that follow it."""
+def free_port(following: int = 0, host: str = "127.0.0.1") -> int:
+    """A port on which nothing listens at the moment, nor on as many ports that follow it."""
     while True:
         with contextlib.ExitStack() as probes:
-            port = int(probes.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1])
+            port = int(probes.enter_context(socket.create_server((host, 0))).getsockname()[1])
             with contextlib.suppress(OSError, OverflowError):
                 for offset in range(1, following + 1):
-                    probes.enter_context(socket.create_server(("127.0.0.1", port + offset)))
+                    probes.enter_context(socket.create_server((host, port + offset)))
                 return port
 
 
@@ -36,7 +36,7 @@ class RunningBroker:
         self.address = address
         self.data = data
 
-    def stop(self, sig: signal.Signals = signal.SIGTERM, timeout: float = 20) -> int:
+    def stop(self, sig: signal.Signals = signal.SIGTERM, timeout: float = 60) -> int:
         """Send ``sig`` and wait; the exit status."""
         self.process.send_signal(sig)
         return self.process.wait(timeout)

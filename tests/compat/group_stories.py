@@ -46,7 +46,7 @@ class Wire:
     def __init__(self, address: str, client: str = "teller") -> None:
         host, port = address.rsplit(":", 1)
         self._client = client
-        self._socket = socket.create_connection((host, int(port)), timeout=30)
+        self._socket = socket.create_connection((host, int(port)), timeout=60)
         self._count = 0
 
     def send(self, message: Any, version: int) -> Callable[[], Any]:
@@ -153,7 +153,7 @@ class Teller:
     def ready(self) -> UUID:
         """Make the topic and wait until the group has a coordinator; the topic's id."""
         topic = CreatableTopic(name=TOPIC, num_partitions=4, replication_factor=1)
-        self.quietly(CreateTopicsRequest(topics=[topic], timeout_ms=10_000), 5)
+        self.quietly(CreateTopicsRequest(topics=[topic], timeout_ms=60_000), 5)
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             found = self.quietly(FindCoordinatorRequest(key_type=0, coordinator_keys=[self.group]), 4).coordinators[0]

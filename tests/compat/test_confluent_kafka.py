@@ -99,7 +99,7 @@ def test_group_goes_on_where_it_committed(bootstrap: str, topic: str) -> None:
             }
         )
         consumer.subscribe([topic])
-        deadline, taken = time.monotonic() + 30, 0
+        deadline, taken = time.monotonic() + 60, 0
         while taken < quota and time.monotonic() < deadline:
             message = consumer.poll(0.5)
             if message is not None:
@@ -120,8 +120,8 @@ def test_offsets_by_timestamp_and_watermarks(bootstrap: str, topic: str) -> None
     consumer = confluent_kafka.Consumer({"bootstrap.servers": bootstrap, "group.id": topic})
     try:
         at = confluent_kafka.TopicPartition
-        assert consumer.get_watermark_offsets(at(topic, 0), timeout=10) == (0, 100)
-        found = consumer.offsets_for_times([at(topic, 0, FIRST_TIMESTAMP + 405), at(topic, 1, FIRST_TIMESTAMP)], timeout=10)
+        assert consumer.get_watermark_offsets(at(topic, 0), timeout=60) == (0, 100)
+        found = consumer.offsets_for_times([at(topic, 0, FIRST_TIMESTAMP + 405), at(topic, 1, FIRST_TIMESTAMP)], timeout=60)
         assert [partition.offset for partition in found] == [41, -1]
     finally:
         consumer.close()
@@ -130,18 +130,18 @@ def test_offsets_by_timestamp_and_watermarks(bootstrap: str, topic: str) -> None
 def test_admin_sees_what_it_made(bootstrap: str, topic: str) -> None:
     create(bootstrap, topic, **{"retention.ms": "123456789"})
     client = admin.AdminClient({"bootstrap.servers": bootstrap})
-    described = client.list_topics(topic, timeout=10).topics[topic]
+    described = client.list_topics(topic, timeout=60).topics[topic]
     assert sorted(described.partitions) == list(range(PARTITIONS))
     resource = admin.ConfigResource("topic", topic)
-    configs = client.describe_configs([resource])[resource].result(10)
+    configs = client.describe_configs([resource])[resource].result(60)
     assert configs["retention.ms"].value == "123456789"
     assert configs["cleanup.policy"].value == "delete"
-    client.create_partitions([admin.NewPartitions(topic, PARTITIONS + 2)])[topic].result(10)
-    client.delete_topics([topic])[topic].result(10)
-    deadline = time.monotonic() + 10
-    while topic in client.list_topics(timeout=10).topics and time.monotonic() < deadline:
+    client.create_partitions([admin.NewPartitions(topic, PARTITIONS + 2)])[topic].result(60)
+    client.delete_topics([topic])[topic].result(60)
+    deadline = time.monotonic() + 60
+    while topic in client.list_topics(timeout=60).topics and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert topic not in client.list_topics(timeout=10).topics
+    assert topic not in client.list_topics(timeout=60).topics
 
 
 def test_topic_is_created_by_the_first_produce(bootstrap: str, topic: str) -> None:

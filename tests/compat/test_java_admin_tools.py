@@ -167,7 +167,7 @@ def prepare(address: str) -> Teller:
     # the records are old: they are kept, whenever a broker looks for what is too old
     kept = [CreatableTopicConfig(name="retention.ms", value="-1")]
     topic = CreatableTopic(name=TOPIC, num_partitions=2, replication_factor=1, configs=kept)
-    teller.quietly(CreateTopicsRequest(topics=[topic], timeout_ms=10_000), 5)
+    teller.quietly(CreateTopicsRequest(topics=[topic], timeout_ms=60_000), 5)
     for index in range(2):
         produce(teller, index)
     teller.form(session_timeout_ms=300_000)
@@ -181,9 +181,9 @@ def produce(teller: Teller, index: int) -> None:
     """Five records for a partition, as soon as it has its leader."""
     records = build_batch([Record(b"k", b"v", [], 1_700_000_000_000) for _ in range(5)])
     data = TopicProduceData(name=TOPIC, partition_data=[PartitionProduceData(index=index, records=records)])
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while True:
-        answer = teller.quietly(ProduceRequest(acks=-1, timeout_ms=5000, topic_data=[data]), 9)
+        answer = teller.quietly(ProduceRequest(acks=-1, timeout_ms=60_000, topic_data=[data]), 9)
         code = answer.responses[0].partition_responses[0].error_code
         if code == ErrorCode.NONE:
             return

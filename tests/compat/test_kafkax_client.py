@@ -168,7 +168,7 @@ def test_a_topic_made_after_the_group_is_divided_as_soon_as_it_is_there(config: 
         for _ in range(10):
             consumer.poll(0.1)
         admin.create_topics([NewTopic(topic, 3, 1)])[topic].result(30)
-        wait_until(lambda: len(consumer.assignment()) == 3, consumer, seconds=20)
+        wait_until(lambda: len(consumer.assignment()) == 3, consumer, seconds=60)
 
 
 @pytest.mark.apache
@@ -254,7 +254,7 @@ async def test_asyncio(config: dict[str, Any], created: str) -> None:
     async with AsyncConsumer({**config, **group(created)}) as consumer:
         consumer.subscribe([created])
         found: list[bytes | None] = []
-        async with asyncio.timeout(30) if hasattr(asyncio, "timeout") else consumer:
+        async with asyncio.timeout(60) if hasattr(asyncio, "timeout") else consumer:
             async for message in consumer:
                 found.append(message.value())
                 if len(found) == 5000:

@@ -232,7 +232,7 @@ class Campaign:
             name=TOPIC, num_partitions=len(self.writers), replication_factor=1, assignments=[], configs=configs
         )
         with Wire(self.broker.address) as wire:
-            (result,) = wire.ask(CreateTopicsRequest(topics=[topic], timeout_ms=10_000), 5).topics
+            (result,) = wire.ask(CreateTopicsRequest(topics=[topic], timeout_ms=LIMIT * 1000), 5).topics
         assert result.error_code == ErrorCode.NONE, result.error_message
 
     def _watch(self, stop: threading.Event) -> None:
@@ -288,7 +288,7 @@ def produce_numbers(wire: Wire, begin: int, end: int, *, acks: int, size: int = 
         now = int(time.time() * 1000)
         records = [Record(b"k", b"%d" % number, (), now) for number in range(first, min(first + size, end))]
         topic = TopicProduceData(name=TOPIC, partition_data=[PartitionProduceData(index=0, records=build_batch(records))])
-        answer = wire.ask(ProduceRequest(transactional_id=None, acks=acks, timeout_ms=10_000, topic_data=[topic]), 9)
+        answer = wire.ask(ProduceRequest(transactional_id=None, acks=acks, timeout_ms=LIMIT * 1000, topic_data=[topic]), 9)
         assert answer.responses[0].partition_responses[0].error_code == ErrorCode.NONE
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -12,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.compat.brokers import REPOSITORY
+from tests.compat.brokers import REPOSITORY, free_port
 from tests.zookeeper_server import ZooKeeperEnsemble, ZooKeeperServer
 
 SESSION_MS = 4000
@@ -36,9 +35,8 @@ class Node:
     ) -> None:
         self.number = number
         self.host = host
-        with socket.socket() as probe:
-            probe.bind((self.host, 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port(1, host)
+        """The next one is free as well, for whoever wants another listener."""
         self.address = f"{self.host}:{self.port}"
         self.data = folder / f"broker-{number}"
         self.log = folder / f"broker-{number}.log"

@@ -46,7 +46,7 @@ class Peer:
 
     def __init__(self, address: str) -> None:
         self._address = address
-        self._wire = Wire(address, 20)
+        self._wire = Wire(address)
 
     def ask_all(self, frames: Sequence[bytes]) -> list[bytes]:
         """What comes back for frames that are sent at once, in order; ``CLOSED`` is the last where the connection ended."""
@@ -59,7 +59,7 @@ class Peer:
             return answers[:-1]
         except (EOFError, ConnectionError):
             self._wire.socket.close()
-            self._wire = Wire(self._address, 20)
+            self._wire = Wire(self._address)
             return [*answers, CLOSED]
 
     def ask(self, frame: bytes, *, silent: bool) -> bytes:
@@ -76,7 +76,7 @@ class Peer:
             return answer
         except (EOFError, ConnectionError):
             self._wire.socket.close()
-            self._wire = Wire(self._address, 20)
+            self._wire = Wire(self._address)
             return CLOSED
 
     def close(self) -> None:
@@ -91,7 +91,7 @@ class Pair:
         addresses = {endpoint.name: f"{endpoint.host}:{endpoint.port}" for endpoint in server.endpoints}
         self._addresses = addresses["PLAINTEXT"], addresses[REFERENCE]
         self.connect()
-        self.admin = Wire(addresses["PLAINTEXT"], 20)
+        self.admin = Wire(addresses["PLAINTEXT"])
         self.ids: dict[str, uuid.UUID] = {}
 
     def connect(self) -> None:
@@ -104,7 +104,7 @@ class Pair:
         settings.append(CreatableTopicConfig(name="kafkax.durability", value="replicated"))
         for prefix in ("core", "twin"):
             new = CreatableTopic(name=f"{prefix}-{name}", num_partitions=partitions, replication_factor=1, configs=settings)
-            (result,) = self.admin.ask(CreateTopicsRequest(topics=[new], timeout_ms=10_000), 7).topics
+            (result,) = self.admin.ask(CreateTopicsRequest(topics=[new], timeout_ms=60_000), 7).topics
             assert result.error_code == 0, result.error_message
             self.ids[f"{prefix}-{name}"] = result.topic_id
         return f"core-{name}"

@@ -180,7 +180,7 @@ def apart(cluster: TestCluster) -> Iterator[dict[int, Proxy]]:
     """Let brokers reach each other by ways that can be cut: one to each broker."""
     proxies = {}
     for number, node in cluster.nodes.items():
-        inner = node.port + 1 if node.port < 65_000 else node.port - 1
+        inner = node.port + 1
         proxies[number] = proxy = Proxy(node.host, inner)
         node.configs |= {
             "listeners": f"PLAINTEXT://{node.address},INTERNAL://{node.host}:{inner}",

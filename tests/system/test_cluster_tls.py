@@ -57,7 +57,7 @@ def tls_cluster(folder: Path, numbers: Sequence[int] = (11, 12, 13), *, same_hos
 def with_plain_listeners(cluster: TestCluster) -> None:
     """Let clients connect without TLS; brokers go on with it, by a listener of another name."""
     for node in cluster.nodes.values():
-        inner = node.port + 1 if node.port < 65_000 else node.port - 1
+        inner = node.port + 1
         del node.configs["security.inter.broker.protocol"]
         node.configs |= {
             "listeners": f"PLAINTEXT://{node.address},INSIDE://{node.host}:{inner}",

@@ -60,7 +60,7 @@ def producing(both: Pair, parts: list[tuple[str, int, bytes | None]], version: i
         if not topics or any(getattr(topics[-1], field) != value for field, value in named.items()):
             topics.append(TopicProduceData(**named, partition_data=[]))
         topics[-1].partition_data.append(PartitionProduceData(index=index, records=records))
-    return frame(ProduceRequest(acks=acks, timeout_ms=5000, topic_data=topics, **fields), version)
+    return frame(ProduceRequest(acks=acks, timeout_ms=60_000, topic_data=topics, **fields), version)
 
 
 def fetching(both: Pair, parts: list[tuple[str, int, int]], version: int, *, limit: int = 1 << 20, epoch: int = -1,

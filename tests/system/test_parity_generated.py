@@ -64,9 +64,9 @@ def lead(both: Pair) -> None:
             both.same(written(produce(name, index, records(value, value)), both.ids))
     for prefix in ("core", "twin"):
         gone = DeleteRecordsTopic(name=f"{prefix}-lively", partitions=[DeleteRecordsPartition(partition_index=1, offset=3)])
-        (answer,) = both.admin.ask(DeleteRecordsRequest(topics=[gone], timeout_ms=10_000), 2).topics
+        (answer,) = both.admin.ask(DeleteRecordsRequest(topics=[gone], timeout_ms=60_000), 2).topics
         assert answer.partitions[0].error_code == 0
-        (deleted,) = both.admin.ask(DeleteTopicsRequest(topic_names=[f"{prefix}-gone"], timeout_ms=10_000), 5).responses
+        (deleted,) = both.admin.ask(DeleteTopicsRequest(topic_names=[f"{prefix}-gone"], timeout_ms=60_000), 5).responses
         assert deleted.error_code == 0, deleted.error_message
         for name, index in (("lively", 0), ("lively", 1), ("lively", 2), ("compact", 0), ("compact", 1)):
             both.server.services.partition(f"{prefix}-{name}", index).become_leader(1)

@@ -40,7 +40,7 @@ def create(wire: Wire, topic: str, partitions: int = 1, **configs: str) -> uuid.
     """Create a topic; its id."""
     settings = [CreatableTopicConfig(name=name.replace("_", "."), value=value) for name, value in configs.items()]
     new = CreatableTopic(name=topic, num_partitions=partitions, replication_factor=1, configs=settings)
-    (result,) = wire.ask(CreateTopicsRequest(topics=[new], timeout_ms=10_000), 7).topics
+    (result,) = wire.ask(CreateTopicsRequest(topics=[new], timeout_ms=60_000), 7).topics
     assert result.error_code == 0, result.error_message
     return result.topic_id
 
@@ -53,7 +53,7 @@ def batch(*values: bytes | None, key: bytes | None = b"k", **options: object) ->
 
 def produce_request(topic: str, records: bytes | None, *, acks: int = -1, partition: int = 0) -> ProduceRequest:
     data = PartitionProduceData(index=partition, records=records)
-    return ProduceRequest(acks=acks, timeout_ms=5000, topic_data=[TopicProduceData(name=topic, partition_data=[data])])
+    return ProduceRequest(acks=acks, timeout_ms=60_000, topic_data=[TopicProduceData(name=topic, partition_data=[data])])
 
 
 def produce(wire: Wire, topic: str, records: bytes | None, version: int = 9, **options: int) -> object:
@@ -173,10 +173,10 @@ class TestConnections:
     def test_answers_leave_in_the_order_of_requests_though_a_fetch_waits(self, wire: Wire, topic: str) -> None:
         create(wire, topic)
         create(wire, f"{topic}-other")
+        began = time.monotonic()
         wire.send(fetch_request(topic, 0, wait_ms=500), 12)
         wire.send(MetadataRequest(topics=[]), 9)
         wire.send(produce_request(f"{topic}-other", batch(b"x"), acks=1), 9)
-        began = time.monotonic()
         assert wire.receive().responses[0].partitions[0].error_code == 0
         assert wire.receive().cluster_id
         assert wire.receive().responses[0].partition_responses[0].base_offset == 0
@@ -349,7 +349,7 @@ def _framed(request: ProduceRequest) -> bytes:
 
 
 def end_offset_soon(wire: Wire, topic: str, wanted: int) -> int:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while (found := end_offset(wire, topic)) < wanted and time.monotonic() < deadline:
         pass
     return found
@@ -424,16 +424,16 @@ class TestFetch:
     def test_a_waiting_fetch_is_answered_by_the_next_record(self, broker: RunningBroker, wire: Wire, topic: str) -> None:
         create(wire, topic)
         with Wire(broker.address) as consumer:
-            consumer.send(fetch_request(topic, 0, wait_ms=8000), 12)
+            consumer.send(fetch_request(topic, 0, wait_ms=60_000), 12)
             began = time.monotonic()
             produce(wire, topic, batch(b"news"))
             assert len(consumer.receive().responses[0].partitions[0].records) > 0
-            assert time.monotonic() - began < 4
+            assert time.monotonic() - began < 30
 
     def test_min_bytes_are_waited_for(self, broker: RunningBroker, wire: Wire, topic: str) -> None:
         create(wire, topic)
         with Wire(broker.address) as consumer:
-            consumer.send(fetch_request(topic, 0, wait_ms=8000, min_bytes=1500), 12)
+            consumer.send(fetch_request(topic, 0, wait_ms=60_000, min_bytes=1500), 12)
             produce(wire, topic, batch(b"x" * 1000))
             produce(wire, topic, batch(b"y" * 1000))
             got = list(iter_batches(bytes(consumer.receive().responses[0].partitions[0].records)))

@@ -44,7 +44,7 @@ def admin(broker: RunningBroker) -> Iterator[Wire]:
 
 @pytest.fixture
 def limited(broker: RunningBroker) -> Iterator[Wire]:
-    with Wire(broker.address, timeout=30) as wire:
+    with Wire(broker.address) as wire:
         yield wire
 
 
@@ -126,7 +126,7 @@ def test_many_requests_at_once_do_not_take_the_queue_from_others(admin: Wire, li
         for _ in range(600):
             limited.send(produce_request(topic, batch(b"x"), acks=1), 9, LIMITED)
         for _ in range(20):
-            assert ask(admin, MetadataRequest(), 9, "other")[1] < 5
+            assert ask(admin, MetadataRequest(), 9, "other")[1] < 30
     finally:
         set_quota(admin, producer_byte_rate=None)
 
@@ -143,7 +143,7 @@ def set_broker(admin: Wire, **configs: str | None) -> None:
 
 def connected(broker: RunningBroker) -> bool:
     """Whether a new connection is served."""
-    with Wire(broker.address, timeout=60) as wire:
+    with Wire(broker.address) as wire:
         try:
             wire.ask(ApiVersionsRequest(), 2)
         except OSError:
@@ -167,8 +167,8 @@ def test_connections_of_an_address_that_come_too_fast_are_closed(admin: Wire, br
         ops = [OpData(key="connection_creation_rate", value=0.0 if remove else 1.0, remove=remove)]
         entry = AlterClientQuotasRequestEntryData(entity=entity, ops=ops)
         assert admin.ask(AlterClientQuotasRequest(entries=[entry]), 1).entries[0].error_code == 0
-        with ThreadPoolExecutor(5) as callers:
-            assert set(callers.map(lambda _: connected(broker), range(5))) == outcomes
+        with ThreadPoolExecutor(20) as callers:
+            assert set(callers.map(lambda _: connected(broker), range(20))) == outcomes
 
 
 def test_limits_of_connections_change_while_the_broker_runs(admin: Wire, broker: RunningBroker) -> None:

@@ -76,7 +76,7 @@ class Others:
         self._producer = Producer({"bootstrap.servers": cluster.bootstrap, "acks": "all", "linger.ms": 0})
         self._topic = topic
         self._ended = threading.Event()
-        self.seconds: list[float] = []
+        self._seconds: list[float] = []
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -85,13 +85,18 @@ class Others:
             began = time.monotonic()
             self._producer.produce(self._topic, b"y" * 1000, partition=0)
             assert self._producer.flush(60) == 0
-            self.seconds.append(time.monotonic() - began)
+            self._seconds.append(time.monotonic() - began)
 
-    def end(self) -> float:
-        """The median time of an acknowledgement."""
+    def median(self, least: int = 20) -> float:
+        """The median time of the acknowledgements since the last call, of which there are so many at least."""
+        wait_until(lambda: len(self._seconds) >= least, "others are acknowledged")
+        seconds, self._seconds = sorted(self._seconds), []
+        return seconds[len(seconds) // 2]
+
+    def end(self) -> None:
+        """Write no more."""
         self._ended.set()
         self._thread.join()
-        return sorted(self.seconds)[len(self.seconds) // 2]
 
 
 def throttle_and_measure(cluster: TestCluster, topic: str, plan: Path) -> float:
@@ -107,19 +112,26 @@ def throttle_and_measure(cluster: TestCluster, topic: str, plan: Path) -> float:
 def test_a_throttled_move_keeps_to_its_rate_and_holds_nobody_else_up(cluster: TestCluster, tmp_path: Path) -> None:
     admin = Admin(cluster.bootstrap)
     admin.create("other", 1)
-    plan, old = tmp_path / "plan.json", tmp_path / "old.json"
-    for path, replicas in ((old, OLD), (plan, (*OLD, NEW))):
-        path.write_text(json.dumps({"partitions": [{"topic": "moved", "partition": 0, "replicas": replicas}]}))
     admin.create("moved", 1, 2)
+    plan, old = tmp_path / "plan.json", tmp_path / "old.json"
+    begin = {"other": (*OLD, NEW), "moved": OLD}
+    for path, places in ((old, begin), (plan, {"moved": (*OLD, NEW)})):
+        parts = [{"topic": topic, "partition": 0, "replicas": replicas} for topic, replicas in places.items()]
+        path.write_text(json.dumps({"partitions": parts}))
     tool(cluster, "--execute", "--reassignment-json-file", str(old))
     wait_until(lambda: set(admin.isrs("moved").get(0, ())) == set(OLD), "the topic is on two brokers")
     wait_until(lambda: "complete" in tool(cluster, "--verify", "--reassignment-json-file", str(old)), "it has moved there")
+    for topic in begin:
+        admin.elect_preferred(topic)
+        wait_until(lambda topic=topic: admin.leader(topic) == OLD[0], "the same broker leads both")  # type: ignore[misc]
     fill(cluster, "moved")
     others = Others(cluster, "other")
+    usual = others.median()
     rate = throttle_and_measure(cluster, "moved", plan)
-    median = others.end()
+    meanwhile = others.median()
+    others.end()
     assert 0.7 * RATE < rate < 1.3 * RATE
-    assert median < 0.1, "a topic that is not throttled, with the same brokers and fetchers, goes on as ever"
+    assert meanwhile < 0.1 + 3 * usual, "a topic that is not throttled, with the same brokers and fetchers, goes on as ever"
     with AdminClient({"bootstrap.servers": cluster.bootstrap}) as client:
         assert len(configs(client, ResourceType.TOPIC, "moved")) == 2
         set_to = ConfigOperation.SET
@@ -130,7 +142,7 @@ def test_a_throttled_move_keeps_to_its_rate_and_holds_nobody_else_up(cluster: Te
         began = time.monotonic()
         admin.wait_in_sync("moved", [*OLD, NEW])
         left = MEGABYTES * 1_000_000 - rate * MEASURED_SECONDS
-        assert time.monotonic() - began < 0.5 * left / RATE, "without the limit what is left comes much faster"
+        assert time.monotonic() - began < 0.7 * left / rate, "without the limit what is left comes much faster"
         verified = tool(cluster, "--verify", "--reassignment-json-file", str(plan))
         assert "complete" in verified
         assert configs(client, ResourceType.TOPIC, "moved") == set()

@@ -60,7 +60,7 @@ def test_a_client_produces_and_consumes_over_tls(tls: Tls, topic: str) -> None:
     consumer.assign([TopicPartition(topic, 0, 0)])
     got: list[bytes] = []
     while len(got) < BATCHES:
-        found = consumer.consume(BATCHES, 10)
+        found = consumer.consume(BATCHES, 60)
         assert found, f"{len(got)} of {BATCHES} records came"
         got += [message.value() for message in found if not message.error()]
     consumer.close()

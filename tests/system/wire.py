@@ -22,7 +22,7 @@ class Wire:
         timeout: seconds that any answer may take.
     """
 
-    def __init__(self, address: str, timeout: float = 10) -> None:
+    def __init__(self, address: str, timeout: float = 60) -> None:
         host, _, port = address.rpartition(":")
         self.socket = socket.create_connection((host, int(port)), timeout)
         self._ids = count(1)
