@@ -11,8 +11,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.processes import freeze
+
 _JAR = Path("/usr/share/java/zookeeper.jar")
-_START_SECONDS = 30
+_START_SECONDS = 60
 
 
 def missing() -> str | None:
@@ -85,13 +87,20 @@ class ZooKeeperServer:
             return
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
-            try:
-                with socket.create_connection(("127.0.0.1", self.port), 1):
-                    return
-            except OSError:
-                time.sleep(0.05)
+            if self._serves():
+                return
+            time.sleep(0.05)
         self.kill()
         raise RuntimeError(f"ZooKeeper did not start:\n{self._log.read_text(errors='replace')[-2000:]}")
+
+    def _serves(self) -> bool:
+        """Whether it serves requests: it accepts connections a while before that, and drops them."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 10) as connection:
+                connection.sendall(b"srvr")
+                return b"Mode:" in connection.makefile("rb").read()
+        except OSError:
+            return False
 
     def kill(self) -> None:
         """Kill it."""
@@ -103,7 +112,7 @@ class ZooKeeperServer:
     def pause(self) -> None:
         """Let it answer nothing."""
         assert self._process is not None
-        os.kill(self._process.pid, signal.SIGSTOP)
+        freeze(self._process.pid)
 
     def resume(self) -> None:
         """Let it go on."""

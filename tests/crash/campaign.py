@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import random
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from kafkax.protocol.messages.produce import PartitionProduceData, ProduceReques
 from kafkax.protocol.record import Record
 from kafkax.protocol.records import build_batch, iter_batches
 from tests.compat.brokers import RunningBroker, free_port, start_broker
+from tests.processes import freeze
 from tests.system.wire import Wire
 
 __all__ = ["Broker", "Campaign", "Writer", "produce_numbers", "rounds"]
@@ -64,11 +64,7 @@ class Broker:
     def freeze(self) -> None:
         """Let the process do nothing more: from here on it acknowledges nothing, as one whose machine has lost its power."""
         assert self._running is not None
-        process = self._running.process
-        process.send_signal(signal.SIGSTOP)
-        tasks = Path(f"/proc/{process.pid}/task")
-        while any(_state(task) not in "TDt" for task in tasks.iterdir()):
-            time.sleep(0.001)
+        freeze(self._running.process.pid)
 
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone; nothing happens when it is not running."""
@@ -84,11 +80,6 @@ class Broker:
         assert self._running is not None
         assert self._running.stop(timeout=LIMIT) == 0
         self._running = None
-
-
-def _state(task: Path) -> str:
-    """State of a thread: T stopped, D in a system call that cannot be interrupted, after which it stops."""
-    return (task / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 class Writer(threading.Thread):

@@ -128,7 +128,8 @@ async def test_a_session_comes_back_when_the_credentials_are_good_again(tmp_path
         pytest.skip(why)
     server = ZooKeeperServer(tmp_path, users=USERS)
     try:
-        store = await ZooKeeperStore.connect(zookeeper_settings(as_kafka(server.address, session_timeout_ms="4000")))
+        timeouts = {"session_timeout_ms": "4000", "connection_timeout_ms": "60000"}
+        store = await ZooKeeperStore.connect(zookeeper_settings(as_kafka(server.address, **timeouts)))
 
         async def until(works):
             while await answers(store) is not works:
