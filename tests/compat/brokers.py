@@ -85,6 +85,20 @@ def running_broker(data: Path, **options: object) -> Iterator[RunningBroker]:
         assert broker.stop() == 0, "the broker did not stop in order on SIGTERM"
 
 
+def launch(launcher: Path, kind: str, folder: Path, port: int, *more: object) -> None:
+    """Start something by the launcher of Apache Kafka, and wait until it listens: on a busy machine longer than the launcher."""
+    command = [str(launcher), kind, str(folder), str(port), *map(str, more)]
+    done = subprocess.run(command, timeout=120, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 or "no answer on port" in done.stderr, done.stderr[-2000:]
+    deadline = time.monotonic() + 120
+    while True:
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        assert time.monotonic() < deadline, f"{kind} does not listen on port {port}"
+        time.sleep(0.2)
+
+
 def real_kafka() -> Path | None:
     """The launcher of Apache Kafka and its Java tools: ``KAFKAX_REAL_KAFKA``, or a tools folder beside the repository."""
     if shutil.which("java") is None or shutil.which("mvn") is None:

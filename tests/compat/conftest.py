@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.compat.brokers import free_port, real_kafka, running_broker
+from tests.compat.brokers import free_port, launch, real_kafka, running_broker
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +48,7 @@ def kafka_tools() -> Path:
 def apache_kafka(kafka_tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a running Apache Kafka 4.3.1."""
     folder, port = tmp_path_factory.mktemp("apache-kafka"), free_port(1)
-    with started(kafka_tools, folder, "kraft", folder, port):
+    with started(kafka_tools, "kraft", folder, port):
         yield f"127.0.0.1:{port}"
 
 
@@ -59,18 +59,17 @@ def apache_kafka_3(kafka_tools: Path, tmp_path_factory: pytest.TempPathFactory) 
     keeper_port, port = free_port(), free_port()
     alone = ("offsets.topic.replication.factor", "transaction.state.log.replication.factor", "transaction.state.log.min.isr")
     with (
-        started(kafka_tools, keeper, "zookeeper", keeper, keeper_port),
-        started(kafka_tools, folder, "zkbroker", folder, port, 1, f"127.0.0.1:{keeper_port}", *(f"{key}=1" for key in alone)),
+        started(kafka_tools, "zookeeper", keeper, keeper_port),
+        started(kafka_tools, "zkbroker", folder, port, 1, f"127.0.0.1:{keeper_port}", *(f"{key}=1" for key in alone)),
     ):
         yield f"127.0.0.1:{port}"
 
 
 @contextmanager
-def started(launcher: Path, folder: Path, *command: object) -> Iterator[None]:
+def started(launcher: Path, kind: str, folder: Path, port: int, *more: object) -> Iterator[None]:
     """Something that the launcher starts in ``folder``, for the length of a ``with`` block."""
     try:
-        done = subprocess.run([launcher, *map(str, command)], timeout=120, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-2000:]
+        launch(launcher, kind, folder, port, *more)
         yield
     finally:
         subprocess.run([launcher, "stop", folder], check=False, timeout=60, capture_output=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.compat.brokers import free_port, running_broker
+from tests.compat.brokers import free_port, launch, running_broker
 from tests.compat.dataset import Digest, samples
 
 confluent_kafka = pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed")
@@ -65,8 +65,8 @@ def real_broker(tools: Path, home: Path) -> Iterator[str]:
     """Apache Kafka 4.3.1 in KRaft mode with its data in ``home/data``."""
     port = free_port()
     home.mkdir(parents=True, exist_ok=True)
-    subprocess.run([str(tools), "kraft", str(home), str(port)], check=True, timeout=90, stdout=subprocess.DEVNULL)
     try:
+        launch(tools, "kraft", home, port)
         yield f"127.0.0.1:{port}"
     finally:
         subprocess.run([str(tools), "stop", str(home)], check=True, timeout=60)
