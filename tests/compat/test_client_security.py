@@ -80,12 +80,12 @@ def addresses(
     with contextlib.ExitStack() as stack:
         if request.param == "kafka-3.9.2":
             keeper, keeper_port = tmp_path_factory.mktemp("keeper"), free_port()
-            stack.enter_context(started(kafka_tools, keeper, "zookeeper", keeper, keeper_port))
+            stack.enter_context(started(kafka_tools, "zookeeper", keeper, keeper_port))
             lines = broker_settings(port, certificate[0], tuple(each for each in LISTENERS if each != "CONTROLLER"))
             command = ("zkbroker", folder, port, 1, f"127.0.0.1:{keeper_port}", "offsets.topic.replication.factor=1", *lines)
         else:
             command = ("kraft", folder, port, *broker_settings(port, certificate[0], LISTENERS))
-        stack.enter_context(started(kafka_tools, folder, *command))
+        stack.enter_context(started(kafka_tools, *command))
         found = {name: f"127.0.0.1:{port + index}" for index, name in enumerate(LISTENERS)}
         with kafkax.AdminClient({"bootstrap.servers": found["PLAINTEXT"]}) as admin:
             add_users(admin)

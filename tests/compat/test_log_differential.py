@@ -67,8 +67,8 @@ def sides(kafka_tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with (
         quick_java(),
         running_broker(home / "kafkax", overrides=CLEANING) as broker,
-        started(kafka_tools, keeper, "zookeeper", keeper, keeper_port),
-        started(kafka_tools, kafka, "zkbroker", kafka, port, 1, f"127.0.0.1:{keeper_port}", *configs),
+        started(kafka_tools, "zookeeper", keeper, keeper_port),
+        started(kafka_tools, "zkbroker", kafka, port, 1, f"127.0.0.1:{keeper_port}", *configs),
     ):
         yield [Side(f"127.0.0.1:{port}", kafka / "data"), Side(broker.address, broker.data)]
         for folder in (kafka, keeper):
