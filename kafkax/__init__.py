@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kafkax._core.message import Message
     from kafkax.client.admin import AdminClient
     from kafkax.client.consumer import Consumer
     from kafkax.client.producer import Producer
@@ -12,13 +13,14 @@ if TYPE_CHECKING:
     from kafkax.errors import KafkaError
 
 __version__ = "0.1.0"
-__all__ = ["AdminClient", "Consumer", "KafkaError", "Producer", "TopicPartition", "__version__"]
+__all__ = ["AdminClient", "Consumer", "KafkaError", "Message", "Producer", "TopicPartition", "__version__"]
 
 _CLIENTS = {
     "Consumer": "kafkax.client.consumer",
     "AdminClient": "kafkax.client.admin",
     "Producer": "kafkax.client.producer",
     "KafkaError": "kafkax.errors",
+    "Message": "kafkax._core.message",
     "TopicPartition": "kafkax.client.types",
 }
 

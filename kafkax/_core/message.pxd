@@ -18,13 +18,18 @@ cdef class Message:
     cdef object _owner
     cdef object _topic
     cdef object _error
+    # What setters put in the place of fields; None while there is nothing.
+    cdef dict _changed
     cdef record_t _record
     cdef int64_t _offset
     cdef int64_t _timestamp
     cdef int32_t _partition
     cdef int32_t _leader_epoch
     cdef int8_t _timestamp_type
+    # Seconds; negative when not known.
+    cdef double _latency
 
     @staticmethod
     cdef Message over(object owner, object topic, int32_t partition, const record_t *record)
     cdef object fail(self, object error)
+    cdef object _change(self, str field, object value)

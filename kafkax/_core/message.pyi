@@ -1,5 +1,7 @@
 """A record as clients see it: fields in place, Python objects only for what is asked for."""
 
+from typing import Any
+
 from kafkax.errors import KafkaError
 
 class Message:
@@ -35,6 +37,25 @@ class Message:
 
     def leader_epoch(self) -> int | None:
         """Leader epoch of the batch, None when not known."""
+
+    def latency(self) -> float | None:
+        """Seconds from when the first record of the batch was given to the producer until the broker acknowledged the batch;
+        None for records that were consumed, and for those that failed."""
+
+    def set_topic(self, value: str) -> None:
+        """Have :meth:`topic` say something else."""
+
+    def set_key(self, value: Any) -> None:
+        """Have :meth:`key` give another object, like what a deserializer made of it."""
+
+    def set_value(self, value: Any) -> None:
+        """Have :meth:`value` give another object, like what a deserializer made of it."""
+
+    def set_headers(self, value: Any) -> None:
+        """Have :meth:`headers` give another object."""
+
+    def set_error(self, value: KafkaError | None) -> None:
+        """Have :meth:`error` give another error, or none."""
 
     def __len__(self) -> int:
         """Size of the value in bytes."""

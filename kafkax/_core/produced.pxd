@@ -27,6 +27,8 @@ cdef class ProducedBatch:
     cdef public int64_t payload
     # Monotonic seconds when the first record came.
     cdef readonly double created
+    # Seconds from then until it was acknowledged; negative before.
+    cdef public double latency
     cdef public int64_t base_offset
     cdef public int64_t append_time
     cdef public object error

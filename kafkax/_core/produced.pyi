@@ -16,6 +16,7 @@ class ProducedBatch:
     size: int
     payload: int
     created: float
+    latency: float
     base_offset: int
     append_time: int
     error: KafkaError | None

@@ -76,6 +76,7 @@ cdef class ProducedBatch:
         cdef timespec now
         clock_gettime(CLOCK_MONOTONIC, &now)
         self.created = now.tv_sec + now.tv_nsec * 1e-9
+        self.latency = -1
         self.topic = topic
         self.partition = partition
         self._size = BATCH_HEADER
@@ -228,8 +229,8 @@ cdef class ProducedBatch:
             callback = (<list>callbacks)[index] if mixed else callbacks
             if callback is None:
                 continue
-            if message is not None and kx_only_ours(message):
-                # The function did not keep the one before: it serves again.
+            if message is not None and message._changed is None and kx_only_ours(message):
+                # The function neither kept nor changed the one before: it serves again.
                 self._fill_in(message, &record, index)
             else:
                 message = self._message(&record, index)
@@ -318,6 +319,7 @@ cdef class ProducedBatch:
         message._record = record[0]
         message._offset = self.base_offset + index if self.base_offset >= 0 else -1
         message._timestamp = self._base_timestamp + record.timestamp_delta if self.append_time < 0 else self.append_time
+        message._latency = self.latency
         message._timestamp_type = TIMESTAMP_CREATE_TIME if self.append_time < 0 else TIMESTAMP_LOG_APPEND_TIME
         return 0
 

@@ -62,6 +62,37 @@ class BaseClient:
         """
         return self._io.run(self._list_topics(topic, timeout), timeout + 1, "list_topics")
 
+    def cluster_id(self, timeout: float = -1) -> str | None:
+        """Id of the cluster; None with brokers that have none.
+
+        Args:
+            timeout: seconds; negative is request.timeout.ms.
+
+        Raises:
+            KafkaError: no broker answered in time.
+        """
+        if self._cluster.metadata.cluster_id is None:
+            limit = self._cluster.timeout if timeout < 0 else timeout
+            self._io.run(self._learn_cluster(limit), limit + 1, "cluster_id")
+        return self._cluster.metadata.cluster_id
+
+    async def _learn_cluster(self, timeout: float) -> None:
+        cluster = self._cluster
+        await cluster.retry(lambda: cluster.refresh([]), cluster.deadline(timeout), "metadata")
+
+    def set_sasl_credentials(self, username: str, password: str) -> None:
+        """Authenticate with these from the next connection on; those that stand are left alone.
+
+        Args:
+            username, password: in place of ``sasl.username`` and ``sasl.password``, for PLAIN and SCRAM.
+
+        Raises:
+            TypeError: one of them is not a text.
+        """
+        if not isinstance(username, str) or not isinstance(password, str):
+            raise TypeError("username and password are to be texts")
+        self._config.credentials = (username, password)
+
     async def _list_topics(self, topic: str | None, timeout: float) -> ClusterMetadata:
         cluster = self._cluster
 

@@ -26,6 +26,7 @@ __all__ = ["GROUP", "TRANSACTION", "Backoff", "Cluster", "check", "sole"]
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Response)
+_FAMILIES = {"any": socket.AF_UNSPEC, "v4": socket.AF_INET, "v6": socket.AF_INET6}
 GROUP, TRANSACTION = 0, 1
 """Kinds of coordinators."""
 
@@ -89,6 +90,7 @@ class Cluster:
         self.watch_all = False
         self.on_metadata: list[Callable[[], None]] = []
         self._tls = tls_context(config)
+        self._family = _FAMILIES[config["broker.address.family"]]
         self._connections: dict[int, Connection] = {}
         self._connecting: dict[int, asyncio.Task[Connection]] = {}
         self._backoffs: dict[int, tuple[float, Backoff]] = {}
@@ -130,8 +132,12 @@ class Cluster:
             raw = await self._connected_socket(host, port)
             connection.adopt(raw)
         else:
-            transport, _ = await self.loop.create_connection(lambda: connection, host, port, ssl=self._tls, server_hostname=host)
+            transport, _ = await self.loop.create_connection(
+                lambda: connection, host, port, ssl=self._tls, server_hostname=host, family=self._family
+            )
             raw = transport.get_extra_info("socket")
+        if self.config["socket.keepalive.enable"]:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, size in ((socket.SO_SNDBUF, "socket.send.buffer.bytes"), (socket.SO_RCVBUF, "socket.receive.buffer.bytes")):
             if self.config[size]:
                 raw.setsockopt(socket.SOL_SOCKET, option, self.config[size])
@@ -139,7 +145,9 @@ class Cluster:
     async def _connected_socket(self, host: str, port: int) -> socket.socket:
         """A socket connected to the first of a name's addresses that accepts."""
         failure: OSError = OSError(f"{host} has no address")
-        for family, kind, protocol, _, address in await self.loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        for family, kind, protocol, _, address in await self.loop.getaddrinfo(
+            host, port, family=self._family, type=socket.SOCK_STREAM
+        ):
             raw = socket.socket(family, kind, protocol)
             try:
                 raw.setblocking(False)

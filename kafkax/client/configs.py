@@ -46,8 +46,11 @@ _KEYS = {
         _Key("receive.message.max.bytes", "*", int, 100_000_000, (1000, _INT)),
         _Key("socket.send.buffer.bytes", "*", int, 0, (0, 100_000_000)),
         _Key("socket.receive.buffer.bytes", "*", int, 0, (0, 100_000_000)),
+        _Key("socket.keepalive.enable", "*", bool, False),
+        _Key("broker.address.family", "*", str, "any", ("any", "v4", "v6")),
         _Key("security.protocol", "*", str, "PLAINTEXT", ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")),
         _Key("ssl.ca.location", "*", str, None),
+        _Key("ssl.ca.pem", "*", str, None),
         _Key("ssl.certificate.location", "*", str, None),
         _Key("ssl.key.location", "*", str, None),
         _Key("ssl.key.password", "*", str, None),
@@ -127,6 +130,8 @@ _ALIASES = {
     "fetch.message.max.bytes": "max.partition.fetch.bytes",
     "sasl.mechanisms": "sasl.mechanism",
     "max.request.size": "message.max.bytes",
+    "auto.commit.enable": "enable.auto.commit",
+    "topic.metadata.refresh.interval.ms": "metadata.max.age.ms",
 }
 _OWNERS = {"P": "producer", "C": "consumer", "A": "admin"}
 _HAS_DEFAULT_BY_OWNER = {"allow.auto.create.topics": {"P": True, "C": False, "A": False}}
@@ -134,6 +139,17 @@ _HAS_DEFAULT_BY_OWNER = {"allow.auto.create.topics": {"P": True, "C": False, "A"
 
 class ClientConfig(dict[str, Any]):
     """Typed values of every config that a client has, by name."""
+
+    given_credentials: tuple[str, str] | None = None
+
+    @property
+    def credentials(self) -> tuple[str, str]:
+        """User and password for SASL, both at once: another thread may change them."""
+        return self.given_credentials or (self["sasl.username"], self["sasl.password"])
+
+    @credentials.setter
+    def credentials(self, value: tuple[str, str]) -> None:
+        self.given_credentials = value
 
     @property
     def servers(self) -> list[tuple[str, int]]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Producer"]
 
+_OF_A_RECORD = {"value", "key", "partition", "timestamp", "headers", "callback", "_error"}
 _OUTSIDE = KafkaError(ErrorCode.INVALID_TXN_STATE, "no transaction is open; begin_transaction() comes before produce()")
 
 
@@ -155,6 +156,71 @@ class Producer(Accumulator, BaseClient):
         finally:
             if not self._io.closed:
                 self._io.call(self._flushing, -1)
+
+    def produce_batch(
+        self,
+        topic: str,
+        messages: Sequence[dict[str, Any]],
+        partition: int = -1,
+        on_delivery: Any = None,
+        *,
+        callback: Any = None,
+    ) -> int:
+        """Take many records for one topic, as :meth:`produce` takes one.
+
+        Args:
+            messages: dicts with some of ``value``, ``key``, ``partition``, ``timestamp``, ``headers`` and ``callback``. One that
+                is refused gets its error as ``_error``, and the others are taken all the same.
+            partition, on_delivery: for records that name none themselves.
+            callback: another name of ``on_delivery``.
+
+        Returns:
+            How many were taken.
+
+        Raises:
+            TypeError: an entry is no dict, or has a key that is not known; nothing was taken then.
+            RuntimeError: the producer is closed, or was forked.
+        """
+        for each in messages:
+            if not isinstance(each, dict) or not each.keys() <= _OF_A_RECORD:
+                raise TypeError(f"{each!r} is refused; a dict with some of {', '.join(sorted(_OF_A_RECORD))} is allowed")
+        taken = 0
+        default = on_delivery or callback
+        for each in messages:
+            try:
+                self.produce(
+                    topic,
+                    each.get("value"),
+                    each.get("key"),
+                    each.get("partition", partition),
+                    each.get("callback") or default,
+                    each.get("timestamp", 0),
+                    each.get("headers"),
+                )
+                taken += 1
+            except (BufferError, KafkaError) as error:
+                each["_error"] = error
+        return taken
+
+    def purge(self, in_queue: bool = True, in_flight: bool = True, blocking: bool = True) -> None:
+        """Give records up; their reports, with OPERATION_NOT_ATTEMPTED, come by :meth:`poll` and :meth:`flush`.
+
+        Args:
+            in_queue: those that were not sent yet.
+            in_flight: those that were sent and are not acknowledged; whether the broker has them is not known.
+            blocking: whether to wait until that is done.
+
+        Raises:
+            KafkaError: REQUEST_TIMED_OUT; the client is too busy.
+        """
+        if not blocking:
+            self._io.call(self._sender.purge, in_queue, in_flight)
+            return
+
+        async def work() -> None:
+            self._sender.purge(in_queue, in_flight)
+
+        self._io.run(work(), self._cluster.timeout, "purge")
 
     @property
     def metrics(self) -> ProducerMetrics:

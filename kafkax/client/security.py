@@ -33,7 +33,7 @@ def tls_context(config: ClientConfig) -> ssl.SSLContext | None:
     if "SSL" not in config["security.protocol"]:
         return None
     try:
-        context = ssl.create_default_context(cafile=config["ssl.ca.location"])
+        context = ssl.create_default_context(cafile=config["ssl.ca.location"], cadata=config["ssl.ca.pem"])
         if config["ssl.certificate.location"]:
             key, password = config["ssl.key.location"], config["ssl.key.password"]
             context.load_cert_chain(config["ssl.certificate.location"], key, password)
@@ -77,7 +77,7 @@ async def authenticate(connection: Connection, config: ClientConfig, timeout: fl
             f"{connection.address} refuses sasl.mechanism={mechanism}; it allows {', '.join(answer.mechanisms) or 'none'}",
         )
     if mechanism == "PLAIN":
-        user, password = config["sasl.username"], config["sasl.password"]
+        user, password = config.credentials
         await _exchange(connection, f"\0{user}\0{password}".encode(), timeout)
     elif mechanism == "OAUTHBEARER":
         token = config["oauth_cb"]("")
@@ -99,7 +99,8 @@ async def _exchange(connection: Connection, data: bytes, timeout: float) -> byte
 
 async def _scram(connection: Connection, config: ClientConfig, algorithm: str, timeout: float) -> None:
     """SCRAM (RFC 5802): proves that both sides know the password without sending it."""
-    user = config["sasl.username"].replace("=", "=3D").replace(",", "=2C")
+    name, password = config.credentials
+    user = name.replace("=", "=3D").replace(",", "=2C")
     nonce = base64.b64encode(os.urandom(24)).decode()
     first = f"n={user},r={nonce}"
     challenge = (await _exchange(connection, f"n,,{first}".encode(), timeout)).decode()
@@ -109,7 +110,7 @@ async def _scram(connection: Connection, config: ClientConfig, algorithm: str, t
         raise _failed(connection, "its SCRAM nonce does not go on from ours")
     if not _LEAST_ITERATIONS <= iterations <= _MOST_ITERATIONS:
         raise _failed(connection, f"{iterations} SCRAM iterations; {_LEAST_ITERATIONS} to {_MOST_ITERATIONS} are accepted")
-    salted = hashlib.pbkdf2_hmac(algorithm, config["sasl.password"].encode(), salt, iterations)
+    salted = hashlib.pbkdf2_hmac(algorithm, password.encode(), salt, iterations)
     final = f"c=biws,r={fields['r']}"
     signed = f"{first},{challenge},{final}".encode()
     client_key = hmac.digest(salted, b"Client Key", algorithm)

@@ -564,6 +564,7 @@ class Sender:
             state.backoff.reset()
         state.confirmed = True
         batch.error = None
+        batch.latency = time.monotonic() - batch.created
         batch.base_offset = base_offset
         batch.append_time = append_time
         self._finish(batch)
@@ -671,17 +672,44 @@ class Sender:
                     self._retrying.add(state)
             self._run()
 
+    def purge(self, in_queue: bool, in_flight: bool) -> None:
+        """Give up what waits, what was sent and is not answered, or both; on the I/O thread."""
+        with self._lock:
+            if in_queue:
+                self._purge_queued(KafkaError(ErrorCode.OPERATION_NOT_ATTEMPTED, "purged before it was sent"))
+            if in_flight:
+                text = "purged while it was sent; whether the broker has it is not known"
+                error = KafkaError(ErrorCode.OPERATION_NOT_ATTEMPTED, text)
+                for state in list(self._retrying):
+                    while state.retry:
+                        self._fail(state, state.retry.popleft(), error, gap=True)
+                    self._retrying.discard(state)
+                # What is under way on these connections fails by the error that they end with.
+                for node, count in list(self._requests.items()):
+                    connection = self._cluster.live(node) if count else None
+                    if connection is not None:
+                        connection.abort(error)
+
+    def _purge_queued(self, error: KafkaError) -> None:
+        for name in list(self._topics):
+            for batch in self._accumulator.topic_failed(name, error):
+                self._finish(batch)
+        self._drop_queued(error)
+
+    def _drop_queued(self, error: KafkaError) -> None:
+        for queue in list(self._accumulator.active):
+            while (batch := self._accumulator.take(queue, True)) is not None:
+                batch.error = error
+                self._finish(batch)
+        self._accumulator.settle()
+
     def _give_up(self, error: KafkaError) -> None:
         """Fail everything that waits: there is no producer id, or no transaction that could be committed."""
         for state in self._states.values():
             while state.retry:
                 self._fail(state, state.retry.popleft(), error, gap=False)
             self._retrying.discard(state)
-        for queue in list(self._accumulator.active):
-            while (batch := self._accumulator.take(queue, True)) is not None:
-                batch.error = error
-                self._finish(batch)
-        self._accumulator.settle()
+        self._drop_queued(error)
 
 
 def _before(a: ProducedBatch, b: ProducedBatch) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import hashlib
 import json
 import os
 import time
@@ -16,13 +15,20 @@ from typing import Any
 import pytest
 
 import kafkax
-from kafkax.client.admin import NewTopic
-from kafkax.errors import ErrorCode, KafkaError
-from kafkax.protocol.messages.alter_user_scram_credentials import (
-    AlterUserScramCredentialsRequest,
-    AlterUserScramCredentialsResponse,
-    ScramCredentialUpsertion,
+from kafkax.client.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AclResourceType,
+    NewTopic,
+    ResourcePatternType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialDeletion,
+    UserScramCredentialUpsertion,
 )
+from kafkax.errors import ErrorCode, KafkaError
 from tests.compat.brokers import free_port, running_broker
 from tests.compat.conftest import started
 from tests.unit.net.certificates import self_signed
@@ -32,7 +38,12 @@ APACHE = ["kafka-3.9.2"] if NAMED == "kafka-3.9.2" else ["kafka-4.3.1"]
 nightly = pytest.mark.skipif(not NAMED, reason="a broker of its own: only in ci/nightly")
 LISTENERS = ("PLAINTEXT", "CONTROLLER", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 PASSWORDS = {"alice": "alice=secret,", "bob": "bob-secret"}
-SCRAM = {"SCRAM-SHA-256": ("sha256", 1), "SCRAM-SHA-512": ("sha512", 2)}
+MECHANISMS = (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512)
+AUTHORIZER = (
+    "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "super.users=User:ANONYMOUS",
+    "allow.everyone.if.no.acl.found=true",
+)
 Addresses = dict[str, str]
 
 
@@ -84,7 +95,7 @@ def addresses(
             lines = broker_settings(port, certificate[0], tuple(each for each in LISTENERS if each != "CONTROLLER"))
             command = ("zkbroker", folder, port, 1, f"127.0.0.1:{keeper_port}", "offsets.topic.replication.factor=1", *lines)
         else:
-            command = ("kraft", folder, port, *broker_settings(port, certificate[0], LISTENERS))
+            command = ("kraft", folder, port, *AUTHORIZER, *broker_settings(port, certificate[0], LISTENERS))
         stack.enter_context(started(kafka_tools, *command))
         found = {name: f"127.0.0.1:{port + index}" for index, name in enumerate(LISTENERS)}
         with kafkax.AdminClient({"bootstrap.servers": found["PLAINTEXT"]}) as admin:
@@ -93,20 +104,14 @@ def addresses(
 
 
 def add_users(admin: kafkax.AdminClient) -> None:
-    for algorithm, number in SCRAM.values():
-        upsertions = []
-        for name, password in PASSWORDS.items():
-            salt = os.urandom(16)
-            salted = hashlib.pbkdf2_hmac(algorithm, password.encode(), salt, 4096)
-            made = ScramCredentialUpsertion(name=name, mechanism=number, iterations=4096, salt=salt, salted_password=salted)
-            upsertions.append(made)
-        admin._io.run(alter(admin, AlterUserScramCredentialsRequest(upsertions=upsertions)), 30)
-
-
-async def alter(admin: kafkax.AdminClient, request: AlterUserScramCredentialsRequest) -> None:
-    await admin._cluster.refresh([])
-    answer = await admin._cluster.request(request, AlterUserScramCredentialsResponse, 1)
-    assert [(each.user, each.error_message) for each in answer.results if each.error_code] == []
+    wanted = [
+        UserScramCredentialUpsertion(name, ScramCredentialInfo(mechanism, 4096), password)
+        for mechanism in MECHANISMS
+        for name, password in PASSWORDS.items()
+    ]
+    for mechanism in MECHANISMS:
+        done = admin.alter_user_scram_credentials([each for each in wanted if each.scram_credential_info.mechanism is mechanism])
+        assert {user: future.result(30) for user, future in done.items()} == dict.fromkeys(PASSWORDS)
 
 
 def token(_: str = "") -> tuple[str, float]:
@@ -208,3 +213,62 @@ def test_the_wrong_protocol_is_named_in_the_error(addresses: Addresses, certific
     config = {"bootstrap.servers": addresses[other], "security.protocol": protocol, "request.timeout.ms": 3000, **trust}
     with kafkax.AdminClient(config) as admin, pytest.raises(KafkaError, match=r"security\.protocol"):
         admin.list_topics(timeout=5)
+
+
+@nightly
+def test_scram_credentials_are_described_and_deleted(addresses: Addresses) -> None:
+    with kafkax.AdminClient({"bootstrap.servers": addresses["PLAINTEXT"]}) as admin:
+        carol = UserScramCredentialUpsertion("carol", ScramCredentialInfo(MECHANISMS[0], 5000), b"secret", b"salt")
+        assert admin.alter_user_scram_credentials([carol])["carol"].result(30) is None
+        described = admin.describe_user_scram_credentials(["carol", "nobody"])
+        assert described["carol"].result(30) == ("carol", [ScramCredentialInfo(MECHANISMS[0], 5000)])
+        with pytest.raises(KafkaError) as error:
+            described["nobody"].result(30)
+        assert error.value.code is ErrorCode.RESOURCE_NOT_FOUND
+        assert {"alice", "bob", "carol"} <= admin.describe_user_scram_credentials().keys()
+        deletion = UserScramCredentialDeletion("carol", MECHANISMS[0])
+        assert admin.alter_user_scram_credentials([deletion])["carol"].result(30) is None
+        assert "carol" not in admin.describe_user_scram_credentials()
+
+
+@nightly
+def test_credentials_that_are_set_later_serve_the_next_connection(addresses: Addresses) -> None:
+    config = {
+        "bootstrap.servers": addresses["SASL_PLAINTEXT"],
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": "alice",
+        "sasl.password": "wrong",
+    }
+    with kafkax.AdminClient(config) as admin:
+        with pytest.raises(KafkaError) as error:
+            admin.list_topics(timeout=5)
+        assert error.value.code is ErrorCode.SASL_AUTHENTICATION_FAILED
+        admin.set_sasl_credentials("alice", PASSWORDS["alice"])
+        assert admin.list_topics(timeout=30).brokers
+
+
+@nightly
+@pytest.mark.skipif(APACHE == ["kafka-3.9.2"], reason="set up with an authorizer on 4.3.1 only")
+def test_access_control_entries(addresses: Addresses) -> None:
+    topic = f"acl-{uuid.uuid4().hex}"
+    literal, prefixed = (
+        AclBinding(AclResourceType.TOPIC, topic, pattern, "User:dora", "*", AclOperation.READ, AclPermissionType.ALLOW)
+        for pattern in (ResourcePatternType.LITERAL, ResourcePatternType.PREFIXED)
+    )
+    everything = AclBindingFilter(
+        AclResourceType.ANY, None, ResourcePatternType.ANY, "User:dora", None, AclOperation.ANY, AclPermissionType.ANY
+    )
+    with kafkax.AdminClient({"bootstrap.servers": addresses["PLAINTEXT"]}) as admin:
+        assert {acl: future.result(30) for acl, future in admin.create_acls([literal, prefixed]).items()} == {
+            literal: None,
+            prefixed: None,
+        }
+        end = time.monotonic() + 60
+        # The broker hears of it from the controller, after the answer.
+        while sorted(admin.describe_acls(everything)) != [literal, prefixed]:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        wanted = everything._replace(resource_pattern_type=ResourcePatternType.PREFIXED)
+        assert admin.delete_acls([wanted])[wanted].result(30) == [prefixed]
+        assert admin.delete_acls([everything])[everything].result(30) == [literal]

@@ -16,7 +16,16 @@ import pytest
 import kafkax
 from kafkax.aio import Consumer as AsyncConsumer
 from kafkax.aio import Producer as AsyncProducer
-from kafkax.client.admin import ConfigAlteration, ConfigOperation, ConfigResource, NewPartitions, NewTopic, ResourceType
+from kafkax.client.admin import (
+    ConfigAlteration,
+    ConfigOperation,
+    ConfigResource,
+    ConsumerGroupTopicPartitions,
+    NewPartitions,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
 
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 COUNT = 20_000
@@ -243,6 +252,37 @@ def test_administration(config: dict[str, Any], created: str) -> None:
             admin.create_topics([NewTopic(created)])[created].result(30)
         admin.delete_topics([created])[created].result(30)
         wait_until(lambda: created not in admin.list_topics().topics)
+
+
+def test_administration_in_the_way_of_confluent_kafka(config: dict[str, Any], created: str) -> None:
+    where = kafkax.TopicPartition(created, 0)
+    with kafkax.Producer(config) as producer:
+        for number in range(5):
+            producer.produce(created, b"%d" % number, partition=0)
+    with kafkax.AdminClient(config) as admin:
+        assert admin.cluster_id() == admin.describe_cluster().cluster_id
+        described = admin.describe_topics([created, "nowhere"])
+        topic = described[created].result(30)
+        assert [each.id for each in topic.partitions] == [0, 1, 2]
+        assert all(each.leader in each.isr for each in topic.partitions)
+        with pytest.raises(kafkax.KafkaError, match="nowhere"):
+            described["nowhere"].result(30)
+        assert admin.list_offsets({where: OffsetSpec.LATEST})[where].result(30).offset == 5
+        assert admin.delete_records([kafkax.TopicPartition(created, 0, 2)])[where].result(30) == 2
+        one = ConfigResource("topic", created, {"retention.ms": "1234567", "segment.bytes": "7654321"})
+        admin.alter_configs([one])[one].result(30)
+        wait_until(lambda: admin.describe_configs([one])[one].result(30)["segment.bytes"].value == "7654321")
+        admin.alter_configs([ConfigResource("topic", created, {"retention.ms": "7654321"})])[one].result(30)
+        wait_until(lambda: admin.describe_configs([one])[one].result(30)["segment.bytes"].is_default)
+        one.incremental_configs = [ConfigAlteration("retention.ms", ConfigOperation.DELETE)]
+        admin.incremental_alter_configs([one])[one].result(30)
+        wait_until(lambda: admin.describe_configs([one])[one].result(30)["retention.ms"].is_default)
+        group_id = f"g-{created}"
+        place = ConsumerGroupTopicPartitions(group_id, [kafkax.TopicPartition(created, 0, 3)])
+        altered = admin.alter_consumer_group_offsets([place])[group_id].result(30)
+        assert [each.error for each in altered.topic_partitions] == [None]
+        found = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group_id)])[group_id].result(30)
+        assert [(each.key, each.offset) for each in found.topic_partitions] == [((created, 0), 3)]
 
 
 async def test_asyncio(config: dict[str, Any], created: str) -> None:

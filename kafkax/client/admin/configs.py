@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kafkax.client.admin.topics import outcome
 from kafkax.client.admin.types import ConfigAlteration, ConfigEntry, ConfigResource, ResourceType
 from kafkax.client.cluster import Cluster, check
+from kafkax.protocol.message import Request
 from kafkax.protocol.messages.alter_client_quotas import (
     AlterClientQuotasRequest,
     AlterClientQuotasRequestEntryData,
@@ -15,6 +16,9 @@ from kafkax.protocol.messages.alter_client_quotas import (
     OpData,
 )
 from kafkax.protocol.messages.alter_client_quotas import EntityData as AlteredEntity
+from kafkax.protocol.messages.alter_configs import AlterableConfig as ReplacedConfig
+from kafkax.protocol.messages.alter_configs import AlterConfigsRequest, AlterConfigsResponse
+from kafkax.protocol.messages.alter_configs import AlterConfigsResource as ReplacedResource
 from kafkax.protocol.messages.describe_client_quotas import (
     ComponentData,
     DescribeClientQuotasRequest,
@@ -33,7 +37,7 @@ from kafkax.protocol.messages.incremental_alter_configs import (
     IncrementalAlterConfigsResponse,
 )
 
-__all__ = ["alter_configs", "alter_quotas", "describe_configs", "describe_quotas"]
+__all__ = ["alter_configs", "alter_quotas", "describe_configs", "describe_quotas", "replace_configs"]
 
 _SOURCES = (
     "UNKNOWN",
@@ -101,13 +105,34 @@ def _entry(config: DescribeConfigsResourceResult) -> ConfigEntry:
     return ConfigEntry(config.name, config.value, source, config.read_only, config.is_sensitive, synonyms, config.documentation)
 
 
+async def replace_configs(
+    cluster: Cluster, resources: Sequence[ConfigResource], timeout: float, validate_only: bool
+) -> dict[ConfigResource, Any]:
+    """Leave resources with their ``set_config`` and nothing else (AlterConfigs); gives None or an error by resource."""
+
+    def request(group: Sequence[ConfigResource]) -> Request:
+        return AlterConfigsRequest(
+            resources=[
+                ReplacedResource(
+                    resource_type=each.restype,
+                    resource_name=each.name,
+                    configs=[ReplacedConfig(name=name, value=value) for name, value in each.set_config.items()],
+                )
+                for each in group
+            ],
+            validate_only=validate_only,
+        )
+
+    return await _alter(cluster, resources, timeout, request, AlterConfigsResponse)
+
+
 async def alter_configs(
     cluster: Cluster, changes: Mapping[ConfigResource, Sequence[ConfigAlteration]], timeout: float, validate_only: bool
 ) -> dict[ConfigResource, Any]:
     """Change single configs (IncrementalAlterConfigs); gives None or an error by resource."""
-    results: dict[ConfigResource, Any] = {}
-    for node, group in _by_node(list(changes)).items():
-        request = IncrementalAlterConfigsRequest(
+
+    def request(group: Sequence[ConfigResource]) -> Request:
+        return IncrementalAlterConfigsRequest(
             resources=[
                 AlterConfigsResource(
                     resource_type=resource.restype,
@@ -122,13 +147,25 @@ async def alter_configs(
             validate_only=validate_only,
         )
 
-        async def attempt(
-            node: int | None = node, request: IncrementalAlterConfigsRequest = request
-        ) -> IncrementalAlterConfigsResponse:
+    return await _alter(cluster, list(changes), timeout, request, IncrementalAlterConfigsResponse)
+
+
+async def _alter(
+    cluster: Cluster,
+    resources: Sequence[ConfigResource],
+    timeout: float,
+    request: Callable[[Sequence[ConfigResource]], Request],
+    response: type[Any],
+) -> dict[ConfigResource, Any]:
+    """Send each broker what it is to alter."""
+    results: dict[ConfigResource, Any] = {}
+    for node, group in _by_node(resources).items():
+
+        async def attempt(node: int | None = node, group: Sequence[ConfigResource] = group) -> Any:
             target = node if node is not None else await cluster.controller()
             if node is not None:
                 await cluster.refresh([])
-            return await cluster.request(request, IncrementalAlterConfigsResponse, target)
+            return await cluster.request(request(group), response, target)
 
         answer = await cluster.retry(attempt, cluster.deadline(timeout), "altering configs")
         for each in answer.responses:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from kafkax.client.admin.topics import outcome
-from kafkax.client.admin.types import GroupDescription, GroupListing, MemberDescription
+from kafkax.client.admin.types import ConsumerGroupTopicPartitions, GroupDescription, GroupListing, MemberDescription
 from kafkax.client.cluster import GROUP, Cluster, check, sole
 from kafkax.client.offsets import commit_offsets, fetch_offsets
 from kafkax.client.types import TopicPartition, by_topic
@@ -28,7 +28,16 @@ from kafkax.protocol.messages.offset_delete import (
     OffsetDeleteResponse,
 )
 
-__all__ = ["alter_offsets", "delete_groups", "delete_offsets", "describe_groups", "list_groups", "list_offsets_of_group"]
+__all__ = [
+    "alter_offsets",
+    "alter_offsets_of_groups",
+    "delete_groups",
+    "delete_offsets",
+    "describe_groups",
+    "list_groups",
+    "list_offsets_of_group",
+    "list_offsets_of_groups",
+]
 
 T = TypeVar("T")
 
@@ -158,6 +167,35 @@ async def list_offsets_of_group(
         return await fetch_offsets(cluster, node, group, partitions, stable=False)
 
     return await of_coordinator(cluster, group, timeout, ask)
+
+
+async def list_offsets_of_groups(
+    cluster: Cluster, wanted: Sequence[ConsumerGroupTopicPartitions], timeout: float
+) -> dict[str, Any]:
+    """Committed offsets of several groups; gives a :class:`ConsumerGroupTopicPartitions` or an error by group."""
+    by_group = {each.group_id: each.topic_partitions for each in wanted}
+
+    async def one(group: str) -> ConsumerGroupTopicPartitions:
+        partitions = by_group[group]
+        keys = None if partitions is None else [each.key for each in partitions]
+        return ConsumerGroupTopicPartitions(group, await list_offsets_of_group(cluster, group, keys, timeout))
+
+    return await _per_group(list(by_group), one)
+
+
+async def alter_offsets_of_groups(
+    cluster: Cluster, wanted: Sequence[ConsumerGroupTopicPartitions], timeout: float
+) -> dict[str, Any]:
+    """Set offsets of several groups; gives a :class:`ConsumerGroupTopicPartitions` or an error by group."""
+    by_group = {each.group_id: each.topic_partitions or [] for each in wanted}
+
+    async def one(group: str) -> ConsumerGroupTopicPartitions:
+        results = await alter_offsets(cluster, group, by_group[group], timeout)
+        for each in by_group[group]:
+            each.error = results[each.key]
+        return ConsumerGroupTopicPartitions(group, by_group[group])
+
+    return await _per_group(list(by_group), one)
 
 
 async def alter_offsets(

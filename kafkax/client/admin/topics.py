@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from kafkax.client.admin.types import CreatedTopic, NewPartitions, NewTopic, Reassignment
+from kafkax.client.admin.types import (
+    CreatedTopic,
+    NewPartitions,
+    NewTopic,
+    Reassignment,
+    TopicDescription,
+    TopicPartitionInfo,
+)
 from kafkax.client.cluster import Cluster, check
+from kafkax.client.connection import network_error
 from kafkax.client.types import by_topic
 from kafkax.errors import ErrorCode, KafkaError, error_code
 from kafkax.protocol.messages.alter_partition_reassignments import (
@@ -42,6 +50,7 @@ __all__ = [
     "create_partitions",
     "create_topics",
     "delete_topics",
+    "describe_topics",
     "elect_leaders",
     "lacks",
     "list_reassignments",
@@ -109,6 +118,34 @@ async def create_topics(cluster: Cluster, topics: Sequence[NewTopic], times: Tim
         }
 
     return await cluster.retry(attempt, cluster.deadline(times.request), "creating topics")
+
+
+async def describe_topics(cluster: Cluster, names: Sequence[str], timeout: float) -> dict[str, Any]:
+    """Topics and their partitions; gives a :class:`TopicDescription` or an error by name."""
+
+    async def attempt() -> dict[str, Any]:
+        answer = await cluster.refresh(names)
+        if missing := set(names) - {each.name for each in answer.topics}:
+            raise network_error(f"topic {min(missing)} is not in the answer")
+        return {name: _described(cluster, name) for name in names}
+
+    return await cluster.retry(attempt, cluster.deadline(timeout), "describing topics")
+
+
+def _described(cluster: Cluster, name: str) -> TopicDescription | KafkaError:
+    topic, brokers = cluster.metadata.topics[name], cluster.metadata.brokers
+    if topic.error is not None:
+        return topic.error
+    partitions = [
+        TopicPartitionInfo(
+            each.id,
+            brokers.get(each.leader),
+            [brokers[node] for node in each.replicas if node in brokers],
+            [brokers[node] for node in each.isrs if node in brokers],
+        )
+        for each in topic.partitions.values()
+    ]
+    return TopicDescription(name, topic.topic_id, topic.is_internal, partitions)
 
 
 async def delete_topics(cluster: Cluster, names: Sequence[str], times: Times) -> dict[str, Any]:

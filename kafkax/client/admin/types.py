@@ -7,13 +7,21 @@ from enum import IntEnum
 from typing import NamedTuple
 from uuid import UUID
 
+from kafkax.client.metadata import BrokerMetadata
+from kafkax.client.types import TopicPartition
 from kafkax.errors import KafkaError
 
 __all__ = [
+    "AclBinding",
+    "AclBindingFilter",
+    "AclOperation",
+    "AclPermissionType",
+    "AclResourceType",
     "ConfigAlteration",
     "ConfigEntry",
     "ConfigOperation",
     "ConfigResource",
+    "ConsumerGroupTopicPartitions",
     "CreatedTopic",
     "GroupDescription",
     "GroupListing",
@@ -25,7 +33,15 @@ __all__ = [
     "OffsetSpecResult",
     "Reassignment",
     "ReplicaInLogDirectory",
+    "ResourcePatternType",
     "ResourceType",
+    "ScramCredentialInfo",
+    "ScramMechanism",
+    "TopicDescription",
+    "TopicPartitionInfo",
+    "UserScramCredentialDeletion",
+    "UserScramCredentialUpsertion",
+    "UserScramCredentialsDescription",
 ]
 
 
@@ -37,6 +53,121 @@ class ResourceType(IntEnum):
     BROKER_LOGGER = 8
     CLIENT_METRICS = 16
     GROUP = 32
+
+
+class AclResourceType(IntEnum):
+    """What access control entries are about, numbered as on the wire; ``ANY`` in filters only."""
+
+    UNKNOWN = 0
+    ANY = 1
+    TOPIC = 2
+    GROUP = 3
+    CLUSTER = 4
+    TRANSACTIONAL_ID = 5
+    DELEGATION_TOKEN = 6
+    USER = 7
+
+
+class ResourcePatternType(IntEnum):
+    """How the name of an access control entry is meant (KIP-290); ``ANY`` and ``MATCH`` in filters only."""
+
+    UNKNOWN = 0
+    ANY = 1
+    MATCH = 2
+    LITERAL = 3
+    PREFIXED = 4
+
+
+class AclOperation(IntEnum):
+    """What an access control entry allows or denies; ``ANY`` in filters only."""
+
+    UNKNOWN = 0
+    ANY = 1
+    ALL = 2
+    READ = 3
+    WRITE = 4
+    CREATE = 5
+    DELETE = 6
+    ALTER = 7
+    DESCRIBE = 8
+    CLUSTER_ACTION = 9
+    DESCRIBE_CONFIGS = 10
+    ALTER_CONFIGS = 11
+    IDEMPOTENT_WRITE = 12
+    CREATE_TOKENS = 13
+    DESCRIBE_TOKENS = 14
+    TWO_PHASE_COMMIT = 15
+
+
+class AclPermissionType(IntEnum):
+    """Whether an access control entry allows or denies; ``ANY`` in filters only."""
+
+    UNKNOWN = 0
+    ANY = 1
+    DENY = 2
+    ALLOW = 3
+
+
+class AclBinding(NamedTuple):
+    """An access control entry: who (``User:name``) may, or may not, do what with which resource from which host (``*``: any)."""
+
+    restype: AclResourceType
+    name: str
+    resource_pattern_type: ResourcePatternType
+    principal: str
+    host: str
+    operation: AclOperation
+    permission_type: AclPermissionType
+
+
+class AclBindingFilter(NamedTuple):
+    """Which access control entries are meant; None, and ``ANY``, match everything."""
+
+    restype: AclResourceType
+    name: str | None
+    resource_pattern_type: ResourcePatternType
+    principal: str | None
+    host: str | None
+    operation: AclOperation
+    permission_type: AclPermissionType
+
+
+class ScramMechanism(IntEnum):
+    """Mechanisms of SCRAM, numbered as on the wire."""
+
+    UNKNOWN = 0
+    SCRAM_SHA_256 = 1
+    SCRAM_SHA_512 = 2
+
+
+class ScramCredentialInfo(NamedTuple):
+    """A credential without its secret."""
+
+    mechanism: ScramMechanism
+    iterations: int
+
+
+class UserScramCredentialsDescription(NamedTuple):
+    """The credentials that a user has."""
+
+    user: str
+    scram_credential_infos: list[ScramCredentialInfo]
+
+
+class UserScramCredentialUpsertion(NamedTuple):
+    """A credential to be set; the salt is random where none is given."""
+
+    user: str
+    scram_credential_info: ScramCredentialInfo
+    password: bytes | str
+    salt: bytes | None = None
+
+
+class UserScramCredentialDeletion(NamedTuple):
+    """A credential to be deleted."""
+
+    user: str
+    mechanism: ScramMechanism
 
 
 class ConfigOperation(IntEnum):
@@ -83,19 +214,76 @@ class CreatedTopic(NamedTuple):
     replication_factor: int
 
 
-class ConfigResource(NamedTuple):
-    """What has configs: its type, and its name (a broker's is its id; empty for the default of all)."""
-
-    restype: ResourceType
-    name: str
-
-
 class ConfigAlteration(NamedTuple):
     """One change of a config."""
 
     name: str
     operation: ConfigOperation
     value: str | None = None
+
+
+class ConfigResource:
+    """What has configs; equal to another of the same type and name.
+
+    Args:
+        restype: its type, or the type's name.
+        name: a broker's is its id; empty for the default of all.
+        set_config: what :meth:`~kafkax.AdminClient.alter_configs` is to leave it with.
+        incremental_configs: changes for :meth:`~kafkax.AdminClient.incremental_alter_configs`.
+    """
+
+    __slots__ = ("incremental_configs", "name", "restype", "set_config")
+
+    def __init__(
+        self,
+        restype: ResourceType | str,
+        name: str,
+        set_config: Mapping[str, str | None] | None = None,
+        incremental_configs: Sequence[ConfigAlteration] | None = None,
+    ) -> None:
+        self.restype = ResourceType[restype.upper()] if isinstance(restype, str) else ResourceType(restype)
+        self.name = name
+        self.set_config = dict(set_config or {})
+        self.incremental_configs = list(incremental_configs or ())
+
+    @property
+    def key(self) -> tuple[ResourceType, str]:
+        """Type and name."""
+        return (self.restype, self.name)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ConfigResource) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __repr__(self) -> str:
+        return f"ConfigResource({self.restype.name}, {self.name!r})"
+
+
+class ConsumerGroupTopicPartitions(NamedTuple):
+    """A group, and partitions with offsets of it; None stands for all that it has committed."""
+
+    group_id: str
+    topic_partitions: list[TopicPartition] | None = None
+
+
+class TopicDescription(NamedTuple):
+    """A topic as :meth:`~kafkax.AdminClient.describe_topics` gives it."""
+
+    name: str
+    topic_id: UUID
+    is_internal: bool
+    partitions: list[TopicPartitionInfo]
+
+
+class TopicPartitionInfo(NamedTuple):
+    """A partition of a topic; ``leader`` is None while it has none. Brokers that are gone are left out."""
+
+    id: int
+    leader: BrokerMetadata | None
+    replicas: list[BrokerMetadata]
+    isr: list[BrokerMetadata]
 
 
 class ConfigEntry(NamedTuple):

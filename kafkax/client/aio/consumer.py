@@ -209,6 +209,14 @@ class Consumer:
         """What this consumer did, and how far behind it is."""
         return self._core.metrics
 
+    async def cluster_id(self, timeout: float = -1) -> str | None:
+        """Id of the cluster."""
+        return await asyncio.to_thread(self._core.cluster_id, timeout)
+
+    def set_sasl_credentials(self, username: str, password: str) -> None:
+        """Authenticate with these from the next connection on."""
+        self._core.set_sasl_credentials(username, password)
+
     async def list_topics(self, topic: str | None = None, timeout: float = 30.0) -> ClusterMetadata:
         """Brokers and topics as the cluster describes them now."""
         return await asyncio.to_thread(self._core.list_topics, topic, timeout)

@@ -204,6 +204,10 @@ class Producer:
         finally:
             self._core._io.call(self._core._flushing, -1)
 
+    async def purge(self, in_queue: bool = True, in_flight: bool = True) -> None:
+        """Give records up, see :meth:`kafkax.Producer.purge`; whoever awaits their delivery gets the error."""
+        await asyncio.to_thread(self._core.purge, in_queue, in_flight)
+
     # transactions
 
     async def init_transactions(self, timeout: float = -1) -> None:
@@ -227,6 +231,14 @@ class Producer:
     async def abort_transaction(self, timeout: float = -1) -> None:
         """Give up what is queued and abort, see :meth:`kafkax.Producer.abort_transaction`."""
         await asyncio.to_thread(self._core.abort_transaction, timeout)
+
+    async def cluster_id(self, timeout: float = -1) -> str | None:
+        """Id of the cluster."""
+        return await asyncio.to_thread(self._core.cluster_id, timeout)
+
+    def set_sasl_credentials(self, username: str, password: str) -> None:
+        """Authenticate with these from the next connection on."""
+        self._core.set_sasl_credentials(username, password)
 
     async def list_topics(self, topic: str | None = None, timeout: float = 30.0) -> ClusterMetadata:
         """Brokers and topics as the cluster describes them now."""

@@ -12,7 +12,7 @@ from kafkax._core.murmur2 import partition_for_key
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.protocol.messages.produce import PartitionProduceResponse, ProduceResponse, TopicProduceResponse
 from kafkax.protocol.records import iter_batches
-from tests.unit.client.fake import CLOSE, PRODUCE, TOPIC_ID, FakeBroker
+from tests.unit.client.fake import CLOSE, METADATA, PRODUCE, TOPIC_ID, FakeBroker
 
 Report = tuple[KafkaError | None, int | None]
 
@@ -229,3 +229,113 @@ def test_after_close_and_after_fork_it_says_why(one: FakeBroker) -> None:
     p.close()
     with pytest.raises(RuntimeError, match="closed"):
         p.produce("t", b"x")
+
+
+def test_what_is_purged_is_reported_and_what_comes_after_arrives(one: FakeBroker) -> None:
+    one.handlers[PRODUCE] = lambda request, default: None
+    told: list[Any] = []
+    config = {"bootstrap.servers": one.address, "linger.ms": 0, "retry.backoff.ms": 1, "max.in.flight": 1}
+    with kafkax.Producer(config) as producer:
+        for number in range(2):
+            producer.produce("t", b"%d" % number, on_delivery=lambda error, message: told.append((message.value(), error)))
+            # The first one is sent, the second one waits for its answer.
+            while "Produce" not in one.seen:
+                producer.poll(0.01)
+        producer.purge(in_flight=False)
+        producer.poll(20)
+        assert [(value, str(error)) for value, error in told] == [(b"1", "purged before it was sent")]
+        producer.purge()
+        assert producer.flush(20) == 0
+        assert told[1][0] == b"0"
+        assert "whether the broker has it is not known" in str(told[1][1])
+        assert {error.code for _, error in told} == {ErrorCode.OPERATION_NOT_ATTEMPTED}
+        del one.handlers[PRODUCE]
+        producer.produce("t", b"after", on_delivery=lambda error, message: told.append((message.value(), error)))
+        assert producer.flush(20) == 0
+    assert told[2] == (b"after", None)
+    assert one.values() == [b"after"]
+
+
+def test_records_before_their_topic_is_known_are_purged_as_well(one: FakeBroker) -> None:
+    one.handlers[METADATA] = lambda request, default: None
+    told: list[Any] = []
+    with kafkax.Producer({"bootstrap.servers": one.address}) as producer:
+        producer.produce("t", b"x", on_delivery=lambda error, _: told.append(error.code))
+        while "Metadata" not in one.seen:
+            producer.poll(0.01)
+        producer.purge()
+        assert producer.flush(20) == 0
+    assert told == [ErrorCode.OPERATION_NOT_ATTEMPTED]
+
+
+def test_many_records_are_given_at_once(one: FakeBroker) -> None:
+    told: list[Any] = []
+    many: list[dict[str, Any]] = [
+        {"value": b"a", "key": b"k", "timestamp": 77},
+        {"value": b"b", "headers": [("h", b"1")], "callback": lambda error, message: told.append("own")},
+        {"value": b"c" * 2000},
+        {"value": None},
+    ]
+    with kafkax.Producer({"bootstrap.servers": one.address, "message.max.bytes": 1000}) as producer:
+        assert producer.produce_batch("t", many, on_delivery=lambda error, message: told.append(message.timestamp()[1])) == 3
+        with pytest.raises(TypeError, match="{'values': 1} is refused"):
+            producer.produce_batch("t", [{"value": b"d"}, {"values": 1}])
+        assert producer.flush(20) == 0
+    assert one.values() == [b"a", b"b", None]
+    assert told[:2] == [77, "own"]
+    assert many[2]["_error"].code is ErrorCode.MESSAGE_TOO_LARGE
+    assert ["_error" in each for each in many] == [False, False, True, False]
+
+
+def test_a_delivered_record_tells_how_long_it_took(one: FakeBroker) -> None:
+    told: list[Any] = []
+    with kafkax.Producer({"bootstrap.servers": one.address}) as producer:
+        begin = time.monotonic()
+        producer.produce("t", b"x", on_delivery=lambda _, message: told.append(message.latency()))
+        assert producer.flush(20) == 0
+        assert 0 < told[0] <= time.monotonic() - begin
+        one.handlers[PRODUCE] = lambda request, default: refusal(10)
+        producer.produce("t", b"x", on_delivery=lambda _, message: told.append(message.latency()))
+        assert producer.flush(20) == 0
+    assert told[1] is None
+
+
+def test_what_a_record_says_can_be_changed(one: FakeBroker) -> None:
+    told: list[kafkax.Message] = []
+    with kafkax.Producer({"bootstrap.servers": one.address}) as producer:
+        producer.produce("t", b"x", b"k", headers=[("h", b"1")], on_delivery=lambda _, message: told.append(message))
+        assert producer.flush(20) == 0
+    (message,) = told
+    message.set_value({"name": "x"})
+    message.set_key(None)
+    message.set_headers([])
+    message.set_topic("other")
+    message.set_error(KafkaError(ErrorCode.INVALID_RECORD))
+    assert (message.value(), message.key(), message.headers(), message.topic()) == ({"name": "x"}, None, [], "other")
+    assert len(message) == 1
+    error = message.error()
+    assert error is not None
+    assert error.code is ErrorCode.INVALID_RECORD
+    message.set_error(None)
+    assert message.error() is None
+
+
+def test_what_was_changed_of_one_record_is_not_said_of_the_next(one: FakeBroker) -> None:
+    told: list[Any] = []
+
+    def note(error: Any, message: kafkax.Message) -> None:
+        told.append((message.topic(), message.value(), message.error()))
+        message.set_topic("other")
+        message.set_value(b"other")
+        message.set_error(KafkaError(ErrorCode.INVALID_RECORD))
+
+    with kafkax.Producer({"bootstrap.servers": one.address}) as producer:
+        for value in (b"a", b"b", b"c"):
+            producer.produce("t", value, on_delivery=note)
+        assert producer.flush(20) == 0
+    assert told == [("t", b"a", None), ("t", b"b", None), ("t", b"c", None)]
+
+
+def test_the_cluster_has_an_id(one: FakeBroker) -> None:
+    with kafkax.Producer({"bootstrap.servers": one.address}) as producer:
+        assert producer.cluster_id(20) == "fake"
