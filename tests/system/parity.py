@@ -93,6 +93,7 @@ class Pair:
         self.connect()
         self.admin = Wire(addresses["PLAINTEXT"])
         self.ids: dict[str, uuid.UUID] = {}
+        self._first = ""
 
     def connect(self) -> None:
         """Begin new connections."""
@@ -130,16 +131,24 @@ class Pair:
     def same(self, frame: bytes, *, silent: bool = False) -> bytes:
         """The answer, which must be one and the same."""
         ours, theirs = self.ask(frame, silent=silent)
-        assert ours == theirs, f"frame {frame.hex()}\n     core {ours.hex()}\nreference {theirs.hex()}"
+        self._compare([frame], [ours], [theirs])
         return ours
 
     def same_all(self, frames: Sequence[bytes]) -> list[bytes]:
         """The answers to frames that are sent at once, which must be the same on both ways."""
         ours = self.core.ask_all(frames)
         theirs = [self.exchanged(answer, back=True) for answer in self.reference.ask_all([self.exchanged(f) for f in frames])]
-        shown = "\n".join(frame.hex() for frame in frames)
-        assert ours == theirs, f"frames\n{shown}\n     core {[a.hex() for a in ours]}\nreference {[a.hex() for a in theirs]}"
+        self._compare(frames, ours, theirs)
         return ours
+
+    def _compare(self, frames: Sequence[bytes], ours: Sequence[bytes], theirs: Sequence[bytes]) -> None:
+        """Answers must be the same. Once they were not, the topics may differ for good, so the first is told ever after."""
+        if ours == theirs:
+            return
+        sides = (("frames", frames), ("core", ours), ("reference", theirs))
+        difference = "\n".join(f"{side} {[data.hex() for data in shown]}" for side, shown in sides)
+        self._first = self._first or difference
+        pytest.fail(f"{difference}\nthe first difference was\n{self._first}")
 
     def handed_over(self) -> int:
         """Requests that the core has left to the control plane so far, on either way."""
@@ -161,6 +170,7 @@ def pair(folder: Path) -> Iterator[Pair]:
         "listener.security.protocol.map": f"PLAINTEXT:PLAINTEXT,{REFERENCE}:PLAINTEXT",
         "inter.broker.listener.name": "PLAINTEXT",
         "log.dirs": str(folder),
+        "log.cleaner.enable": "false",  # when a log is cleaned is nothing that both would do at once
     }
     reactors: list[Reactor] = []
 
