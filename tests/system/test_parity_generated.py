@@ -131,7 +131,8 @@ MADE = st.builds(
 )  # fmt: skip
 RECORDS = st.one_of(BATCHES, BATCHES, MADE)
 many = settings(max_examples=5 * settings().max_examples)
-# In one of some forty runs the reference path lacked a batch that the core had appended; what began it was not seen.
+# In one of some forty runs the reference path lacked a batch that the core had appended; what began it was not seen. Known is one
+# difference: of several partitions, one of them appended, the core tells no record errors (``explained_elsewhere`` in the core).
 generated = pytest.mark.skipif(
     os.environ.get("HYPOTHESIS_PROFILE") != "nightly",
     reason="once in some forty runs the paths part for a reason not found yet: only in ci/nightly, which tells where",
