@@ -3,24 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import IntEnum
 
-__all__ = ["AclOperation", "cluster_operations", "group_operations", "topic_operations"]
+from kafkax.protocol.acl import AclOperation
 
-
-class AclOperation(IntEnum):
-    """Operations, numbered as on the wire; the number is also the bit."""
-
-    READ = 3
-    WRITE = 4
-    CREATE = 5
-    DELETE = 6
-    ALTER = 7
-    DESCRIBE = 8
-    CLUSTER_ACTION = 9
-    DESCRIBE_CONFIGS = 10
-    ALTER_CONFIGS = 11
-    IDEMPOTENT_WRITE = 12
+__all__ = ["cluster_operations", "group_operations", "topic_operations"]
 
 
 _OP = AclOperation

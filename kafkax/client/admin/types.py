@@ -10,6 +10,7 @@ from uuid import UUID
 from kafkax.client.metadata import BrokerMetadata
 from kafkax.client.types import TopicPartition
 from kafkax.errors import KafkaError
+from kafkax.protocol.acl import AclOperation
 
 __all__ = [
     "AclBinding",
@@ -76,27 +77,6 @@ class ResourcePatternType(IntEnum):
     MATCH = 2
     LITERAL = 3
     PREFIXED = 4
-
-
-class AclOperation(IntEnum):
-    """What an access control entry allows or denies; ``ANY`` in filters only."""
-
-    UNKNOWN = 0
-    ANY = 1
-    ALL = 2
-    READ = 3
-    WRITE = 4
-    CREATE = 5
-    DELETE = 6
-    ALTER = 7
-    DESCRIBE = 8
-    CLUSTER_ACTION = 9
-    DESCRIBE_CONFIGS = 10
-    ALTER_CONFIGS = 11
-    IDEMPOTENT_WRITE = 12
-    CREATE_TOKENS = 13
-    DESCRIBE_TOKENS = 14
-    TWO_PHASE_COMMIT = 15
 
 
 class AclPermissionType(IntEnum):
