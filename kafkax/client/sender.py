@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import struct
 import threading
 import time
@@ -41,6 +42,7 @@ from kafkax.protocol.varint import uvarint
 
 __all__ = ["Sender"]
 
+_log = logging.getLogger("kafkax.client")
 _IDS_SINCE = 13
 _OLDEST_BATCHES = 3
 _TRANSACTIONAL = 11
@@ -340,12 +342,20 @@ class Sender:
         try:
             await self._cluster.connection(node)
         except KafkaError as error:
-            self._cluster.report(error)
-            self._cluster.refresh_soon()
-            await asyncio.sleep(self._config["retry.backoff.ms"] / 1000)
+            await self._connect_later(error)
+        except Exception as error:
+            _log.exception("connecting to broker %d failed unexpectedly; it is tried again", node)
+            text = f"connecting to broker {node}: {type(error).__name__}: {error}"
+            await self._connect_later(KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR, text))
         finally:
             self._connecting.discard(node)
         self.run()
+
+    async def _connect_later(self, error: KafkaError) -> None:
+        """Tell of a connection that could not be made, and wait before it is tried again."""
+        self._cluster.report(error)
+        self._cluster.refresh_soon()
+        await asyncio.sleep(self._config["retry.backoff.ms"] / 1000)
 
     def _consider(self, queue: PartitionQueue, due: dict[int, list[tuple[_State, ProducedBatch]]], now: float) -> float | None:
         """Take a partition's batches that are due; when to look again otherwise."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from enum import IntEnum
+from typing import Any, TypeVar
 
 from kafkax.client.admin.topics import outcome
 from kafkax.client.admin.types import (
@@ -26,6 +27,8 @@ from kafkax.protocol.messages.delete_acls import (
 from kafkax.protocol.messages.describe_acls import DescribeAclsRequest, DescribeAclsResponse
 
 __all__ = ["create_acls", "delete_acls", "describe_acls"]
+
+E = TypeVar("E", bound=IntEnum)
 
 
 async def create_acls(cluster: Cluster, acls: Sequence[AclBinding], timeout: float) -> dict[AclBinding, Any]:
@@ -80,14 +83,22 @@ async def describe_acls(cluster: Cluster, wanted: AclBindingFilter, timeout: flo
 
 def _binding(kind: int, name: str, pattern: int, entry: Any) -> AclBinding:
     return AclBinding(
-        AclResourceType(kind),
+        _known(AclResourceType, kind),
         name,
-        ResourcePatternType(pattern),
+        _known(ResourcePatternType, pattern),
         entry.principal,
         entry.host,
-        AclOperation(entry.operation),
-        AclPermissionType(entry.permission_type),
+        _known(AclOperation, entry.operation),
+        _known(AclPermissionType, entry.permission_type),
     )
+
+
+def _known(kind: type[E], number: int) -> E:
+    """What a number stands for; ``UNKNOWN`` for one that only a newer broker knows, as in Kafka's AdminClient."""
+    try:
+        return kind(number)
+    except ValueError:
+        return kind(0)
 
 
 async def delete_acls(cluster: Cluster, filters: Sequence[AclBindingFilter], timeout: float) -> dict[AclBindingFilter, Any]:

@@ -204,3 +204,23 @@ def test_an_advertised_name_that_does_not_resolve_is_told_apart(broker: FakeBrok
         assert producer.flush(30) == 0
     assert errors[0].code is ErrorCode.REQUEST_TIMED_OUT
     assert any("but it advertises inner.invalid:9092" in str(each) for each in told)
+
+
+def test_an_error_that_nobody_expects_while_connecting_is_told_and_tried_again(
+    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    connect, failures = Cluster.connection, [ValueError("odd"), ValueError("odd")]
+
+    async def sometimes(self: Cluster, node_id: int) -> Any:
+        if failures:
+            raise failures.pop()
+        return await connect(self, node_id)
+
+    monkeypatch.setattr(Cluster, "connection", sometimes)
+    told: list[KafkaError] = []
+    with kafkax.Producer({"bootstrap.servers": broker.address, **QUICK, "error_cb": told.append}) as producer:
+        producer.produce("t", b"x", partition=0)
+        assert producer.flush(30) == 0
+    assert broker.values(0) == [b"x"]
+    assert [str(each) for each in told].count("connecting to broker 1: ValueError: odd") == 2
+    assert "connecting to broker 1 failed unexpectedly" in caplog.text
