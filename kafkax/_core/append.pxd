@@ -26,6 +26,9 @@ cdef struct plan_t:
 
 cdef void append_result_clear(append_result_t *out, log_t *log) noexcept nogil
 
+# Free what a result has of its own: only one of a client's batch that was refused has anything.
+cdef void append_result_release(append_result_t *out) noexcept nogil
+
 # Check one batch as the leader; 0, a wire error code or CORE_HANDOFF. ``origin``: one of ``ORIGIN_*``. No lock held.
 cdef int32_t append_check(log_t *log, const uint8_t *records, size_t size, int32_t origin, int16_t api_version, int64_t now_ms,
                           plan_t *plan, append_result_t *out) noexcept nogil

@@ -3,7 +3,7 @@
 from libc.errno cimport ENOMEM
 from libc.limits cimport LLONG_MAX
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport free
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from posix.fcntl cimport O_CREAT, O_TRUNC, O_WRONLY
 from posix.unistd cimport close, ftruncate
@@ -13,7 +13,7 @@ from kafkax._core.batch cimport (
     AT_ATTRIBUTES, AT_CRC, AT_LEADER_EPOCH, AT_MAGIC, AT_MAX_TIMESTAMP, ATTRIBUTE_LOG_APPEND_TIME,
     CODEC_MASK, RECORD_ERROR_TIMESTAMP, batch_check, batch_compressed, batch_control, batch_read, batch_size_at,
     batch_transactional,
-    batch_walk, record_rules_t, walk_t,
+    batch_walk, record_error_t, record_rules_t, walk_t,
 )
 from kafkax._core.codes cimport (
     CORE_END, CORE_HANDOFF, CORE_NO_MEMORY, ERR_CORRUPT_MESSAGE, ERR_INVALID_RECORD, ERR_INVALID_TIMESTAMP,
@@ -34,6 +34,7 @@ from kafkax._core.producer_state cimport (
     producers_end, producers_find, producers_write,
 )
 from kafkax._core.pthreads cimport pthread_mutex_lock, pthread_mutex_unlock
+from kafkax._core.record_errors cimport MOST_RECORD_ERRORS
 from kafkax._core.scan cimport segment_ready
 from kafkax._core.segment cimport (
     segment_append, segment_create, segment_new, segment_note, segment_release, segment_seal, segment_t,
@@ -56,7 +57,12 @@ cdef void append_result_clear(append_result_t *out, log_t *log) noexcept nogil:
     out.log_append_time_ms = -1
     out.log_start_offset = kx_load64(&log.log_start_offset)
     out.leader_epoch = -1
-    out.record_error_index = -1
+
+
+cdef void append_result_release(append_result_t *out) noexcept nogil:
+    free(out.record_errors)
+    out.record_errors = NULL
+    out.record_error_count = 0
 
 
 cdef int32_t check_framing(const uint8_t *records, size_t size, int16_t api_version, int64_t *batch_size) noexcept nogil:
@@ -102,27 +108,41 @@ cdef void make_rules(log_t *log, int64_t now_ms, record_rules_t *rules) noexcept
     # before can be all of int64, and now is positive: the difference does not overflow; the sum could.
     rules.min_timestamp = now_ms - before
     rules.max_timestamp = now_ms + after if after < LLONG_MAX - now_ms else LLONG_MAX
+    rules.room = 0
+
+
+cdef int32_t walk_records(log_t *log, plan_t *plan, const record_rules_t *rules, walk_t *walk) noexcept nogil:
+    cdef int32_t code
+    if not batch_compressed(&plan.batch):
+        return batch_walk(plan.records, &plan.batch, rules, walk)
+    code = inflate_walk(plan.records, &plan.batch, rules, log.settings.decompressed_max_bytes, walk)
+    return CORE_HANDOFF if code == CORE_NO_MEMORY else code
+
+
+cdef void note_errors(log_t *log, plan_t *plan, record_rules_t *rules, int32_t count, append_result_t *out) noexcept nogil:
+    """Walk a batch again for the records that are refused; without memory for them, nobody is told which they are."""
+    cdef walk_t walk
+    rules.room = min(count, <int32_t>MOST_RECORD_ERRORS)
+    rules.errors = <record_error_t *>malloc(rules.room * sizeof(record_error_t))
+    if rules.errors != NULL and walk_records(log, plan, rules, &walk) == OK:
+        out.record_errors = rules.errors
+        out.record_error_count = min(walk.error_count, rules.room)
+    else:
+        free(rules.errors)
 
 
 cdef int32_t check_records(log_t *log, plan_t *plan, walk_t *walk, append_result_t *out) noexcept nogil:
     """Look at every record of a client's batch."""
     cdef record_rules_t rules
     cdef int32_t code
-    make_rules(log, plan.now_ms, &rules)
-    if not batch_compressed(&plan.batch):
-        code = batch_walk(plan.records, &plan.batch, &rules, walk)
-    elif log.settings.trust_compressed:
+    if batch_compressed(&plan.batch) and log.settings.trust_compressed:
         return OK
-    else:
-        code = inflate_walk(plan.records, &plan.batch, &rules, log.settings.decompressed_max_bytes, walk)
-        if code == CORE_NO_MEMORY:
-            code = CORE_HANDOFF
-    if code == OK and walk.error_count:
-        out.record_error_count = walk.error_count
-        out.record_error_index = walk.error_index
-        out.record_error_kind = walk.error_kind
-        code = ERR_INVALID_TIMESTAMP if walk.error_kind == RECORD_ERROR_TIMESTAMP else ERR_INVALID_RECORD
-    return code
+    make_rules(log, plan.now_ms, &rules)
+    code = walk_records(log, plan, &rules, walk)
+    if code != OK or walk.error_count == 0:
+        return code
+    note_errors(log, plan, &rules, walk.error_count, out)
+    return ERR_INVALID_TIMESTAMP if walk.error_kind == RECORD_ERROR_TIMESTAMP else ERR_INVALID_RECORD
 
 
 cdef void stamp_timestamps(log_t *log, plan_t *plan, int64_t max_timestamp) noexcept nogil:

@@ -45,6 +45,11 @@ cdef struct batch_t:
     int16_t attributes
     int16_t producer_epoch
 
+cdef struct record_error_t:
+    # A record that breaks ``record_rules_t``: its index in the batch, and ``RECORD_ERROR_*``.
+    int32_t index
+    int32_t kind
+
 cdef struct record_rules_t:
     # The topic is compacted.
     bint need_key
@@ -52,14 +57,16 @@ cdef struct record_rules_t:
     bint check_timestamp
     int64_t min_timestamp
     int64_t max_timestamp
+    # Where the first ``room`` records that break a rule are noted.
+    record_error_t *errors
+    int32_t room
 
     # What a walk over a batch's records found.
 cdef struct walk_t:
     int64_t max_timestamp
     int64_t max_timestamp_offset_delta
-    # Records that break ``record_rules_t``; the first one is told by index and kind.
+    # Records that break ``record_rules_t``, and what decides the code of the whole answer.
     int32_t error_count
-    int32_t error_index
     int32_t error_kind
 
     # A record in place.

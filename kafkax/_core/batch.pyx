@@ -175,7 +175,6 @@ cdef void walk_begin(walk_t *walk) noexcept nogil:
     walk.max_timestamp = NO_TIMESTAMP
     walk.max_timestamp_offset_delta = 0
     walk.error_count = 0
-    walk.error_index = -1
     walk.error_kind = RECORD_ERROR_NONE
 
 
@@ -196,8 +195,9 @@ cdef inline int32_t account(const record_t *record, int32_t index, const batch_t
             timestamp < rules.min_timestamp or timestamp > rules.max_timestamp):
         kind = RECORD_ERROR_TIMESTAMP
     if kind != RECORD_ERROR_NONE:
-        if walk.error_count == 0:
-            walk.error_index = index
+        if walk.error_count < rules.room:
+            rules.errors[walk.error_count].index = index
+            rules.errors[walk.error_count].kind = kind
         # A timestamp error decides the code of the whole answer, wherever it stands.
         if walk.error_kind != RECORD_ERROR_TIMESTAMP:
             walk.error_kind = kind
@@ -299,6 +299,7 @@ def validate_records(const uint8_t[::1] data not None, *, bint need_key=False, m
     rules.check_timestamp = min_timestamp is not None or max_timestamp is not None
     rules.min_timestamp = LOWEST if min_timestamp is None else min_timestamp
     rules.max_timestamp = (1 << 63) - 1 if max_timestamp is None else max_timestamp
+    rules.room = 0
     at = &data[0] + BATCH_HEADER
     end = &data[0] + size
     if batch_compressed(&batch):

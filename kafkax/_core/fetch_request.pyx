@@ -21,7 +21,7 @@ from kafkax._core.fetch_state cimport (
     forgotten_t,
     topic_key_t,
 )
-from kafkax._core.fields cimport read_count, read_data, read_header, skip_tags
+from kafkax._core.fields cimport read_ascii, read_count, read_header, skip_tags
 from kafkax._core.logstate cimport read_result_release
 from kafkax._core.partition cimport partition_release
 
@@ -77,15 +77,6 @@ cdef unsigned int topic_hash(const topic_key_t *topic, int32_t index) noexcept n
     return hash
 
 
-cdef bint is_ascii(const uint8_t *text, int32_t size) noexcept nogil:
-    """Whether it is ASCII, as topics' names are; whether other bytes are text at all is the control plane's to say."""
-    cdef uint8_t seen = 0
-    cdef int32_t at
-    for at in range(size):
-        seen |= text[at]
-    return seen < 0x80
-
-
 cdef int32_t read_present(reader_t *r, bint flexible) noexcept nogil:
     """Elements of an array that may not be null."""
     cdef int32_t count = read_count(r, flexible)
@@ -109,8 +100,8 @@ cdef void read_topic(reader_t *r, int16_t version, topic_key_t *topic) noexcept 
         if id != NULL:
             memcpy(topic.id, id, 16)
     else:
-        topic.name_size = read_data(r, version >= FLEXIBLE_SINCE, False, &topic.name)
-        if topic.name == NULL or not is_ascii(topic.name, topic.name_size):
+        topic.name_size = read_ascii(r, version >= FLEXIBLE_SINCE, &topic.name)
+        if topic.name == NULL:
             r.bad = 1
 
 
@@ -274,8 +265,8 @@ cdef fetch_t *fetch_parse(const uint8_t *frame, size_t size) noexcept nogil:
     parts = walk_asked(&r, &plain, NULL)
     forgotten = walk_forgotten(&r, &plain, NULL)
     if plain.header.version >= 11:
-        rack_size = read_data(&r, plain.header.flexible, False, &rack)
-        if rack_size < 0 or not is_ascii(rack, rack_size):
+        rack_size = read_ascii(&r, plain.header.flexible, &rack)
+        if rack_size < 0:
             r.bad = 1
         plain.names_rack = rack_size > 0
     if plain.header.flexible:

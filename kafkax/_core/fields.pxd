@@ -17,6 +17,9 @@ from kafkax._core.cursor cimport (
     writer_t,
 )
 
+cdef enum:
+    MAX_STRING = 32767
+
 cdef struct request_header_t:
     int16_t api_key
     int16_t version
@@ -46,8 +49,24 @@ cdef inline int32_t read_data(reader_t *r, bint flexible, bint wide, const uint8
     data[0] = NULL
     if size == -1:
         return -1
+    if size > MAX_STRING and not wide:
+        r.bad = 1
     data[0] = take(r, size)
     return 0 if r.bad else size
+
+
+cdef inline int32_t read_ascii(reader_t *r, bint flexible, const uint8_t **data) noexcept nogil:
+    """A string that is ASCII, as names in Kafka are; its length, -1 for null.
+
+    Other bytes are an error: whether they are text at all is the control plane's to say."""
+    cdef int32_t size = read_data(r, flexible, False, data)
+    cdef uint8_t seen = 0
+    cdef int32_t at
+    for at in range(size):
+        seen |= data[0][at]
+    if seen >= 0x80:
+        r.bad = 1
+    return size
 
 
 cdef inline void skip_tags(reader_t *r) noexcept nogil:

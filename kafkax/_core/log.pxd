@@ -26,6 +26,6 @@ cdef class Log:
 cdef object append_result(const append_result_t *result)
 cdef object aborted_list(const read_result_t *result)
 
-# Raise what an append deserves.
-cdef object raise_append(log_t *log, int32_t code, const append_result_t *result, object records)
+# Raise what an append that failed deserves; ``result`` has nothing of its own afterwards.
+cdef object raise_append(int32_t code, append_result_t *result)
 cdef int32_t origin_of(str origin, bint validated) except -1

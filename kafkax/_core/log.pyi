@@ -6,7 +6,7 @@ from typing_extensions import Buffer
 
 from kafkax._core.flush import Flusher
 from kafkax._core.segment import FileSlice
-from kafkax.errors import KafkaError
+from kafkax.errors import ErrorCode, KafkaError
 
 class AppendResult(NamedTuple):
     """What an append did.
@@ -261,16 +261,20 @@ class AppendError(KafkaError):
 
     log_start_offset: int
 
+    def __init__(self, code: ErrorCode, log_start_offset: int) -> None: ...
+
 class RecordErrors(Exception):
     """Records of a batch were refused.
 
-    ``code``: the wire code; ``errors``: (index of the record in the batch, ``"key"`` or ``"timestamp"``);
-    ``log_start_offset``: as that of ``AppendError``.
+    ``code``: the wire code; ``errors``: (index of the record in the batch, ``"key"`` or ``"timestamp"``), of very many the
+    first ones; ``log_start_offset``: as that of ``AppendError``.
     """
 
     code: int
     errors: list[tuple[int, str]]
     log_start_offset: int
+
+    def __init__(self, code: int, errors: list[tuple[int, str]], log_start_offset: int) -> None: ...
 
 class Handoff(Exception):
     """The batch must be validated or rewritten by the caller, who appends it with ``validated=True`` then."""

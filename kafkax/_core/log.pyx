@@ -8,13 +8,13 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 from kafkax._core.aborted cimport aborted_list_t
 from kafkax._core.append cimport (
-    append_as_follower, append_check, append_commit, append_result_clear, log_roll, log_snapshot, plan_t,
+    append_as_follower, append_check, append_commit, append_result_clear, append_result_release, log_roll, log_snapshot, plan_t,
 )
 from kafkax._core.atomics cimport kx_load32, kx_load64, kx_store32
-from kafkax._core.batch cimport RECORD_ERROR_NONE
+from kafkax._core.batch cimport RECORD_ERROR_NO_KEY
 from kafkax._core.codes cimport CORE_END, CORE_HANDOFF, ERR_KAFKA_STORAGE_ERROR, OK
 from kafkax._core.epochs cimport epochs_assign, epochs_end, epochs_store
-from kafkax._core.files cimport directory_path, directory_rename, wall_ms
+from kafkax._core.files cimport directory_path, directory_rename
 from kafkax._core.flush cimport Flusher, flusher_t
 from kafkax._core.logstate cimport (
     LOG_CLOSED, LOG_REPLACED, MARK_EXTERNAL,
@@ -34,7 +34,6 @@ from kafkax._core.shrink cimport (
     log_delete_before, log_raise_start, log_replace, log_truncate, log_truncate_fully, retired_free, retired_t,
 )
 
-from kafkax._core.batch import validate_records
 from kafkax.errors import ErrorCode, KafkaError
 
 cdef enum:
@@ -194,25 +193,16 @@ cdef int32_t origin_of(str origin, bint validated) except -1:
     raise ValueError(f"origin is {origin!r}, must be 'client' or 'coordinator'")
 
 
-cdef object record_errors(log_t *log, object records):
-    """All records that break the log's rules; the core told how many and the first."""
-    now = wall_ms()
-    bounds = not log.settings.log_append_time
-    return validate_records(
-        records,
-        need_key=log.settings.compacted,
-        min_timestamp=now - log.settings.timestamp_before_max_ms if bounds else None,
-        max_timestamp=min(now + <object>log.settings.timestamp_after_max_ms, (1 << 63) - 1) if bounds else None,
-    )
-
-
-cdef object raise_append(log_t *log, int32_t code, const append_result_t *result, object records):
+cdef object raise_append(int32_t code, append_result_t *result):
     if code == CORE_HANDOFF:
         raise Handoff("the batch must be validated or rewritten by the control plane")
-    if result.record_error_kind != RECORD_ERROR_NONE:
-        errors = record_errors(log, records)
-        if errors:
-            raise RecordErrors(code, errors, result.log_start_offset)
+    errors = [
+        (result.record_errors[i].index, "key" if result.record_errors[i].kind == RECORD_ERROR_NO_KEY else "timestamp")
+        for i in range(result.record_error_count)
+    ]
+    append_result_release(result)
+    if errors:
+        raise RecordErrors(code, errors, result.log_start_offset)
     raise AppendError(ErrorCode(code), result.log_start_offset)
 
 
@@ -273,7 +263,7 @@ cdef class Log:
         if code == ERR_KAFKA_STORAGE_ERROR:
             self.check(code, "append")
         if code != OK:
-            raise_append(self.log, code, &result, records)
+            raise_append(code, &result)
         return append_result(&result)
 
     def append_follower(self, const uint8_t[::1] records not None):

@@ -7,6 +7,7 @@ wait."""
 
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t
 from kafkax._core.atomics cimport kx_load32
+from kafkax._core.batch cimport record_error_t
 from kafkax._core.files cimport directory_t, disk_t
 from kafkax._core.flush cimport flush_item_t, flusher_t
 from kafkax._core.notify cimport notify_t
@@ -80,10 +81,10 @@ cdef struct append_result_t:
     int64_t log_start_offset
     int32_t leader_epoch
     int32_t duplicate
-    # Records refused, of which the first one is told; see ``RECORD_ERROR_*``.
+    # Records for which a client's batch was refused, the first ones where they are very many; owned, see
+    # ``append_result_release``.
+    record_error_t *record_errors
     int32_t record_error_count
-    int32_t record_error_index
-    int32_t record_error_kind
 
 cdef struct aborted_t:
     int64_t producer_id

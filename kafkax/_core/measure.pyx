@@ -5,6 +5,7 @@ import os
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+from kafkax._core.append cimport append_result_release
 from kafkax._core.batch cimport batch_check, batch_t, batch_walk, record_rules_t, walk_t
 from kafkax._core.codes cimport OK
 from kafkax._core.files cimport write_all
@@ -34,6 +35,7 @@ def append_seconds(Partition partition not None, const uint8_t[::1] records not 
             times -= 1
         end = now()
     if code != OK:
+        append_result_release(&result)
         raise KafkaError(ErrorCode(code) if code > 0 else ErrorCode.UNKNOWN_SERVER_ERROR, f"append answered {code}")
     return end - begin
 
@@ -51,6 +53,7 @@ def walk_seconds(const uint8_t[::1] records not None, int64_t times):
     rules.check_timestamp = True
     rules.min_timestamp = 0
     rules.max_timestamp = batch.max_timestamp
+    rules.room = 0
     with nogil:
         begin = now()
         while times > 0 and code == OK:

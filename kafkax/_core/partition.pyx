@@ -7,7 +7,9 @@ from libc.errno cimport ENOMEM
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
-from kafkax._core.append cimport RUN, append_check, append_commit, append_commit_run, append_result_clear, plan_t
+from kafkax._core.append cimport (
+    RUN, append_check, append_commit, append_commit_run, append_result_clear, append_result_release, plan_t,
+)
 from kafkax._core.atomics cimport kx_add32, kx_load32, kx_load64, kx_store32, kx_store_pointer
 from kafkax._core.codes cimport (
     CORE_END, CORE_PENDING, ERR_CORRUPT_MESSAGE, ERR_FENCED_LEADER_EPOCH, ERR_INVALID_REQUIRED_ACKS, ERR_KAFKA_STORAGE_ERROR,
@@ -157,6 +159,8 @@ cdef int32_t partition_append_run(partition_t *partition, piece_t *pieces, int32
         append_result_clear(outs[ready], log)
         if append_check(log, pieces[ready].records, pieces[ready].size, ORIGIN_CLIENT, api_version, now_ms, &plans[ready],
                         outs[ready]) != OK:
+            # It is appended again by itself, and then it is told.
+            append_result_release(outs[ready])
             break
         plans[ready].in_place = 1
         ready += 1
@@ -475,7 +479,7 @@ cdef class Partition:
         if code == ERR_KAFKA_STORAGE_ERROR:
             self.check(code, "append")
         if code != OK:
-            raise_append(partition_log(self.partition), code, &result, records)
+            raise_append(code, &result)
         return append_result(&result)
 
     def committed(self, int64_t required_offset, int32_t leader_epoch):

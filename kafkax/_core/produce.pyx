@@ -13,7 +13,7 @@ acks=all: the request is parked with a waiter at every partition whose high wate
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
-from kafkax._core.append cimport RUN
+from kafkax._core.append cimport RUN, append_result_release
 from kafkax._core.atomics cimport kx_count64, kx_load32, kx_load_pointer
 from kafkax._core.answers cimport answer_fill, answer_free, answer_new, answer_now, answer_slot
 from kafkax._core.codes cimport (
@@ -30,6 +30,7 @@ from kafkax._core.cursor cimport (
     write_i64, writer, writer_t,
 )
 from kafkax._core.fields cimport (
+    read_ascii,
     read_count,
     read_data,
     read_header,
@@ -37,7 +38,6 @@ from kafkax._core.fields cimport (
     skip_tags,
     write_count,
     write_no_tags,
-    write_no_text,
     write_text,
 )
 from kafkax._core.inflate cimport inflate_available
@@ -69,6 +69,7 @@ from kafkax._core.partition cimport (
     partition_wait,
     piece_t,
 )
+from kafkax._core.record_errors cimport record_errors_bound, record_errors_write
 from kafkax._core.registry cimport registry_get, registry_get_by_id, registry_t
 
 cdef enum:
@@ -84,6 +85,7 @@ cdef enum:
     TRANSACTIONAL = 16
     ERR_REQUEST_TIMED_OUT = 7
     SMALL_ANSWER = 512
+    INT32_MAX = 2147483647
     # Frames up to this size are served together with those behind them.
     RUN_FRAME = 262144
 
@@ -190,7 +192,7 @@ cdef produce_t *parse(const uint8_t *frame, size_t size) noexcept nogil:
     plain.header = read_header(&r, FLEXIBLE_SINCE)
     if not FIRST_VERSION <= plain.header.version <= LAST_VERSION:
         return NULL
-    read_data(&r, plain.header.flexible, False, &transactional_id)
+    read_ascii(&r, plain.header.flexible, &transactional_id)
     plain.acks = read_i16(&r)
     plain.timeout_ms = read_i32(&r)
     plain.topics = &topic
@@ -222,6 +224,7 @@ cdef produce_t *parse(const uint8_t *frame, size_t size) noexcept nogil:
 cdef void release(produce_t *request) noexcept nogil:
     cdef int32_t at
     for at in range(request.part_count):
+        append_result_release(&request.parts[at].result)
         if request.parts[at].partition != NULL:
             partition_release(request.parts[at].partition)
     free(request)
@@ -300,8 +303,7 @@ cdef bint ordinary(part_t *part) noexcept nogil:
 
 cdef bint explained_elsewhere(part_t *part) noexcept nogil:
     """Whether the control plane can say more about an append that failed, or can still make it."""
-    return (part.code == CORE_HANDOFF or part.code == ERR_NOT_LEADER_OR_FOLLOWER
-            or (part.code > 0 and part.result.record_error_count > 0))
+    return part.code == CORE_HANDOFF or part.code == ERR_NOT_LEADER_OR_FOLLOWER
 
 
 cdef int32_t wire_code(int32_t code) noexcept nogil:
@@ -343,8 +345,10 @@ cdef void refuse_acks(produce_t *request) noexcept nogil:
 
 cdef size_t answer_bound(produce_t *request) noexcept nogil:
     """At least the bytes of the answer."""
-    cdef size_t size = 32 + <size_t>request.part_count * 56
+    cdef size_t size = 32 + <size_t>request.part_count * 48
     cdef int32_t at
+    for at in range(request.part_count):
+        size += record_errors_bound(request.parts[at].result.record_error_count)
     for at in range(request.topic_count):
         size += 32 + <size_t>request.topics[at].name_size
     return size
@@ -358,8 +362,7 @@ cdef void write_part(writer_t *w, int16_t version, bint flexible, part_t *part) 
     if version >= 5:
         write_i64(w, part.result.log_start_offset)
     if version >= 8:
-        write_count(w, 0, flexible)
-        write_no_text(w, flexible)
+        record_errors_write(w, part.result.record_errors, part.result.record_error_count, flexible)
     write_no_tags(w, flexible)
 
 
@@ -389,20 +392,27 @@ cdef size_t write_answer(produce_t *request, uint8_t *data, size_t room) noexcep
     return <size_t>(w.at - data)
 
 
+cdef answer_t *made_answer(produce_t *request) noexcept nogil:
+    """The answer for a slot; NULL without memory, or when its length is not for a frame to tell."""
+    cdef size_t room = answer_bound(request)
+    cdef answer_t *content = answer_new(room) if room <= INT32_MAX else NULL
+    if content != NULL:
+        content.size = write_answer(request, content.data, room)
+        content.total = <int64_t>content.size
+    return content
+
+
 cdef void answer_immediately(connection_t *connection, produce_t *request) noexcept nogil:
     cdef uint8_t small[SMALL_ANSWER]
-    cdef size_t room = answer_bound(request)
     cdef answer_t *content
     cdef answer_t *slot
-    if room <= SMALL_ANSWER:
+    if answer_bound(request) <= SMALL_ANSWER:
         if answer_now(connection, small, write_answer(request, small, SMALL_ANSWER)) == 0:
             return
     else:
-        content = answer_new(room)
+        content = made_answer(request)
         slot = NULL if content == NULL else answer_slot(connection)
         if slot != NULL:
-            content.size = write_answer(request, content.data, room)
-            content.total = <int64_t>content.size
             answer_fill(connection, slot, content)
             return
         if content != NULL:
@@ -439,7 +449,6 @@ cdef void look(parked_t *parked, int32_t why) noexcept nogil:
     cdef produce_t *request = <produce_t *>parked
     cdef connection_t *connection = parked.connection
     cdef answer_t *content
-    cdef size_t room
     cdef int32_t at
     if why != DROPPED and not settled(request) and why != EXPIRED:
         return
@@ -449,14 +458,11 @@ cdef void look(parked_t *parked, int32_t why) noexcept nogil:
             request.parts[at].code = ERR_REQUEST_TIMED_OUT
     unpark(parked)
     if why != DROPPED:
-        room = answer_bound(request)
-        content = answer_new(room)
+        content = made_answer(request)
         if content == NULL:
             connection.close_after = 1
             connection.close_reason = CLOSE_MEMORY
         else:
-            content.size = write_answer(request, content.data, room)
-            content.total = <int64_t>content.size
             answer_fill(connection, parked.answer, content)
         connection_work(connection)
     release(request)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kafkax._core.log import AppendError, RecordErrors
+from kafkax._core.record_errors import MOST
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.protocol.compression import CODECS
 from kafkax.protocol.records import RecordBatch, build_batch
@@ -16,45 +18,42 @@ if TYPE_CHECKING:
     from kafkax.config import TopicConfig
     from kafkax.protocol.record import Record
 
-__all__ = ["NO_KEY", "OUT_OF_BOUNDS", "RecordProblem", "validated_batch"]
+__all__ = ["validated_batch"]
 
 PRODUCER = "producer"
 UNCOMPRESSED = "uncompressed"
-NO_KEY = "a record of a compacted topic needs a key"
-OUT_OF_BOUNDS = "the timestamp is outside the bounds that the topic sets"
+_NO_TIMESTAMP = -1
 
 
-class RecordProblem(KafkaError):
-    """Some records of a batch are not acceptable (KIP-467).
-
-    Attributes:
-        records: (index in the batch, what is wrong with it), ascending.
-    """
-
-    def __init__(self, code: ErrorCode, records: list[tuple[int, str]]) -> None:
-        super().__init__(code, records[0][1])
-        self.records = records
-
-
-def validated_batch(data: memoryview | bytes, config: TopicConfig, now_ms: int) -> bytes | memoryview:
+def validated_batch(
+    data: memoryview | bytes, config: TopicConfig, now_ms: int, *, log_start_offset: int = -1
+) -> bytes | memoryview:
     """Check the records of one batch and return what is to be appended: the same bytes wherever possible.
 
     Args:
         data: one batch whose header and checksum the core has checked.
         config: the topic's configs.
         now_ms: wall clock, milliseconds since the epoch.
+        log_start_offset: of the log that the batch is for; errors carry it as the core's do.
 
     Raises:
-        KafkaError: CORRUPT_MESSAGE, MESSAGE_TOO_LARGE or INVALID_RECORD for the batch as a whole.
-        RecordProblem: INVALID_RECORD or INVALID_TIMESTAMP for single records.
+        KafkaError: CORRUPT_MESSAGE or MESSAGE_TOO_LARGE for the batch as a whole.
+        AppendError: INVALID_RECORD for the batch as a whole.
+        RecordErrors: INVALID_RECORD or INVALID_TIMESTAMP for single records.
     """
     batch = RecordBatch(memoryview(data))
-    records = list(batch.records(config["kafkax.decompressed.max.bytes"]))
-    _check_offsets(batch, records)
-    if "compact" in config["cleanup.policy"]:
-        _refuse(ErrorCode.INVALID_RECORD, NO_KEY, [r.key is None for r in records])
-    if config["message.timestamp.type"] == "CreateTime":
-        _check_timestamps(records, config, now_ms)
+    try:
+        records = list(batch.records(config["kafkax.decompressed.max.bytes"]))
+        _check_offsets(batch, records)
+    except KafkaError as error:
+        if error.code is not ErrorCode.INVALID_RECORD:
+            raise
+        raise AppendError(error.code, log_start_offset) from error
+    errors = _record_errors(records, config, now_ms)
+    if errors:
+        late = any(what == "timestamp" for _, what in errors)
+        code = ErrorCode.INVALID_TIMESTAMP if late else ErrorCode.INVALID_RECORD
+        raise RecordErrors(code, errors[:MOST], log_start_offset)
     wanted = str(config["compression.type"])
     if wanted == UNCOMPRESSED:
         wanted = CODECS[0]
@@ -82,16 +81,16 @@ def _check_offsets(batch: RecordBatch, records: list[Record]) -> None:
         )
 
 
-def _check_timestamps(records: list[Record], config: TopicConfig, now_ms: int) -> None:
-    before, after = config["message.timestamp.before.max.ms"], config["message.timestamp.after.max.ms"]
-    outside = [
-        record.timestamp >= 0 and (now_ms - record.timestamp > before or record.timestamp - now_ms > after) for record in records
-    ]
-    _refuse(ErrorCode.INVALID_TIMESTAMP, OUT_OF_BOUNDS, outside)
-
-
-def _refuse(code: ErrorCode, reason: str, found: list[bool]) -> None:
-    problems = [(index, reason) for index, bad in enumerate(found) if bad]
-    if problems:
-        raise RecordProblem(code, problems)
-    return
+def _record_errors(records: list[Record], config: TopicConfig, now_ms: int) -> list[tuple[int, str]]:
+    """(index, what is wrong with it) of each record that breaks a rule of the topic; a missing key is told before the time."""
+    need_key = "compact" in config["cleanup.policy"]
+    bounded = config["message.timestamp.type"] == "CreateTime"
+    earliest = now_ms - config["message.timestamp.before.max.ms"]
+    latest = now_ms + config["message.timestamp.after.max.ms"]
+    errors = []
+    for index, record in enumerate(records):
+        if need_key and record.key is None:
+            errors.append((index, "key"))
+        elif bounded and record.timestamp != _NO_TIMESTAMP and not earliest <= record.timestamp <= latest:
+            errors.append((index, "timestamp"))
+    return errors

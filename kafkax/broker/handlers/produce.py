@@ -14,9 +14,10 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from kafkax._core.log import AppendError, Handoff, RecordErrors
+from kafkax._core.record_errors import REASONS, REFUSED
 from kafkax.broker.current_leader import tell_leaders
 from kafkax.broker.handlers.spec import RequestContext, Spec
-from kafkax.broker.record_validation import NO_KEY, OUT_OF_BOUNDS, RecordProblem, validated_batch
+from kafkax.broker.record_validation import validated_batch
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.net.dispatch import CloseConnection
 from kafkax.protocol.messages.produce import (
@@ -39,7 +40,6 @@ SPEC = Spec(key=0, min_version=3, max_version=13, advertise_from=0)
 ALL = -1
 _BY_ID = 13
 _LEADERS_SINCE = 10
-_REASONS = {"key": NO_KEY, "timestamp": OUT_OF_BOUNDS}
 
 
 async def handle(context: RequestContext, request: ProduceRequest) -> ProduceResponse | None:
@@ -89,12 +89,11 @@ def _append(
         answer.base_offset = result.base_offset
         answer.log_append_time_ms = result.log_append_time_ms
         answer.log_start_offset = result.log_start_offset
-    except RecordProblem as error:
-        _refuse(answer, error.code, error.records)
-        return answer, None
     except RecordErrors as error:
-        answer.log_start_offset = error.log_start_offset
-        _refuse(answer, ErrorCode(error.code), [(index, _REASONS[kind]) for index, kind in error.errors])
+        answer.error_code, answer.log_start_offset, answer.error_message = error.code, error.log_start_offset, REFUSED
+        answer.record_errors = [
+            BatchIndexAndErrorMessage(batch_index=index, batch_index_error_message=REASONS[kind]) for index, kind in error.errors
+        ]
         return answer, None
     except AppendError as error:
         answer.error_code, answer.log_start_offset = error.code, error.log_start_offset
@@ -123,16 +122,9 @@ def _append_batch(context: RequestContext, partition: Partition, records: memory
             raise KafkaError(
                 ErrorCode.INVALID_TXN_STATE, "there is no transaction of this producer; transactions are not served yet"
             ) from None
-        checked = validated_batch(records, services.topic_config(partition.topic), services.clock.wall_ms())
+        config, now_ms = services.topic_config(partition.topic), services.clock.wall_ms()
+        checked = validated_batch(records, config, now_ms, log_start_offset=partition.log.log_start_offset)
         return partition.append(checked, acks=acks, api_version=context.version, validated=True)
-
-
-def _refuse(answer: PartitionProduceResponse, code: ErrorCode, problems: list[tuple[int, str]]) -> None:
-    answer.error_code = code
-    answer.error_message = "one or more records of the batch were refused"
-    answer.record_errors = [
-        BatchIndexAndErrorMessage(batch_index=index, batch_index_error_message=reason) for index, reason in problems
-    ]
 
 
 async def _replicated(

@@ -16,7 +16,9 @@ from kafkax.errors import ErrorCode
 from kafkax.protocol.messages.api_versions import ApiVersionsRequest
 from kafkax.protocol.messages.fetch import FetchResponse
 from kafkax.protocol.messages.produce import PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData
+from kafkax.protocol.varint import uvarint
 from tests.unit._core.topics import answer, ask, batch, encode, fetch, fetched, produce, produced, serving, values
+from tests.unit._core.wire import frame
 
 VERSIONS = range(3, 14)
 
@@ -141,6 +143,23 @@ def test_a_request_with_an_unknown_partition_is_handed_over_whole(version: int, 
             broker.echo(item)
             client.receive()
         assert topics.logs[0].log_end_offset == 0
+
+
+@pytest.mark.parametrize("transactional_id", ["gr\u00fcn", "t" * 32768])
+def test_a_transactional_id_that_may_not_be_a_string_is_for_the_control_plane_to_judge(
+    transactional_id: str, tmp_path: Path
+) -> None:
+    with serving(tmp_path) as (topics, broker):
+        topics.add("t")
+        request = produce(topics, {("t", 0): batch(b"a")})
+        request.transactional_id = "ok"
+        assert produced(ask(broker.client(), request, 9, ProduceResponse)) == {("t", 0): (0, 0)}
+        sent = encode(request, 9)[4:]
+        text = transactional_id.encode()
+        changed = sent.replace(b"\x03ok", uvarint(len(text) + 1) + text)
+        broker.client().send(frame(changed))
+        assert broker.handed(1)[0].frame == changed
+        assert topics.logs[0].log_end_offset == 1
 
 
 def test_a_partition_that_is_not_led_here_is_handed_over(tmp_path: Path) -> None:

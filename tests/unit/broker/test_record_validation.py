@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kafkax.broker.record_validation import RecordProblem, validated_batch
+from kafkax._core.log import AppendError, RecordErrors
+from kafkax.broker.record_validation import validated_batch
 from kafkax.config import BrokerConfig, TopicConfig
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.protocol.record import Record
@@ -41,10 +42,11 @@ def test_another_compression_type_packs_the_records_anew(wanted: str, stored: st
 
 
 def test_keyless_records_of_a_compacted_topic_are_named() -> None:
-    with pytest.raises(RecordProblem) as caught:
-        validated_batch(batch(b"a", None, b"c", None), config(cleanup_policy="compact,delete"), NOW)
+    with pytest.raises(RecordErrors) as caught:
+        validated_batch(batch(b"a", None, b"c", None), config(cleanup_policy="compact,delete"), NOW, log_start_offset=7)
     assert caught.value.code is ErrorCode.INVALID_RECORD
-    assert [index for index, _ in caught.value.records] == [1, 3]
+    assert caught.value.errors == [(1, "key"), (3, "key")]
+    assert caught.value.log_start_offset == 7
 
 
 @pytest.mark.parametrize(("timestamp", "fine"), [(NOW - 1000, True), (NOW - 1001, False), (NOW + 500, True), (NOW + 501, False)])
@@ -54,9 +56,17 @@ def test_timestamps_have_bounds(timestamp: int, fine: bool) -> None:
     if fine:
         assert validated_batch(data, settings, NOW) is data
     else:
-        with pytest.raises(RecordProblem) as caught:
+        with pytest.raises(RecordErrors) as caught:
             validated_batch(data, settings, NOW)
-        assert caught.value.code is ErrorCode.INVALID_TIMESTAMP
+        assert (caught.value.code, caught.value.errors) == (ErrorCode.INVALID_TIMESTAMP, [(0, "timestamp")])
+
+
+def test_a_timestamp_decides_the_code_and_a_missing_key_what_is_said_of_its_record() -> None:
+    settings = config(cleanup_policy="compact", message_timestamp_before_max_ms="1000")
+    data = build_batch([Record(key, b"", [], time) for key, time in ((None, 5), (b"k", NOW), (b"k", 5), (b"k", -1))])
+    with pytest.raises(RecordErrors) as caught:
+        validated_batch(data, settings, NOW)
+    assert (caught.value.code, caught.value.errors) == (ErrorCode.INVALID_TIMESTAMP, [(0, "key"), (2, "timestamp")])
 
 
 def test_records_may_not_unpack_to_more_than_the_limit() -> None:
@@ -70,6 +80,6 @@ def test_records_may_not_unpack_to_more_than_the_limit() -> None:
 def test_a_count_that_is_not_true_is_refused() -> None:
     data = bytearray(batch(b"a", b"b"))
     data[23:27] = (5).to_bytes(4, "big")  # last offset delta
-    with pytest.raises(KafkaError) as caught:
-        validated_batch(bytes(data), config(), NOW)
-    assert caught.value.code is ErrorCode.INVALID_RECORD
+    with pytest.raises(AppendError) as caught:
+        validated_batch(bytes(data), config(), NOW, log_start_offset=3)
+    assert (caught.value.code, caught.value.log_start_offset) == (ErrorCode.INVALID_RECORD, 3)
