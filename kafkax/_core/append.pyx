@@ -30,7 +30,8 @@ from kafkax._core.logstate cimport (
     ORIGIN_CLIENT, ORIGIN_COORDINATOR, log_active, log_add_segment, log_appended, log_fail, log_failed, log_publish_end,
 )
 from kafkax._core.producer_state cimport (
-    marker_read, marker_t, producer_t, producers_append, producers_check, producers_check_epoch, producers_check_marker,
+    kept_batch_t, marker_read, marker_t, producer_t, producers_append, producers_check, producers_check_epoch,
+    producers_check_marker,
     producers_end, producers_find, producers_write,
 )
 from kafkax._core.pthreads cimport pthread_mutex_lock, pthread_mutex_unlock
@@ -205,6 +206,8 @@ cdef int32_t append_check(log_t *log, const uint8_t *records, size_t size, int32
 cdef int32_t check_producer(log_t *log, plan_t *plan, append_result_t *out) noexcept nogil:
     """Sequence and epoch; CORE_END with ``out`` filled when the batch is there already."""
     cdef const producer_t *known
+    cdef const kept_batch_t *original = NULL
+    cdef int32_t code
     if plan.batch.producer_id < 0:
         return OK
     if plan.origin == ORIGIN_COORDINATOR:
@@ -215,7 +218,13 @@ cdef int32_t check_producer(log_t *log, plan_t *plan, append_result_t *out) noex
         known = producers_find(log.producers, plan.batch.producer_id)
         if known == NULL or known.txn_first_offset < 0:
             return CORE_HANDOFF
-    return producers_check(log.producers, &plan.batch, &out.base_offset, &out.last_offset)
+    code = producers_check(log.producers, &plan.batch, &original)
+    if code == CORE_END:
+        out.base_offset = original.last_offset - original.offset_delta
+        out.last_offset = original.last_offset
+        # Whose clock it is by doesn't matter to Kafka here.
+        out.log_append_time_ms = original.timestamp
+    return code
 
 
 cdef bint time_to_roll(log_t *log, segment_t *active, int64_t timestamp, int64_t now_ms) noexcept nogil:

@@ -76,7 +76,7 @@ cdef struct append_result_t:
     int64_t last_offset
     # What the high watermark has to reach for acks=all.
     int64_t required_offset
-    # -1 with CreateTime.
+    # -1 with CreateTime; of a duplicate, the latest timestamp of the original batch in either case.
     int64_t log_append_time_ms
     int64_t log_start_offset
     int32_t leader_epoch

@@ -110,6 +110,7 @@ cdef struct produce_t:
     parked_t parked
     request_header_t header
     int16_t acks
+    bint has_transactional_id
     int32_t timeout_ms
     int32_t topic_count
     int32_t part_count
@@ -192,7 +193,7 @@ cdef produce_t *parse(const uint8_t *frame, size_t size) noexcept nogil:
     plain.header = read_header(&r, FLEXIBLE_SINCE)
     if not FIRST_VERSION <= plain.header.version <= LAST_VERSION:
         return NULL
-    read_ascii(&r, plain.header.flexible, &transactional_id)
+    plain.has_transactional_id = read_ascii(&r, plain.header.flexible, &transactional_id) >= 0
     plain.acks = read_i16(&r)
     plain.timeout_ms = read_i32(&r)
     plain.topics = &topic
@@ -207,6 +208,7 @@ cdef produce_t *parse(const uint8_t *frame, size_t size) noexcept nogil:
         return NULL
     request.header = plain.header
     request.acks = plain.acks
+    request.has_transactional_id = plain.has_transactional_id
     request.timeout_ms = plain.timeout_ms
     request.parts = <part_t *>(<uint8_t *>request + sizeof(produce_t))
     request.topics = <topic_t *>(<uint8_t *>request.parts + plain.part_count * sizeof(part_t))
@@ -287,6 +289,21 @@ cdef bint repeated(produce_t *request) noexcept nogil:
     return found
 
 
+cdef bint transactional(const part_t *part) noexcept nogil:
+    """Whether the records are said to belong to a transaction."""
+    return (part.size >= BATCH_HEADER and part.records[BATCH_MAGIC_AT] == 2
+            and (kx_be16(part.records + BATCH_ATTRIBUTES_AT) & TRANSACTIONAL) != 0)
+
+
+cdef bint authorized(const produce_t *request) noexcept nogil:
+    """Whether nothing belongs to a transaction of nobody; the control plane says what Kafka does then."""
+    cdef int32_t at
+    for at in range(0 if request.has_transactional_id else request.part_count):
+        if transactional(&request.parts[at]):
+            return False
+    return True
+
+
 cdef bint ordinary(part_t *part) noexcept nogil:
     """Whether ``partition_append`` surely needs no control plane; asked where several partitions must not be parted."""
     cdef uint8_t codec, attributes
@@ -298,7 +315,7 @@ cdef bint ordinary(part_t *part) noexcept nogil:
         return False
     if codec and not partition_log(part.partition).settings.trust_compressed and not inflate_available(codec):
         return False
-    return not (attributes & TRANSACTIONAL and partition_log(part.partition).settings.verify_transactions)
+    return not (transactional(part) and partition_log(part.partition).settings.verify_transactions)
 
 
 cdef bint explained_elsewhere(part_t *part) noexcept nogil:
@@ -509,7 +526,7 @@ cdef bint any_failed(produce_t *request) noexcept nogil:
 cdef bint may_lead(const produce_t *request, size_t size) noexcept nogil:
     """Whether requests behind this one may be served with it: small ones for the same partition, by themselves as a rule."""
     return (request.part_count == 1 and size <= RUN_FRAME and (request.acks == 1 or request.acks == -1)
-            and ordinary(&request.parts[0]) and not kx_be16(request.parts[0].records + BATCH_ATTRIBUTES_AT) & TRANSACTIONAL)
+            and ordinary(&request.parts[0]) and not transactional(&request.parts[0]))
 
 
 cdef produce_t *follower(connection_t *connection, const produce_t *request, const uint8_t *frame, const uint8_t *next,
@@ -618,7 +635,7 @@ cdef int32_t produce(connection_t *connection, const uint8_t *frame, size_t size
     request = parse(frame, size)
     if request == NULL:
         return REQUEST_HANDOFF
-    if not find(connection, request) or repeated(request):
+    if not find(connection, request) or repeated(request) or not authorized(request):
         release(request)
         return REQUEST_HANDOFF
     if behind > 4 and may_lead(request, size) and produce_run(connection, request, frame, size, behind, taken):

@@ -59,10 +59,9 @@ cdef void producers_free(producers_t *producers) noexcept nogil
 cdef void producers_clear(producers_t *producers) noexcept nogil
 cdef producer_t *producers_find(producers_t *producers, int64_t producer_id) noexcept nogil
 
-# Whether a leader may append the client's batch: 0, an error code, or CORE_END with the offsets of the original when
-# the batch is a duplicate of one of the last five.
-cdef int32_t producers_check(producers_t *producers, const batch_t *batch, int64_t *duplicate_of,
-                             int64_t *duplicate_last) noexcept nogil
+# Whether a leader may append the client's batch: 0, an error code, or CORE_END with the original when the batch is a
+# duplicate of one of the last five.
+cdef int32_t producers_check(producers_t *producers, const batch_t *batch, const kept_batch_t **original) noexcept nogil
 
 # What a batch without sequence (a coordinator's) is held to: 0, or an error code.
 cdef int32_t producers_check_epoch(producers_t *producers, const batch_t *batch) noexcept nogil

@@ -110,8 +110,7 @@ cdef inline int32_t first_sequence(const kept_batch_t *kept) noexcept nogil:
     return <int32_t>((<uint32_t>kept.last_sequence - <uint32_t>kept.offset_delta) & MAX_SEQUENCE)
 
 
-cdef int32_t producers_check(producers_t *producers, const batch_t *batch, int64_t *duplicate_of,
-                             int64_t *duplicate_last) noexcept nogil:
+cdef int32_t producers_check(producers_t *producers, const batch_t *batch, const kept_batch_t **original) noexcept nogil:
     cdef producer_t *known = producers_find(producers, batch.producer_id)
     cdef int32_t last
     cdef int32_t i
@@ -121,8 +120,7 @@ cdef int32_t producers_check(producers_t *producers, const batch_t *batch, int64
     if known.epoch == batch.producer_epoch:
         for i in range(known.batch_count):
             if known.batches[i].last_sequence == last and first_sequence(&known.batches[i]) == batch.base_sequence:
-                duplicate_of[0] = known.batches[i].last_offset - known.batches[i].offset_delta
-                duplicate_last[0] = known.batches[i].last_offset
+                original[0] = &known.batches[i]
                 return CORE_END
     if batch.producer_epoch < known.epoch:
         return ERR_INVALID_PRODUCER_EPOCH

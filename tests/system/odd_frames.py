@@ -218,7 +218,7 @@ CLIENTS = ordinary("parity", None, "", "c" * 300, "Größe")
 
 def sound(body: Body) -> Body:
     """The same request without what closes a connection."""
-    listed = tuple(Topic(topic.name or "core-absent", topic.parts or ()) for topic in body.topics or ())
+    listed = tuple(Topic(topic.name or "absent", topic.parts or ()) for topic in body.topics or ())
     fields = {**body.fields, "acks": body.fields.get("acks") or 1, "forgotten": (), "rack_id": ""}
     return Body(body.key, body.version, fields, tuple(_untagged(topic) for topic in listed), client=body.client)
 
@@ -232,7 +232,7 @@ def topics(names: Sequence[str], parts: SearchStrategy[Any]) -> SearchStrategy[t
     listed = st.lists(parts, min_size=1, max_size=4).map(tuple)
     topic = st.builds(
         Topic,
-        name=st.one_of(st.sampled_from(names), st.sampled_from(names), ordinary(names[0], "core-absent", "", "..", None)),
+        name=st.one_of(st.sampled_from(names), st.sampled_from(names), ordinary(names[0], "absent", "", "..", None)),
         parts=st.one_of(listed, listed, listed, st.sampled_from([(), None])),
         lie=LIES,
         tags=TAGS,
@@ -284,7 +284,7 @@ def fetch_requests(draw: DrawFn, names: Sequence[str]) -> Body:
         "max_bytes": draw(ordinary(1 << 24, 0, 1, 100, 700, -1, 2**31 - 1)),
         "isolation_level": draw(ordinary(0, 1, 1, 2, -1)),
         "session": draw(ordinary((0, -1), (0, 5), (12345, 3), (-5, 1), (0, 2**31 - 1), (12345, -1))),
-        "forgotten": draw(ordinary((), None, (Topic(names[0], (0, 1)),), (Topic("core-absent", ()), Topic(None, None)))),
+        "forgotten": draw(ordinary((), None, (Topic(names[0], (0, 1)),), (Topic("absent", ()), Topic(None, None)))),
         "rack_id": draw(ordinary("", "a", "b" * 200, None)),
     }
     tags = ordinary((), ((0, b"\x02x"),), ((0, b"\0"),), ((0, b"\x05x"),), ((99, b"abc"),), ((1, _NOBODY),), ((1, _NOBODY[:-1]),))

@@ -1,7 +1,7 @@
-"""One broker, two ways into it: frames that the core may serve itself, and the same frames served by the Python handlers.
+"""Two brokers with the same topics: one whose core serves what it can, one whose core leaves everything to the Python handlers.
 
-Every topic exists twice, as ``core-...`` and ``twin-...``: a frame for the one, with names and ids exchanged, is the frame for
-the other, so both have the same history, and answers must be the same bytes once names and ids are exchanged back.
+Topics have the same names and ids on both, so a frame for the one is the frame for the other; sent the same frames, both have
+the same history, and answers must be the same bytes.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from typing import Any
 
 import pytest
 
+import kafkax.cluster.topic_admin
 import kafkax.server
 from kafkax._core.reactor import Reactor
 from kafkax.config import BrokerConfig
 from kafkax.protocol.messages.create_topics import CreatableTopic, CreatableTopicConfig, CreateTopicsRequest
 from tests.system.wire import Wire
 
-REFERENCE = "REFERENCE"
 CLOSED = b"closed"
 _MARKER = 0x7E57_7E57
 
 
-class _Reactor(Reactor):
-    """Serves nothing itself on the listener of the reference path."""
+class _Reference(Reactor):
+    """Serves nothing itself."""
 
     def listen(self, host: str, port: int, listener_name: str, *, fast: bool = True, **options: Any) -> int:
-        return super().listen(host, port, listener_name, fast=fast and listener_name != REFERENCE, **options)
+        return super().listen(host, port, listener_name, fast=False, **options)
 
 
 def _endpoint(address: str) -> bytes:
@@ -42,7 +42,7 @@ def _endpoint(address: str) -> bytes:
 
 
 class Peer:
-    """Connections to one of the two listeners, one at a time."""
+    """Connections to one of the two brokers, one at a time."""
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -84,14 +84,19 @@ class Peer:
 
 
 class Pair:
-    """Both ways into the broker, and its topics."""
+    """Both brokers.
 
-    def __init__(self, server: kafkax.server.Server, reactor: Reactor) -> None:
-        self.server, self._reactor = server, reactor
-        addresses = {endpoint.name: f"{endpoint.host}:{endpoint.port}" for endpoint in server.endpoints}
-        self._addresses = addresses["PLAINTEXT"], addresses[REFERENCE]
+    Attributes:
+        servers: the one whose core serves, and the reference.
+        admins: a connection to each for what is not compared.
+        ids: of the topics, by name.
+    """
+
+    def __init__(self, servers: Sequence[kafkax.server.Server], core: Reactor) -> None:
+        self.servers, self._core = servers, core
+        self._addresses = [f"{server.endpoints[0].host}:{server.endpoints[0].port}" for server in servers]
         self.connect()
-        self.admin = Wire(addresses["PLAINTEXT"])
+        self.admins = [Wire(address) for address in self._addresses]
         self.ids: dict[str, uuid.UUID] = {}
         self._first = ""
 
@@ -100,33 +105,27 @@ class Pair:
         self.core, self.reference = (Peer(address) for address in self._addresses)
 
     def create(self, name: str, partitions: int = 1, **configs: str) -> str:
-        """Create ``core-NAME`` and ``twin-NAME``; the name of the first."""
+        """Create a topic of which everything appended is visible at once; its name."""
         settings = [CreatableTopicConfig(name=key.replace("_", "."), value=value) for key, value in configs.items()]
         settings.append(CreatableTopicConfig(name="kafkax.durability", value="replicated"))
-        for prefix in ("core", "twin"):
-            new = CreatableTopic(name=f"{prefix}-{name}", num_partitions=partitions, replication_factor=1, configs=settings)
-            (result,) = self.admin.ask(CreateTopicsRequest(topics=[new], timeout_ms=60_000), 7).topics
-            assert result.error_code == 0, result.error_message
-            self.ids[f"{prefix}-{name}"] = result.topic_id
-        return f"core-{name}"
-
-    def exchanged(self, data: bytes, *, back: bool = False) -> bytes:
-        """The same bytes about the other topic of each pair; ``back``: of an answer, whose leaders are at the first listener."""
-        for name, topic_id in self.ids.items():
-            if name.startswith("core-"):
-                twin = "twin-" + name[5:]
-                for ours, theirs in ((name.encode(), twin.encode()), (topic_id.bytes, self.ids[twin].bytes)):
-                    data = data.replace(theirs, ours) if back else data.replace(ours, theirs)
-        if back:
-            ours, theirs = (_endpoint(address) for address in self._addresses)
-            data = data.replace(theirs, ours)
-        return data
+        new = CreatableTopic(name=name, num_partitions=partitions, replication_factor=1, configs=settings)
+        self.ids[name] = uuid.uuid4()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(kafkax.cluster.topic_admin, "uuid4", lambda: self.ids[name])
+            for admin in self.admins:
+                (result,) = admin.ask(CreateTopicsRequest(topics=[new], timeout_ms=60_000), 7).topics
+                assert (result.error_code, result.topic_id) == (0, self.ids[name]), result.error_message
+        return name
 
     def ask(self, frame: bytes, *, silent: bool = False) -> tuple[bytes, bytes]:
-        """What the core and the reference path answer, in the core's names."""
+        """What the core and the reference path answer."""
         ours = self.core.ask(frame, silent=silent)
-        theirs = self.reference.ask(self.exchanged(frame), silent=silent)
-        return ours, self.exchanged(theirs, back=True)
+        return ours, self._as_core(self.reference.ask(frame, silent=silent))
+
+    def _as_core(self, answer: bytes) -> bytes:
+        """An answer of the reference, whose leaders are at the other broker's address."""
+        ours, theirs = map(_endpoint, self._addresses)
+        return answer.replace(theirs, ours)
 
     def same(self, frame: bytes, *, silent: bool = False) -> bytes:
         """The answer, which must be one and the same."""
@@ -137,7 +136,7 @@ class Pair:
     def same_all(self, frames: Sequence[bytes]) -> list[bytes]:
         """The answers to frames that are sent at once, which must be the same on both ways."""
         ours = self.core.ask_all(frames)
-        theirs = [self.exchanged(answer, back=True) for answer in self.reference.ask_all([self.exchanged(f) for f in frames])]
+        theirs = [self._as_core(answer) for answer in self.reference.ask_all(frames)]
         self._compare(frames, ours, theirs)
         return ours
 
@@ -151,33 +150,32 @@ class Pair:
         pytest.fail(f"{difference}\nthe first difference was\n{self._first}")
 
     def handed_over(self) -> int:
-        """Requests that the core has left to the control plane so far, on either way."""
-        count = self._reactor.counters()["handed_over"]
+        """Requests that the core has left to the control plane so far."""
+        count = self._core.counters()["handed_over"]
         assert isinstance(count, int)
         return count
 
     def close(self) -> None:
         for peer in (self.core, self.reference):
             peer.close()
-        self.admin.socket.close()
+        for admin in self.admins:
+            admin.socket.close()
+
+
+def _config(folder: Path) -> BrokerConfig:
+    overrides = {
+        "listeners": "PLAINTEXT://127.0.0.1:0",
+        "log.dirs": str(folder),
+        "log.cleaner.enable": "false",  # when a log is cleaned is nothing that both would do at once
+    }
+    return BrokerConfig.load(None, overrides)
 
 
 @contextmanager
 def pair(folder: Path) -> Iterator[Pair]:
-    """A broker with both listeners, on a loop of its own thread."""
-    overrides = {
-        "listeners": f"PLAINTEXT://127.0.0.1:0,{REFERENCE}://127.0.0.1:0",
-        "listener.security.protocol.map": f"PLAINTEXT:PLAINTEXT,{REFERENCE}:PLAINTEXT",
-        "inter.broker.listener.name": "PLAINTEXT",
-        "log.dirs": str(folder),
-        "log.cleaner.enable": "false",  # when a log is cleaned is nothing that both would do at once
-    }
+    """Both brokers, on a loop of their own thread."""
     reactors: list[Reactor] = []
-
-    def made(*settings: Any) -> Reactor:
-        reactors.append(_Reactor(*settings))
-        return reactors[0]
-
+    servers: list[kafkax.server.Server] = []
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -185,16 +183,23 @@ def pair(folder: Path) -> Iterator[Pair]:
     def run(step: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(step, loop).result(60)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kafkax.server, "Reactor", made)
-        server = kafkax.server.Server(BrokerConfig.load(None, overrides))
-        try:
-            run(server.start())
-            both = Pair(server, reactors[0])
-            yield both
-            both.close()
-        finally:
+    try:
+        for name, kind in (("core", Reactor), ("reference", _Reference)):
+
+            def made(*settings: Any, kind: type[Reactor] = kind) -> Reactor:
+                reactors.append(kind(*settings))
+                return reactors[-1]
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(kafkax.server, "Reactor", made)
+                servers.append(kafkax.server.Server(_config(folder / name)))
+                run(servers[-1].start())
+        both = Pair(servers, reactors[0])
+        yield both
+        both.close()
+    finally:
+        for server in servers:
             run(server.stop())
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join(10)
-            loop.close()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()

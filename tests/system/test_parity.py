@@ -181,7 +181,7 @@ def test_produce_to_several_partitions_some_of_which_are_not_there(both: Pair, v
         [(one, 0, good), (one, 1, bad), (one, 2, good)],
         [(one, 0, good), (one, 9, good)],
         [(one, -1, good)],
-        [("core-absent", 0, good), (one, 0, good)],
+        [("absent", 0, good), (one, 0, good)],
         [(one, 0, good), (two, 0, bad), (one, 1, good)],
         [(one, 0, good), (one, 0, good)],
         [(one, 0, BATCHES["gzip"]), (two, 0, BATCHES["zstd"]), (two, 1, BATCHES["snappy"])],
@@ -228,7 +228,7 @@ def test_fetch_of_any_place(both: Pair, version: int) -> None:
             continue
         known = {key: value for key, value in fields.items() if key != "rack_id" or version >= 11}
         both.same(fetching(both, parts, version, **known))  # type: ignore[arg-type]
-    for asked in ([("core-absent", 0, 0)], [(topic, 9, 0)], [(topic, -1, 0)], [(topic, 0, 0), ("core-absent", 0, 0)], []):
+    for asked in ([("absent", 0, 0)], [(topic, 9, 0)], [(topic, -1, 0)], [(topic, 0, 0), ("absent", 0, 0)], []):
         both.same(fetching(both, asked, version))
     both.same(fetching(both, [(topic, 0, 0), (other, 0, 0), (topic, 0, 3)], version))
 

@@ -229,7 +229,24 @@ class TestProduce:
     def test_other_acks_are_refused(self, wire: Wire, topic: str, acks: int) -> None:
         create(wire, topic)
         assert produce(wire, topic, batch(b"x"), acks=acks).error_code == ErrorCode.INVALID_REQUIRED_ACKS
+        absent = produce(wire, f"{topic}-absent", batch(b"x"), acks=acks)
+        assert absent.error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
         assert end_offset(wire, topic) == 0
+
+    def test_a_partition_that_is_named_twice_counts_once_with_its_last_records(self, wire: Wire, topic: str) -> None:
+        create(wire, topic, partitions=2)
+        sent = (0, batch(b"a")), (1, batch(b"b")), (0, batch(b"c", b"d"))
+        entries = [produce_request(topic, records, partition=index).topic_data[0] for index, records in sent]
+        request = ProduceRequest(acks=-1, timeout_ms=60_000, topic_data=entries)
+        (answer,) = wire.ask(request, 9).responses
+        assert [(part.index, part.error_code, part.base_offset) for part in answer.partition_responses] == [(0, 0, 0), (1, 0, 0)]
+        (stored,) = iter_batches(bytes(fetch(wire, topic, 0).records))
+        assert [bytes(record.value) for record in stored.records()] == [b"c", b"d"]
+
+    def test_a_topic_without_partitions_is_not_answered(self, wire: Wire, topic: str) -> None:
+        create(wire, topic)
+        empty = TopicProduceData(name=topic, partition_data=[])
+        assert wire.ask(ProduceRequest(acks=1, timeout_ms=60_000, topic_data=[empty]), 9).responses == []
 
     def test_unknown_topics_and_ids(self, wire: Wire, topic: str) -> None:
         assert produce(wire, topic, batch(b"x")).error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
@@ -264,14 +281,21 @@ class TestProduce:
 
     def test_control_batches_are_not_for_clients(self, wire: Wire, topic: str) -> None:
         create(wire, topic)
-        forged = batch(b"x", producer_id=5, producer_epoch=0, base_sequence=0, transactional=True, control=True)
+        forged = batch(b"x", producer_id=5, producer_epoch=0, base_sequence=0, control=True)
         assert produce(wire, topic, forged).error_code == ErrorCode.INVALID_RECORD
         assert end_offset(wire, topic) == 0
 
     def test_transactional_batches_need_a_transaction(self, wire: Wire, topic: str) -> None:
         create(wire, topic)
         forged = batch(b"x", producer_id=5, producer_epoch=0, base_sequence=0, transactional=True)
-        assert produce(wire, topic, forged).error_code == ErrorCode.INVALID_TXN_STATE
+        request = produce_request(topic, forged)
+        request.topic_data.append(produce_request(f"{topic}-absent", batch(b"x")).topic_data[0])
+        answer = wire.ask(request, 9)
+        refused = [part.error_code for each in answer.responses for part in each.partition_responses]
+        assert refused == [ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED] * 2, "nobody's transaction, whatever else is asked"
+        request = produce_request(topic, forged)
+        request.transactional_id = "somebody"
+        assert wire.ask(request, 9).responses[0].partition_responses[0].error_code == ErrorCode.INVALID_TXN_STATE
         assert end_offset(wire, topic) == 0
 
     def test_every_flipped_byte_is_found(self, wire: Wire, topic: str) -> None:

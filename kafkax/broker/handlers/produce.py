@@ -11,7 +11,9 @@ without it for one too old; 5 adds the log start offset; 7 allows zstd (KIP-110)
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from kafkax._core.log import AppendError, Handoff, RecordErrors
 from kafkax._core.record_errors import REASONS, REFUSED
@@ -30,6 +32,7 @@ from kafkax.protocol.messages.produce import (
     TopicProduceData,
     TopicProduceResponse,
 )
+from kafkax.protocol.records import HEADER_SIZE
 
 if TYPE_CHECKING:
     from kafkax._core.log import AppendResult
@@ -39,6 +42,7 @@ SPEC = Spec(key=0, min_version=3, max_version=13, advertise_from=0)
 
 ALL = -1
 _BY_ID = 13
+_MAGIC_AT, _FLAGS_AT = 16, 22
 _LEADERS_SINCE = 10
 
 
@@ -50,10 +54,13 @@ async def handle(context: RequestContext, request: ProduceRequest) -> ProduceRes
     """
     topics: list[TopicProduceResponse] = []
     waiting: list[asyncio.Task[None]] = []
-    for topic in request.topic_data:
+    unauthorized = request.transactional_id is None and any(
+        _transactional(data.records) for topic in request.topic_data for data in topic.partition_data
+    )
+    for topic, parts in _merged(request.topic_data):
         answer = TopicProduceResponse(name=topic.name, topic_id=topic.topic_id)
-        for data in topic.partition_data:
-            partition_answer, task = _append(context, request, topic, data)
+        for data in parts:
+            partition_answer, task = _append(context, request, topic, data, unauthorized=unauthorized)
             answer.partition_responses.append(partition_answer)
             if task is not None:
                 waiting.append(task)
@@ -76,15 +83,31 @@ async def handle(context: RequestContext, request: ProduceRequest) -> ProduceRes
     return response
 
 
+def _merged(topics: Iterable[TopicProduceData]) -> list[tuple[TopicProduceData, list[PartitionProduceData]]]:
+    """Topics that have partitions, each once; of a partition that is named twice, the last records count, as in Kafka."""
+    found: dict[tuple[str, UUID], tuple[TopicProduceData, dict[int, PartitionProduceData]]] = {}
+    for topic in topics:
+        _, parts = found.setdefault((topic.name, topic.topic_id), (topic, {}))
+        parts.update((data.index, data) for data in topic.partition_data)
+    return [(topic, list(parts.values())) for topic, parts in found.values() if parts]
+
+
+def _transactional(records: memoryview | bytes | None) -> bool:
+    """Whether records are said to belong to a transaction."""
+    return records is not None and len(records) >= HEADER_SIZE and records[_MAGIC_AT] == 2 and bool(records[_FLAGS_AT] & 0x10)
+
+
 def _append(
-    context: RequestContext, request: ProduceRequest, topic: TopicProduceData, data: PartitionProduceData
+    context: RequestContext, request: ProduceRequest, topic: TopicProduceData, data: PartitionProduceData, *, unauthorized: bool
 ) -> tuple[PartitionProduceResponse, asyncio.Task[None] | None]:
     """Append to one partition: its answer, and with acks=all what completes it."""
     answer = PartitionProduceResponse(index=data.index, base_offset=-1)
     try:
+        if unauthorized:
+            raise KafkaError(ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+        partition = _partition(context, topic, data.index)
         if request.acks not in (ALL, 0, 1):
             raise KafkaError(ErrorCode.INVALID_REQUIRED_ACKS)
-        partition = _partition(context, topic, data.index)
         result = _append_batch(context, partition, data.records or b"", request.acks)
         answer.base_offset = result.base_offset
         answer.log_append_time_ms = result.log_append_time_ms
@@ -118,7 +141,7 @@ def _append_batch(context: RequestContext, partition: Partition, records: memory
         return partition.append(records, acks=acks, api_version=context.version)
     except Handoff:
         services = context.services
-        if records[21 + 1] & 0x10:
+        if _transactional(records):
             raise KafkaError(
                 ErrorCode.INVALID_TXN_STATE, "there is no transaction of this producer; transactions are not served yet"
             ) from None

@@ -10,7 +10,7 @@ import pytest
 from kafkax._core.crc32c import crc32c
 from kafkax._core.log import AbortedTransaction, Log, LogSettings, ProducerEntry
 from kafkax.errors import ErrorCode, KafkaError
-from tests.unit._core.batches import NOW, batch, headers, marker
+from tests.unit._core.batches import NOW, Rec, batch, headers, marker
 from tests.unit._core.test_append import code_of, open_log
 
 LAST = (1 << 31) - 1
@@ -34,8 +34,9 @@ def test_the_last_five_batches_are_known_as_duplicates(log: Log) -> None:
     offsets = [send(log, i * 2, 2) for i in range(6)]
     end = log.log_end_offset
     for i in range(1, 6):
-        result = log.append(batch(2, producer_id=9, epoch=0, sequence=i * 2))
+        result = log.append(batch([Rec(timestamp=NOW + 5)] * 2, producer_id=9, epoch=0, sequence=i * 2))
         assert (result.base_offset, result.last_offset, result.duplicate) == (offsets[i], offsets[i] + 1, True)
+        assert result.log_append_time_ms == NOW, "the original's time, as Kafka tells it even where producers set the time"
     assert log.log_end_offset == end
     assert refuse(log, 0) == ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
 
