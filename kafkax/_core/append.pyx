@@ -6,7 +6,7 @@ from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t,
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from posix.fcntl cimport O_CREAT, O_TRUNC, O_WRONLY
-from posix.unistd cimport close, ftruncate
+from posix.unistd cimport close
 from kafkax._core.aborted cimport aborted_add, aborted_entry_t
 from kafkax._core.atomics cimport kx_load64, kx_store32, kx_store64
 from kafkax._core.batch cimport (
@@ -36,9 +36,10 @@ from kafkax._core.producer_state cimport (
 )
 from kafkax._core.pthreads cimport pthread_mutex_lock, pthread_mutex_unlock
 from kafkax._core.record_errors cimport MOST_RECORD_ERRORS
+from kafkax._core.room cimport ZERO_PARTS
 from kafkax._core.scan cimport segment_ready
 from kafkax._core.segment cimport (
-    segment_append, segment_create, segment_new, segment_note, segment_release, segment_seal, segment_t,
+    segment_append, segment_create, segment_new, segment_note, segment_release, segment_seal, segment_t, segment_write,
 )
 
 cdef uint64_t JITTER_MIX = 0x9E3779B97F4A7C15
@@ -290,7 +291,7 @@ cdef int64_t first_undecided(log_t *log, int64_t last_offset) noexcept nogil:
 
 cdef struct run_t:
     # Batches that have their offsets and are not written yet.
-    iovec parts[2 * RUN]
+    iovec parts[2 * RUN + ZERO_PARTS]
     batch_t *batches[RUN]
     plan_t *plans[RUN]
     int32_t part_count
@@ -336,7 +337,8 @@ cdef int32_t finish_run(log_t *log, run_t *run) noexcept nogil:
     cdef int32_t error
     if run.count == 0:
         return 0
-    error = segment_append(log_active(log), run.parts, run.part_count, run.batches, run.count, log.settings.index_interval_bytes)
+    error = segment_append(log_active(log), run.parts, run.part_count, run.batches, run.count, log.settings.segment_bytes,
+                           log.settings.index_interval_bytes)
     if not error:
         pthread_mutex_lock(&log.lock)
         error = note_producers(log, run)
@@ -521,11 +523,12 @@ cdef int32_t note_run(log_t *log, segment_t *active, const uint8_t *records, siz
 
 cdef int32_t write_run(log_t *log, const uint8_t *records, size_t size) noexcept nogil:
     cdef segment_t *active = log_active(log)
-    cdef int32_t error = write_all(active.fd, records, size, NULL, 0, active.size) if size else 0
-    if error:
-        ftruncate(active.fd, active.size)
-        return error
-    return note_run(log, active, records, size)
+    cdef iovec parts[1 + ZERO_PARTS]
+    cdef int32_t error
+    parts[0].iov_base = <void *>records
+    parts[0].iov_len = size
+    error = segment_write(active, parts, 1, log.settings.segment_bytes) if size else 0
+    return error if error else note_run(log, active, records, size)
 
 
 cdef int32_t append_runs(log_t *log, const uint8_t *records, size_t size) noexcept nogil:

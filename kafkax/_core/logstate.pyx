@@ -23,6 +23,7 @@ from kafkax._core.pthreads cimport (
     pthread_mutexattr_destroy, pthread_mutexattr_init, pthread_mutexattr_settype, pthread_mutexattr_t,
 )
 from kafkax._core.replicas cimport replica_fetched, replica_may_join, replica_t, replicas_committed, replicas_find, replicas_t
+from kafkax._core.room cimport room_ahead, room_blocks, room_cut, room_flush, room_idle
 from kafkax._core.segment cimport segment_fd, segment_name, segment_release, segment_retain, segment_sync, slice_release
 
 cdef extern from "<fcntl.h>" nogil:
@@ -347,26 +348,56 @@ cdef segment_t *active_with_reference(log_t *log) noexcept nogil:
 
 
 cdef void flush_begin(flush_item_t *item) noexcept nogil:
-    """Have the kernel write what is dirty, without waiting for it."""
+    """Have the kernel write what is dirty, without waiting for it, and see to the room ahead of it."""
     cdef log_t *log = <log_t *>item
     cdef segment_t *segment = active_with_reference(log)
-    cdef int64_t size, flushed
+    cdef int64_t size, flushed, now
     if segment == NULL:
         return
     size = kx_load64(&segment.size)
     flushed = kx_load64(&segment.flushed_size)
+    now = monotonic_ms()
+    room_flush(&segment.room, size - log.written_back if log.written_back <= size else size, kx_load32(&log.sync_wanted), now)
+    if size - flushed >= WRITE_BACK_BYTES or room_idle(&segment.room, size, now):
+        change_room(log, now)
     if segment_fd(segment) >= 0 and size > flushed:
         sync_file_range(segment_fd(segment), flushed, size - flushed, SYNC_FILE_RANGE_WRITE)
     kx_store64(&log.written_back, size)
     segment_release(segment)
 
 
+cdef void change_room(log_t *log, int64_t now_ms) noexcept nogil:
+    """Have blocks for a log that grows fast, or give back what was for nothing."""
+    cdef segment_t *active
+    cdef int32_t error = 0
+    pthread_mutex_lock(&log.append_lock)
+    if log.segment_count and not log_failed(log):
+        active = log_active(log)
+        if room_idle(&active.room, active.size, now_ms):
+            error = room_cut(&active.room, segment_fd(active), active.size)
+        elif not active.preallocated and active.fd >= 0:
+            room_blocks(&active.room, active.fd, active.size, log.settings.segment_bytes)
+    pthread_mutex_unlock(&log.append_lock)
+    if error:
+        log_fail(log, error)
+
+
+cdef void watch_room(log_t *log) noexcept nogil:
+    """Look again later whether the log still needs its room."""
+    cdef segment_t *active = active_with_reference(log)
+    if active == NULL:
+        return
+    if room_ahead(&active.room, kx_load64(&active.size)):
+        ask_for_flush(log, False, FLUSH_LATER)
+    segment_release(active)
+
+
 cdef int32_t flush_run(flush_item_t *item) noexcept nogil:
     cdef log_t *log = <log_t *>item
-    if not kx_swap32(&log.sync_wanted, 0):
-        return 0
-    # It fails the disk itself; the flusher has nothing to add.
-    log_flush(log)
+    if kx_swap32(&log.sync_wanted, 0):
+        # It fails the disk itself; the flusher has nothing to add.
+        log_flush(log)
+    watch_room(log)
     return 0
 
 
@@ -396,6 +427,7 @@ cdef void flush_settle(flush_item_t *item, int32_t error) noexcept nogil:
         note_synced(log)
         set_flushed(log, &log.marked_end, log.marked_generation)
         pthread_mutex_unlock(&log.flush_lock)
+        watch_room(log)
     else:
         flush_begin(item)
         flush_run(item)

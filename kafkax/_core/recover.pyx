@@ -8,11 +8,11 @@ from libc.stdio cimport snprintf
 from libc.string cimport strcpy
 from posix.fcntl cimport O_RDONLY
 from posix.stat cimport stat, struct_stat
-from posix.unistd cimport close, ftruncate
+from posix.unistd cimport close
 from kafkax._core.aborted cimport ABORTED_ENTRY, aborted_truncate
 from kafkax._core.append cimport log_note_producer
 from kafkax._core.atomics cimport kx_add64, kx_store64
-from kafkax._core.batch cimport batch_t
+from kafkax._core.batch cimport BATCH_HEADER, batch_t
 from kafkax._core.codes cimport CORE_END, CORE_IO_ERROR, CORE_NO_MEMORY, ERR_CORRUPT_MESSAGE, OK
 from kafkax._core.cursor cimport kx_be32
 from kafkax._core.epochs cimport (
@@ -23,6 +23,7 @@ from kafkax._core.index cimport index_reset
 from kafkax._core.logstate cimport log_active, log_add_segment, log_appended, log_segment_index, log_settle
 from kafkax._core.pthreads cimport pthread_mutex_lock, pthread_mutex_unlock
 from kafkax._core.replay cimport has_leftovers, list_offsets, log_reload_producers
+from kafkax._core.room cimport room_ahead, room_cut, room_found
 from kafkax._core.scan cimport segment_scan
 from kafkax._core.segment cimport (
     found_t, segment_batch_at, segment_create, segment_fd, segment_name, segment_new, segment_note, segment_release,
@@ -160,6 +161,7 @@ cdef segment_t *found_segment(log_t *log, int64_t base, int32_t *error) noexcept
     segment.size = info.st_size
     segment.flushed_size = info.st_size
     segment.created_ms = <int64_t>info.st_mtime * 1000
+    room_found(&segment.room, segment.size, info.st_blocks)
     segment.aborted_count = 0
     return segment
 
@@ -296,13 +298,20 @@ cdef int32_t check_segment(log_t *log, int32_t i, int64_t *done, int64_t *end, i
     return ENOMEM if code == CORE_NO_MEMORY else state.error
 
 
+cdef bint never_written(segment_t *segment, int64_t at) noexcept nogil:
+    """Whether the file goes on with zeros from there: room ahead (also that of ``preallocate``), and no batch torn by a crash."""
+    cdef uint8_t found[BATCH_HEADER]
+    cdef int64_t size = read_up_to(segment_fd(segment), found, BATCH_HEADER, at)
+    while size > 0 and found[size - 1] == 0:
+        size -= 1
+    return size == 0
+
+
 cdef int32_t cut_tail(log_t *log, int32_t i, int64_t end, progress_t *progress) noexcept nogil:
     """Cut segment ``i`` at byte ``end`` and drop the segments behind it; 0 or errno."""
     cdef segment_t *segment = log.segments[i]
-    cdef int64_t cut = segment.size - end
-    cdef int32_t error = 0
-    if cut and ftruncate(segment_fd(segment), end) != 0:
-        return errno
+    cdef int64_t cut = 0 if never_written(segment, end) else segment.size - end
+    cdef int32_t error = room_cut(&segment.room, segment_fd(segment), end)
     kx_store64(&segment.size, end)
     while log.segment_count > i + 1 and not error:
         log.segment_count -= 1
@@ -320,6 +329,7 @@ cdef int32_t check_from(log_t *log, int64_t recovery_point, progress_t *progress
     cdef int32_t i = first if first > 0 else 0
     cdef int32_t k
     cdef int64_t end
+    cdef segment_t *active
     cdef int32_t error = log_reload_producers(log, log.segments[i].base_offset)
     epochs_truncate_end(log.epochs, log.segments[i].base_offset)
     if progress != NULL:
@@ -333,7 +343,10 @@ cdef int32_t check_from(log_t *log, int64_t recovery_point, progress_t *progress
             error = segment_seal(log.segments[i])
         i += 1
     if not error:
-        log_active(log).sealed = 0
+        active = log_active(log)
+        active.sealed = 0
+        if room_ahead(&active.room, active.size):
+            error = room_cut(&active.room, segment_fd(active), active.size)
     return error
 
 

@@ -8,6 +8,7 @@ from kafkax._core.batch cimport batch_t
 from kafkax._core.files cimport directory_t, iovec
 from kafkax._core.index cimport index_t
 from kafkax._core.pthreads cimport pthread_mutex_t
+from kafkax._core.room cimport room_t
 
 cdef struct segment_t:
     int32_t refs
@@ -25,6 +26,8 @@ cdef struct segment_t:
     int64_t bytes_since_index
     int64_t flushed_size
     int64_t preallocated
+    # Guarded by the append lock.
+    room_t room
     # Timestamps below are known.
     int32_t loaded
     # Indexes are mapped for adding.
@@ -74,9 +77,13 @@ cdef int32_t segment_create(segment_t *segment, int64_t index_bytes, int64_t pre
 # or wrong. Append lock held.
 cdef int32_t segment_prepare(segment_t *segment, int64_t index_bytes) noexcept nogil
 
-# Write whole batches, whose bytes ``parts`` are (used up), at the end and index them; 0 or errno. Append lock held.
+# Write ``parts`` (used up, with room for ``ZERO_PARTS`` more) at the end, without counting them yet; 0 or errno. Of a failed
+# write nothing is left to be found by a later recovery. Append lock held.
+cdef int32_t segment_write(segment_t *segment, iovec *parts, int32_t count, int64_t most) noexcept nogil
+
+# Write whole batches, whose bytes ``parts`` are, as above, and index them; 0 or errno.
 cdef int32_t segment_append(segment_t *segment, iovec *parts, int32_t part_count, batch_t **batches, int32_t count,
-                            int64_t index_interval) noexcept nogil
+                            int64_t most, int64_t index_interval) noexcept nogil
 
 # Note a batch at ``position`` in timestamps and indexes, as an append of it does; 0 or errno.
 cdef int32_t segment_note(segment_t *segment, const batch_t *batch, int64_t position, int64_t index_interval) noexcept nogil

@@ -7,7 +7,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset, strcpy, strlen
 from posix.fcntl cimport O_CREAT, O_RDWR, O_TRUNC
 from posix.types cimport off_t
-from posix.unistd cimport close, fdatasync, ftruncate
+from posix.unistd cimport close, fdatasync
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from kafkax._core.atomics cimport kx_add32, kx_load32, kx_store32, kx_store64
 from kafkax._core.batch cimport AT_MAGIC, BATCH_HEADER, batch_check, batch_read, batch_t
@@ -21,6 +21,7 @@ from kafkax._core.index cimport (
     offset_index_floor, offset_index_truncate, time_index_add, time_index_truncate,
 )
 from kafkax._core.pthreads cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
+from kafkax._core.room cimport room_ahead, room_cut, room_zeros
 
 from kafkax.errors import ErrorCode, KafkaError
 
@@ -232,19 +233,34 @@ cdef int32_t segment_note(segment_t *segment, const batch_t *batch, int64_t posi
     return error
 
 
+cdef void segment_take_back(segment_t *segment) noexcept nogil:
+    """Cut what was written and does not count; when that fails, too, the disk is offline anyway."""
+    room_cut(&segment.room, segment.fd, segment.size)
+
+
+cdef int32_t segment_write(segment_t *segment, iovec *parts, int32_t count, int64_t most) noexcept nogil:
+    cdef int32_t error
+    if segment.preallocated == 0:
+        count += room_zeros(&segment.room, parts, count, segment.size, most)
+    error = write_parts(segment.fd, parts, count, segment.size)
+    if error:
+        segment_take_back(segment)
+    return error
+
+
 cdef int32_t segment_append(segment_t *segment, iovec *parts, int32_t part_count, batch_t **batches, int32_t count,
-                            int64_t index_interval) noexcept nogil:
-    cdef int64_t begin = segment.size
-    cdef int64_t position = begin
-    cdef int32_t error = write_parts(segment.fd, parts, part_count, begin)
+                            int64_t most, int64_t index_interval) noexcept nogil:
+    cdef int64_t position = segment.size
+    cdef int32_t error = segment_write(segment, parts, part_count, most)
     cdef int32_t at = 0
+    if error:
+        return error
     while at < count and not error:
         error = segment_note(segment, batches[at], position, index_interval)
         position += batches[at].size
         at += 1
     if error:
-        # What was written of it must not be found by a later recovery; when this fails too, the disk is offline anyway.
-        ftruncate(segment.fd, begin)
+        segment_take_back(segment)
         return error
     kx_store64(&segment.size, position)
     return 0
@@ -262,8 +278,8 @@ cdef int32_t segment_seal(segment_t *segment) noexcept nogil:
     segment_name(segment, ".timeindex", name)
     if not error:
         error = index_seal(&segment.times, segment.directory, name)
-    if not error and segment.preallocated and ftruncate(segment.fd, segment.size) != 0:
-        error = errno
+    if not error and (segment.preallocated or room_ahead(&segment.room, segment.size)):
+        error = room_cut(&segment.room, segment.fd, segment.size)
     segment.preallocated = 0
     return error
 
@@ -287,7 +303,7 @@ cdef int32_t segment_truncate(segment_t *segment, int64_t position, int64_t offs
     kx_store64(&segment.size, position)
     if segment.flushed_size > position:
         segment.flushed_size = position
-    return 0 if ftruncate(segment.fd, position) == 0 else errno
+    return room_cut(&segment.room, segment.fd, position)
 
 
 cdef int32_t segment_rename(segment_t *segment, const char *suffix) noexcept nogil:

@@ -39,7 +39,7 @@ from kafkax.storage.names import (
 )
 from kafkax.storage.partition_metadata import PARTITION_METADATA, format_uuid, parse_topic_id
 from kafkax.storage.producer_snapshot import parse_snapshot
-from kafkax.storage.reader import read_segment
+from kafkax.storage.reader import UnwrittenRoom, read_segment
 from kafkax.storage.txn_index import parse_transactions
 
 __all__ = ["DumpOptions", "Entry", "dump_file", "files_below", "parse_index", "parse_time_index"]
@@ -88,6 +88,8 @@ def dump_file(path: Path, options: DumpOptions) -> Iterator[Entry]:
         return
     try:
         yield from dumper(path, options)
+    except UnwrittenRoom:
+        return
     except (KafkaError, ProtocolError) as error:
         yield {"kind": "damage", "path": str(path), "problem": str(error)}
 

@@ -13,6 +13,7 @@ import os
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Literal, NamedTuple
@@ -23,7 +24,7 @@ from kafkax.protocol.records import AnyBatch, RecordBatch, iter_batches
 from kafkax.storage.names import LOG_SUFFIX, TXN_INDEX_SUFFIX, offset_of, segment_file
 from kafkax.storage.txn_index import AbortedTransaction, read_transactions
 
-__all__ = ["DamagedSegment", "PartitionReader", "PlacedBatch", "read_segment"]
+__all__ = ["DamagedSegment", "PartitionReader", "PlacedBatch", "UnwrittenRoom", "read_segment"]
 
 _CHUNK = 1 << 20
 _PREFIX = struct.Struct(">qi")
@@ -43,6 +44,13 @@ class DamagedSegment(KafkaError):
     def __init__(self, path: Path, position: int, problem: str, *, torn: bool = False) -> None:
         super().__init__(ErrorCode.CORRUPT_MESSAGE, f"{path}: byte {position}: {problem}")
         self.path, self.position, self.torn = path, position, torn
+
+
+class UnwrittenRoom(DamagedSegment):
+    """A segment goes on with nothing but zeros: room that a broker made ahead (``preallocate``, or for hasty small syncs).
+
+    It is damage where another segment follows, since room is cut off before the next one begins.
+    """
 
 
 class PlacedBatch(NamedTuple):
@@ -74,6 +82,8 @@ def read_segment(path: str | os.PathLike[str], position: int = 0, *, check: bool
             if len(chunk) - at < _PREFIX.size or len(chunk) - at < _whole(chunk, at):
                 chunk, at = _refill(file, chunk[at:], where, position, size), 0
             length = _whole(chunk, at)
+            if length == _PREFIX.size and not any(chunk[at:]) and not any(map(any, iter(partial(file.read, _CHUNK), b""))):
+                raise UnwrittenRoom(where, position, f"{size - position} bytes of room that nothing is written to yet", torn=True)
             if length < _SMALLEST + _PREFIX.size:
                 raise DamagedSegment(where, position, f"no batch has a length of {length} bytes")
             try:

@@ -34,7 +34,7 @@ from kafkax.storage.names import (
 )
 from kafkax.storage.partition_metadata import read_topic_id
 from kafkax.storage.producer_snapshot import read_snapshot
-from kafkax.storage.reader import DamagedSegment, read_segment
+from kafkax.storage.reader import DamagedSegment, UnwrittenRoom, read_segment
 from kafkax.storage.txn_index import parse_transactions
 
 __all__ = ["Problem", "Verification", "verify"]
@@ -135,6 +135,8 @@ class _Partition:
         self._deep = deep
         self._progress = progress
         self._epochs: list[EpochStart] = []
+        self._newest = -1
+        """Base offset of the newest segment."""
         self._epochs_end = -1
         """Offset from which on the epoch file may be behind, -1: nowhere."""
 
@@ -153,6 +155,7 @@ class _Partition:
             # It is written when a segment is sealed and from time to time; after a crash recovery looks at the last segment.
             self._epochs_end = offsets[-1]
         next_offset = -1
+        self._newest = offsets[-1] if offsets else -1
         for base_offset in offsets:
             if base_offset < next_offset:
                 self._note(LOG_SUFFIX, base_offset, f"the segment before it reaches up to offset {next_offset - 1}")
@@ -196,6 +199,8 @@ class _Partition:
                 self._progress(len(batch.data))
                 yield _Batch(position, first, last, batch.max_timestamp if isinstance(batch, RecordBatch) else batch.timestamp)
         except DamagedSegment as damage:
+            if isinstance(damage, UnwrittenRoom) and base_offset == self._newest:
+                return
             self._result.problems.append(Problem(str(path), str(damage).removeprefix(f"{path}: ")))
 
     def _check_records(self, path: Path, position: int, records: Iterator[object]) -> None:

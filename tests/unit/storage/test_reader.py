@@ -8,7 +8,7 @@ from kafkax.errors import ErrorCode, KafkaError
 from kafkax.protocol.control import end_transaction_batch
 from kafkax.protocol.record import Record
 from kafkax.protocol.records import build_batch
-from kafkax.storage.reader import DamagedSegment, PartitionReader, read_segment
+from kafkax.storage.reader import DamagedSegment, PartitionReader, UnwrittenRoom, read_segment
 from kafkax.storage.txn_index import AbortedTransaction, encode_transaction
 from tests.reference import reference
 
@@ -84,11 +84,25 @@ def test_a_batch_larger_than_a_chunk_is_read_whole(tmp_path: Path) -> None:
     assert [len(placed.batch.data) > 1 << 20 for placed in read_segment(path)] == [True, False]
 
 
-def test_zeroes_behind_the_last_batch_are_no_batch(tmp_path: Path) -> None:
+def test_zeroes_behind_the_last_batch_are_room_and_no_batch(tmp_path: Path) -> None:
     path = tmp_path / "00000000000000000000.log"
-    path.write_bytes(batch(0) + bytes(100))
+    path.write_bytes(batch(0) + bytes(3 << 20))
+    with pytest.raises(UnwrittenRoom, match="3145728 bytes of room that nothing is written to yet"):
+        list(read_segment(path))
+    path.write_bytes(batch(0) + bytes(3 << 20) + b"x")
     with pytest.raises(DamagedSegment, match="no batch has a length of 12 bytes"):
         list(read_segment(path))
+
+
+def test_room_ends_the_log_only_in_the_newest_segment(folder: Path) -> None:
+    first, *_, newest = sorted(folder.glob("*.log"))
+    with PartitionReader(folder) as reader:
+        whole = [batch.base_offset for batch in reader.batches()]
+        newest.write_bytes(newest.read_bytes() + bytes(4096))
+        assert [batch.base_offset for batch in reader.batches()] == whole
+        first.write_bytes(first.read_bytes() + bytes(4096))
+        with pytest.raises(UnwrittenRoom):
+            list(reader.batches())
 
 
 def test_a_folder_without_segments_is_no_log(tmp_path: Path) -> None:

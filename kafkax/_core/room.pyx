@@ -1,0 +1,97 @@
+"""Room in an active segment's file ahead of what is appended, for logs that are written fast."""
+
+from libc.errno cimport errno
+from libc.stdint cimport int32_t, int64_t
+from posix.types cimport off_t
+from posix.unistd cimport ftruncate
+from kafkax._core.atomics cimport kx_load32, kx_load64, kx_store32, kx_store64
+from kafkax._core.files cimport iovec
+
+cdef extern from "<fcntl.h>" nogil:
+    enum:
+        FALLOC_FL_KEEP_SIZE
+    int fallocate(int fd, int mode, off_t at, off_t size) noexcept
+
+cdef extern from "<sys/vfs.h>" nogil:
+    ctypedef struct statfs_t "struct statfs":
+        unsigned long f_bsize
+        unsigned long f_bavail
+    int fstatfs(int fd, statfs_t *out) noexcept
+
+cdef enum:
+    ZEROS = 65536
+    # Syncs that come closer together than this, and have no more to write than the zeros that they bring along, are hasty.
+    HASTY_MS = 20
+    HASTY_BYTES = 262144
+    # Room for which nothing came for so long is given back.
+    IDLE_MS = 50
+    # A file takes no more ahead than this part of what is left of the disk.
+    SHARE_OF_FREE = 64
+    # What a file system may need beside a file's bytes, to tell them from room of a run before.
+    SLACK = 65536
+
+cdef char _zeros[ZEROS]
+
+
+cdef void room_found(room_t *room, int64_t size, int64_t blocks) noexcept nogil:
+    if blocks * 512 > size + SLACK:
+        kx_store64(&room.blocks_end, blocks * 512)
+
+
+cdef void room_flush(room_t *room, int64_t grown, bint alone, int64_t now_ms) noexcept nogil:
+    if grown == 0:
+        return
+    kx_store32(&room.hasty, alone and grown <= HASTY_BYTES and now_ms - room.grown_ms <= HASTY_MS)
+    room.grown_ms = now_ms
+
+
+cdef int32_t room_zeros(room_t *room, iovec *parts, int32_t count, int64_t size, int64_t most) noexcept nogil:
+    cdef int64_t end = size
+    cdef int32_t added = 0
+    cdef int32_t at
+    if not kx_load32(&room.hasty):
+        return 0
+    for at in range(count):
+        end += parts[at].iov_len
+    if end <= room.zeros_end:
+        return 0
+    while added < ZERO_PARTS and end + ZEROS <= most:
+        parts[count + added].iov_base = _zeros
+        parts[count + added].iov_len = ZEROS
+        end += ZEROS
+        added += 1
+    if added:
+        kx_store64(&room.zeros_end, end)
+    return added
+
+
+cdef int64_t affordable(int32_t fd) noexcept nogil:
+    cdef statfs_t info
+    if fstatfs(fd, &info) != 0:
+        return 0
+    return <int64_t>(info.f_bavail // SHARE_OF_FREE) * <int64_t>info.f_bsize
+
+
+cdef void room_blocks(room_t *room, int32_t fd, int64_t size, int64_t most) noexcept nogil:
+    cdef int64_t begin = max(size, room.blocks_end)
+    cdef int64_t end
+    if begin - size >= size // 2 or begin >= most:
+        return
+    end = min(min(3 * size, most), begin + affordable(fd))
+    # Where that is refused the appends find their blocks themselves, and are told when there are none.
+    if end > begin and fallocate(fd, FALLOC_FL_KEEP_SIZE, begin, end - begin) == 0:
+        kx_store64(&room.blocks_end, end)
+
+
+cdef bint room_ahead(room_t *room, int64_t size) noexcept nogil:
+    return kx_load64(&room.zeros_end) > size or kx_load64(&room.blocks_end) > size
+
+
+cdef bint room_idle(room_t *room, int64_t size, int64_t now_ms) noexcept nogil:
+    return room_ahead(room, size) and now_ms - room.grown_ms >= IDLE_MS
+
+
+cdef int32_t room_cut(room_t *room, int32_t fd, int64_t size) noexcept nogil:
+    kx_store64(&room.zeros_end, 0)
+    kx_store64(&room.blocks_end, 0)
+    return 0 if ftruncate(fd, size) == 0 else errno

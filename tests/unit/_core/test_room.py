@@ -1,0 +1,189 @@
+"""Room ahead of a log that is written fast: zeros for hasty small syncs, blocks for megabytes; none of it stays."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from kafkax._core.flush import Flusher
+from kafkax._core.log import Log, LogSettings, RecoveryProgress
+from tests.unit._core.batches import NOW, Rec, batch
+
+ENDLESS = (1 << 63) - 1
+ZEROS = 4 * 65536
+MEGABYTES_AT_ONCE = 12
+
+
+@pytest.fixture
+def flusher(tmp_path: Path) -> Iterator[Flusher]:
+    flusher = Flusher(str(tmp_path))
+    yield flusher
+    flusher.stop()
+
+
+def open_log(folder: Path, flusher: Flusher | None = None, *, clean: bool = True, **settings: object) -> Log:
+    folder.mkdir(exist_ok=True)
+    settings.setdefault("flush_messages", 1)  # each append is flushed at once, as if somebody waited for it
+    return Log.open(str(folder), LogSettings(timestamp_after_max_ms=ENDLESS, **settings), flusher=flusher, clean=clean)  # type: ignore[arg-type]
+
+
+def active_file(folder: Path) -> Path:
+    return max(folder.glob("*.log"))
+
+
+def everything(log: Log) -> bytes:
+    piece = log.read(0, 1 << 24)
+    assert piece is not None
+    return piece.read()
+
+
+def active_size(log: Log) -> int:
+    return log.segments()[-1].size
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def append_hastily(log: Log, folder: Path) -> None:
+    """One append and its sync after the other until the file has room ahead."""
+    deadline = time.monotonic() + 30
+    while active_file(folder).stat().st_size <= active_size(log):
+        assert time.monotonic() < deadline
+        end = log.append(batch([Rec(value=b"x" * 50, timestamp=NOW)])).last_offset + 1
+        while log.flushed_offset < end:
+            assert time.monotonic() < deadline
+
+
+def append_megabytes(log: Log) -> None:
+    for _ in range(MEGABYTES_AT_ONCE):
+        log.append(batch([Rec(value=b"x" * 1_000_000, timestamp=NOW)]))
+
+
+def blocks_behind_the_end(file: Path) -> int:
+    status = file.stat()
+    return status.st_blocks * 512 - status.st_size
+
+
+def test_hasty_syncs_bring_zeros_that_go_when_the_haste_is_over(tmp_path: Path, flusher: Flusher) -> None:
+    folder = tmp_path / "t-0"
+    log = open_log(folder, flusher)
+    append_hastily(log, folder)
+    size, data = active_size(log), active_file(folder).read_bytes()
+    assert size < len(data) <= size + ZEROS
+    assert not any(data[size:])
+    assert everything(log) == data[:size]
+    wait_for(lambda: active_file(folder).stat().st_size == active_size(log))
+    log.close()
+
+
+def test_appends_fill_the_zeros_and_reads_never_show_any(tmp_path: Path, flusher: Flusher) -> None:
+    folder = tmp_path / "t-0"
+    log = open_log(folder, flusher)
+    for turn in range(3):
+        append_hastily(log, folder)
+        wait_for(lambda: active_file(folder).stat().st_size == active_size(log))
+        log.append(batch([Rec(value=b"%d" % turn, timestamp=NOW)]))
+    written = everything(log)
+    log.close()
+    assert active_file(folder).read_bytes() == written
+
+
+def test_a_rolled_segment_ends_with_its_last_batch(tmp_path: Path, flusher: Flusher) -> None:
+    folder = tmp_path / "t-0"
+    log = open_log(folder, flusher)
+    append_hastily(log, folder)
+    size, file = active_size(log), active_file(folder)
+    log.roll()
+    assert file.stat().st_size == size
+    log.close()
+
+
+def test_a_closed_log_ends_with_its_last_batch(tmp_path: Path, flusher: Flusher) -> None:
+    folder = tmp_path / "t-0"
+    log = open_log(folder, flusher)
+    append_hastily(log, folder)
+    size = active_size(log)
+    log.close()
+    assert active_file(folder).stat().st_size == size
+
+
+def test_zeros_never_reach_beyond_the_size_of_a_segment(tmp_path: Path, flusher: Flusher) -> None:
+    folder, largest = tmp_path / "t-0", 100_000
+    log = open_log(folder, flusher, segment_bytes=largest)
+    append_hastily(log, folder)
+    assert active_file(folder).stat().st_size <= largest
+    log.close()
+
+
+def test_a_truncated_log_begins_without_room(tmp_path: Path, flusher: Flusher) -> None:
+    folder = tmp_path / "t-0"
+    log = open_log(folder, flusher)
+    append_hastily(log, folder)
+    log.truncate(1)
+    assert log.log_end_offset == 1
+    assert active_file(folder).stat().st_size == active_size(log)
+    log.append(batch([Rec(value=b"y", timestamp=NOW)]))
+    assert log.log_end_offset == 2
+    log.close()
+
+
+def test_after_a_crash_zeros_are_cut_and_are_no_torn_batch(tmp_path: Path, flusher: Flusher) -> None:
+    folder, crashed = tmp_path / "t-0", tmp_path / "t-1"
+    log = open_log(folder, flusher)
+    append_hastily(log, folder)
+    shutil.copytree(folder, crashed)
+    expected = (log.log_end_offset, active_size(log))
+    log.close()
+    progress = RecoveryProgress()
+    again = Log.open(str(crashed), LogSettings(), clean=False, progress=progress)
+    assert (again.log_end_offset, active_size(again)) == expected
+    assert active_file(crashed).stat().st_size == expected[1]
+    assert progress.bytes_cut == 0
+    again.close()
+
+
+def test_a_log_that_grows_fast_has_blocks_ahead_until_it_stops(tmp_path: Path, flusher: Flusher) -> None:
+    folder = tmp_path / "t-0"
+    log = open_log(folder, flusher, flush_messages=ENDLESS)
+
+    def has_blocks() -> bool:
+        append_megabytes(log)
+        return blocks_behind_the_end(active_file(folder)) > 1 << 20
+
+    wait_for(has_blocks)
+    assert active_file(folder).stat().st_size == active_size(log)
+    wait_for(lambda: blocks_behind_the_end(active_file(folder)) < 1 << 20)
+    log.close()
+
+
+def test_blocks_of_a_run_before_go_after_a_crash(tmp_path: Path) -> None:
+    folder = tmp_path / "t-0"
+    log = open_log(folder)
+    log.append(batch([Rec(value=b"x", timestamp=NOW)]))
+    log.close()
+    subprocess.run(["fallocate", "--keep-size", "--length", "4MiB", active_file(folder)], check=True)
+    assert blocks_behind_the_end(active_file(folder)) > 1 << 20
+    open_log(folder, clean=False).close()
+    assert blocks_behind_the_end(active_file(folder)) < 1 << 20
+
+
+def test_what_preallocate_asks_for_stays(tmp_path: Path, flusher: Flusher) -> None:
+    folder, size = tmp_path / "t-0", 1 << 22
+    log = open_log(folder, flusher, preallocate=True, segment_bytes=size)
+    for _ in range(20):
+        log.append(batch([Rec(value=b"x", timestamp=NOW)]))
+        wait_for(lambda: log.flushed_offset == log.log_end_offset)
+    settled = time.monotonic() + 0.3  # several times what idle room is kept for
+    wait_for(lambda: time.monotonic() > settled)
+    assert active_file(folder).stat().st_size == size
+    log.close()
+    assert active_file(folder).stat().st_size < size
