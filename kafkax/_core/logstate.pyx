@@ -357,7 +357,8 @@ cdef void flush_begin(flush_item_t *item) noexcept nogil:
     size = kx_load64(&segment.size)
     flushed = kx_load64(&segment.flushed_size)
     now = monotonic_ms()
-    room_flush(&segment.room, size - log.written_back if log.written_back <= size else size, kx_load32(&log.sync_wanted), now)
+    room_flush(&segment.room, segment_fd(segment), size - log.written_back if log.written_back <= size else size,
+               kx_load32(&log.sync_wanted), now)
     if size - flushed >= WRITE_BACK_BYTES or room_idle(&segment.room, size, now):
         change_room(log, now)
     if segment_fd(segment) >= 0 and size > flushed:

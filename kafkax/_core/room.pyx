@@ -38,10 +38,18 @@ cdef void room_found(room_t *room, int64_t size, int64_t blocks) noexcept nogil:
         kx_store64(&room.blocks_end, blocks * 512)
 
 
-cdef void room_flush(room_t *room, int64_t grown, bint alone, int64_t now_ms) noexcept nogil:
+cdef int64_t affordable(int32_t fd) noexcept nogil:
+    cdef statfs_t info
+    if fstatfs(fd, &info) != 0:
+        return 0
+    return <int64_t>(info.f_bavail // SHARE_OF_FREE) * <int64_t>info.f_bsize
+
+
+cdef void room_flush(room_t *room, int32_t fd, int64_t grown, bint alone, int64_t now_ms) noexcept nogil:
     if grown == 0:
         return
-    kx_store32(&room.hasty, alone and grown <= HASTY_BYTES and now_ms - room.grown_ms <= HASTY_MS)
+    kx_store32(&room.hasty, alone and grown <= HASTY_BYTES and now_ms - room.grown_ms <= HASTY_MS
+               and affordable(fd) >= HASTY_BYTES)
     room.grown_ms = now_ms
 
 
@@ -63,13 +71,6 @@ cdef int32_t room_zeros(room_t *room, iovec *parts, int32_t count, int64_t size,
     if added:
         kx_store64(&room.zeros_end, end)
     return added
-
-
-cdef int64_t affordable(int32_t fd) noexcept nogil:
-    cdef statfs_t info
-    if fstatfs(fd, &info) != 0:
-        return 0
-    return <int64_t>(info.f_bavail // SHARE_OF_FREE) * <int64_t>info.f_bsize
 
 
 cdef void room_blocks(room_t *room, int32_t fd, int64_t size, int64_t most) noexcept nogil:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import time
@@ -174,6 +175,49 @@ def test_blocks_of_a_run_before_go_after_a_crash(tmp_path: Path) -> None:
     assert blocks_behind_the_end(active_file(folder)) > 1 << 20
     open_log(folder, clean=False).close()
     assert blocks_behind_the_end(active_file(folder)) < 1 << 20
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a file system takes root")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no tmpfs here: {mounted.stderr!r}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_blocks_ahead_take_no_more_than_their_share_of_the_free_disk(small_disk: Path, flusher: Flusher) -> None:
+    folder, share = small_disk / "t-0", (64 << 20) // 64
+    log = open_log(folder, flusher, flush_messages=ENDLESS)
+    most = 0
+
+    def has_blocks() -> bool:
+        nonlocal most
+        log.truncate(0)
+        append_megabytes(log)
+        most = max(most, blocks_behind_the_end(active_file(folder)))
+        return most > share // 4
+
+    wait_for(has_blocks)
+    assert most <= share
+    log.close()
+
+
+def test_a_disk_that_is_nearly_full_is_spared_zeros(small_disk: Path, flusher: Flusher) -> None:
+    folder, left = small_disk / "t-0", 100_000
+    log = open_log(folder, flusher, segment_index_bytes=4096)
+    free = os.statvfs(small_disk)
+    (small_disk / "filling").write_bytes(bytes(free.f_bavail * free.f_bsize - left))
+    for _ in range(200):
+        end = log.append(batch([Rec(value=b"x" * 50, timestamp=NOW)])).last_offset + 1
+        wait_for(lambda end=end: log.flushed_offset == end)  # type: ignore[misc]
+        assert active_file(folder).stat().st_size == active_size(log)
+    log.close()
 
 
 def test_what_preallocate_asks_for_stays(tmp_path: Path, flusher: Flusher) -> None:
