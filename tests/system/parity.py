@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import struct
 import threading
+import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -92,8 +93,8 @@ class Pair:
         ids: of the topics, by name.
     """
 
-    def __init__(self, servers: Sequence[kafkax.server.Server], core: Reactor) -> None:
-        self.servers, self._core = servers, core
+    def __init__(self, servers: Sequence[kafkax.server.Server], reactors: Sequence[Reactor]) -> None:
+        self.servers, self._reactors = servers, reactors
         self._addresses = [f"{server.endpoints[0].host}:{server.endpoints[0].port}" for server in servers]
         self.connect()
         self.admins = [Wire(address) for address in self._addresses]
@@ -140,6 +141,27 @@ class Pair:
         self._compare(frames, ours, theirs)
         return ours
 
+    def same_later(self, frame: bytes, event: Callable[[], object]) -> bytes:
+        """The answer to a Fetch that waits for an event, which must be the same; the event happens once both have the Fetch."""
+        wires = [Wire(address) for address in self._addresses]
+        before = self._fetches()
+        for wire in wires:
+            wire.send_frame(frame)
+        deadline = time.monotonic() + 60
+        while any(now == then for now, then in zip(self._fetches(), before, strict=True)):
+            assert time.monotonic() < deadline, "a Fetch did not come"
+            time.sleep(0.001)
+        event()
+        ours, theirs = (wire.receive_frame() for wire in wires)
+        for wire in wires:
+            wire.socket.close()
+        self._compare([frame], [ours], [self._as_core(theirs)])
+        return ours
+
+    def _fetches(self) -> list[int]:
+        """Fetch requests that each broker has had."""
+        return [reactor.counters()["requests"].get(1, 0) for reactor in self._reactors]
+
     def _compare(self, frames: Sequence[bytes], ours: Sequence[bytes], theirs: Sequence[bytes]) -> None:
         """Answers must be the same. Once they were not, the topics may differ for good, so the first is told ever after."""
         if ours == theirs:
@@ -151,7 +173,7 @@ class Pair:
 
     def handed_over(self) -> int:
         """Requests that the core has left to the control plane so far."""
-        count = self._core.counters()["handed_over"]
+        count = self._reactors[0].counters()["handed_over"]
         assert isinstance(count, int)
         return count
 
@@ -194,7 +216,7 @@ def pair(folder: Path) -> Iterator[Pair]:
                 patch.setattr(kafkax.server, "Reactor", made)
                 servers.append(kafkax.server.Server(_config(folder / name)))
                 run(servers[-1].start())
-        both = Pair(servers, reactors[0])
+        both = Pair(servers, reactors)
         yield both
         both.close()
     finally:

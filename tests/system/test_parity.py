@@ -198,6 +198,28 @@ def test_produce_to_several_partitions_some_of_which_are_not_there(both: Pair, v
     both.same(fetching(both, [(one, index, 0) for index in range(3)] + [(two, index, 0) for index in range(2)], 12))
 
 
+@pytest.mark.parametrize("version", PRODUCE_VERSIONS)
+def test_refused_records_are_named_alike_whether_or_not_others_were_appended(both: Pair, version: int) -> None:
+    plain = both.create(f"beside-{version}", 2)
+    strict = both.create(f"strict-{version}", cleanup_policy="compact", message_timestamp_before_max_ms="3600000")
+    good = batch(b"good")
+    refused = [
+        batch(b"a", b"b", key=None),
+        batch(b"a", key=None, compression="lz4"),
+        raw_batch([Rec(timestamp=1), Rec(timestamp=NOW), Rec(key=None, timestamp=1), Rec(key=None, timestamp=NOW)]),
+    ]
+    for records in refused:
+        for acks in (1, -1):
+            for parts in (
+                [(strict, 0, records)],
+                [(plain, 0, good), (strict, 0, records)],
+                [(strict, 0, records), (plain, 0, good), (plain, 1, good)],
+            ):
+                answer = decoded(both.same(producing(both, parts, version, acks=acks)), ProduceResponse, version, 9)
+                (told,) = (part for topic in answer.responses for part in topic.partition_responses if part.error_code)
+                assert bool(told.record_errors) is (version >= 8)
+
+
 def test_produce_of_idempotent_producers(both: Pair) -> None:
     topic = both.create("idempotent")
     for version in (3, 9, 13):
@@ -259,10 +281,15 @@ def test_fetch_that_asks_for_a_session_but_for_its_id(both: Pair, version: int) 
 
 
 def test_fetch_of_zstandard_by_old_clients(both: Pair) -> None:
-    topic = both.create("zstandard")
-    both.same(producing(both, [(topic, 0, BATCHES["zstd"])], 9))
+    topic, other = both.create("zstandard", compression_type="zstd"), both.create("beside-zstandard")
+    for name in (topic, other):
+        both.same(producing(both, [(name, 0, BATCHES["zstd"])], 9))
     for version in FETCH_VERSIONS:
-        both.same(fetching(both, [(topic, 0, 0)], version))
+        for offset in (0, 100):
+            for limit in (1 << 20, 0):
+                both.same(fetching(both, [(topic, 0, offset), (other, 0, 0)], version, limit=limit))
+        # What is not told counts for the bytes that are waited for, and for what others may have.
+        both.same(fetching(both, [(topic, 0, 0)], version, min_bytes=100_000, max_wait_ms=1))
 
 
 def test_the_time_of_appending_is_the_only_difference_where_the_broker_sets_it(both: Pair) -> None:

@@ -87,7 +87,21 @@ async def handle(context: RequestContext, request: FetchRequest) -> FetchRespons
         await context.services.purgatory.any_reaches(_marks(parts, request.isolation_level), left)
 
 
+def _suit_version(context: RequestContext, part: _Asked) -> None:
+    """Turn what an old client does not understand into an error that it does; what was read has counted all the same."""
+    version, code, partition = context.version, part.data.error_code, part.partition
+    if version < _STORAGE_ERROR_SINCE and code == ErrorCode.KAFKA_STORAGE_ERROR:
+        part.data.error_code = ErrorCode.NOT_LEADER_OR_FOLLOWER
+    if version >= _ZSTD_SINCE or code != ErrorCode.NONE or partition is None:
+        return
+    if context.services.topic_config(partition.topic)["compression.type"] == "zstd":
+        part.data = _nothing(part.asked.partition)
+        part.data.error_code = ErrorCode.UNSUPPORTED_COMPRESSION_TYPE
+
+
 def _response(context: RequestContext, parts: list[_Asked]) -> FetchResponse:
+    for part in parts:
+        _suit_version(context, part)
     response = FetchResponse(responses=_in_order(parts))
     if context.version >= _LEADERS_SINCE:
         answered = (
@@ -139,11 +153,9 @@ def _read(context: RequestContext, request: FetchRequest, parts: list[_Asked], m
             elif _tell_divergence(request, part):
                 urgent = True
             else:
-                _read_partition(context, part, request, limit, min_one=size == 0)
+                _read_partition(part, request, limit, min_one=size == 0)
         except KafkaError as error:
             part.data.error_code, urgent = error.code, True
-            if error.code is ErrorCode.KAFKA_STORAGE_ERROR and context.version < _STORAGE_ERROR_SINCE:
-                part.data.error_code = ErrorCode.NOT_LEADER_OR_FOLLOWER
         got = len(part.data.records or b"")
         size, left = size + got, max(0, left - got)
     return urgent or not any_here or size >= min(request.min_bytes, most)
@@ -204,7 +216,7 @@ def _tell_divergence(request: FetchRequest, part: _Asked) -> bool:
     return True
 
 
-def _read_partition(context: RequestContext, part: _Asked, request: FetchRequest, limit: int, *, min_one: bool) -> None:
+def _read_partition(part: _Asked, request: FetchRequest, limit: int, *, min_one: bool) -> None:
     """Write into a partition's answer what it has to give; a consumer that names its rack may read from a follower.
 
     Raises:
@@ -222,9 +234,6 @@ def _read_partition(context: RequestContext, part: _Asked, request: FetchRequest
         min_one_batch=min_one,
         any_replica=bool(request.rack_id),
     )
-    if context.version < _ZSTD_SINCE and context.services.topic_config(partition.topic)["compression.type"] == "zstd":
-        data.aborted_transactions = []
-        raise KafkaError(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE)
     data.high_watermark = result.high_watermark
     data.last_stable_offset = result.last_stable_offset
     data.log_start_offset = result.log_start_offset
