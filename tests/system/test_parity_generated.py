@@ -6,6 +6,7 @@ open, records that were deleted, a topic that is gone.  Odd requests that can be
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -42,6 +43,8 @@ from tests.unit._core.batches import marker
 
 NAMES = ["lively", "lively", "compact", "compact", "bounded", "bounded", "zipped", "plain", "two"]
 """Topics that generated requests name, each with rules of its own."""
+VALUES = range(256) if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else (0, 0x80, 0xFF)
+"""What a byte is turned into."""
 PRODUCES, FETCHES = produce_requests(NAMES, RECORDS), fetch_requests(NAMES)
 
 
@@ -176,7 +179,28 @@ def test_the_core_answers_ordinary_fetch_requests_itself(both: Pair, version: in
     assert both.handed_over() == before
 
 
-@pytest.mark.parametrize(("key", "version"), [(0, version) for version in PRODUCE_VERSIONS] + [(1, v) for v in FETCH_VERSIONS])
+EVERY_VERSION = [(0, version) for version in PRODUCE_VERSIONS] + [(1, version) for version in FETCH_VERSIONS]
+
+
+@pytest.mark.parametrize(("key", "version"), EVERY_VERSION)
+def test_any_byte_may_be_another(both: Pair, key: int, version: int) -> None:
+    more = ((99, b"abc"),)
+    if key == 0:
+        body = produce("lively", 0, records(b"v"), version, transactional_id="tx")
+        body = body._replace(topics=(Topic("lively", (Part(0, records(b"v"), more),), tags=more),))
+    else:
+        body = fetch("lively", Place(0, 5), Place(2, 1, 100), version=version, rack_id="r", forgotten=(Topic("lively", (0, 1)),))
+    body = body._replace(header_tags=more, tags=more)
+    whole = written(body, both.ids)
+    frames = {
+        written(body._replace(damage=("byte", at, value)), both.ids) for at in range(len(whole)) for value in VALUES
+    }
+    answers = {both.same(frame, silent=True) for frame in sorted(frames - {whole})}
+    assert CLOSED in answers
+    assert len(answers) > 20
+
+
+@pytest.mark.parametrize(("key", "version"), EVERY_VERSION)
 def test_a_frame_that_is_cut_off_anywhere_closes_the_connection_and_bytes_behind_it_are_answered_alike(
     both: Pair, key: int, version: int
 ) -> None:
