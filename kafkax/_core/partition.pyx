@@ -14,7 +14,8 @@ from kafkax._core.atomics cimport kx_add32, kx_load32, kx_load64, kx_store32, kx
 from kafkax._core.codes cimport (
     CORE_END, CORE_PENDING, ERR_CORRUPT_MESSAGE, ERR_FENCED_LEADER_EPOCH, ERR_INVALID_REQUIRED_ACKS, ERR_KAFKA_STORAGE_ERROR,
     ERR_MESSAGE_TOO_LARGE, ERR_NOT_ENOUGH_REPLICAS, ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND, ERR_NOT_LEADER_OR_FOLLOWER,
-    ERR_OFFSET_OUT_OF_RANGE, ERR_RECORD_LIST_TOO_LARGE, ERR_UNKNOWN_LEADER_EPOCH, OK,
+    ERR_OFFSET_OUT_OF_RANGE, ERR_RECORD_LIST_TOO_LARGE, ERR_UNKNOWN_LEADER_EPOCH, ERR_UNSUPPORTED_COMPRESSION_TYPE,
+    OK,
 )
 from kafkax._core.cursor cimport kx_put64
 from kafkax._core.epochs cimport epochs_assign, epochs_end
@@ -112,7 +113,7 @@ cdef int32_t append_to(partition_t *partition, log_t *log, const uint8_t *record
 cdef bint tells_log_start(int32_t code) noexcept nogil:
     """Whether Kafka's answer has the log's start beside an error: where the log itself refused, not before."""
     return code not in (ERR_CORRUPT_MESSAGE, ERR_MESSAGE_TOO_LARGE, ERR_RECORD_LIST_TOO_LARGE, ERR_NOT_LEADER_OR_FOLLOWER,
-                        ERR_KAFKA_STORAGE_ERROR, ERR_INVALID_REQUIRED_ACKS)
+                        ERR_KAFKA_STORAGE_ERROR, ERR_INVALID_REQUIRED_ACKS, ERR_UNSUPPORTED_COMPRESSION_TYPE)
 
 
 cdef int32_t append_as_leader(partition_t *partition, const uint8_t *records, size_t size, int16_t acks, int32_t origin,

@@ -14,6 +14,7 @@ from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
 from kafkax._core.append cimport RUN, append_result_release
+from kafkax._core.batch cimport BATCH_HEADER, batch_size_at
 from kafkax._core.atomics cimport kx_count64, kx_load32, kx_load_pointer
 from kafkax._core.answers cimport answer_fill, answer_free, answer_new, answer_now, answer_slot
 from kafkax._core.codes cimport (
@@ -78,7 +79,6 @@ cdef enum:
     FLEXIBLE_SINCE = 9
     MAX_PARTITIONS = 65536
     # Partitions of one request; the rest of a request with more is the control plane's to refuse.
-    BATCH_HEADER = 61
     BATCH_MAGIC_AT = 16
     BATCH_ATTRIBUTES_AT = 21
     CODEC_MASK = 7
@@ -291,7 +291,7 @@ cdef bint repeated(produce_t *request) noexcept nogil:
 
 cdef bint transactional(const part_t *part) noexcept nogil:
     """Whether the records are said to belong to a transaction."""
-    return (part.size >= BATCH_HEADER and part.records[BATCH_MAGIC_AT] == 2
+    return (batch_size_at(part.records, <size_t>part.size) >= BATCH_HEADER and part.records[BATCH_MAGIC_AT] == 2
             and (kx_be16(part.records + BATCH_ATTRIBUTES_AT) & TRANSACTIONAL) != 0)
 
 

@@ -12,7 +12,7 @@ from kafkax._core.log import AppendError, RecordErrors
 from kafkax._core.record_errors import MOST
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.protocol.compression import CODECS
-from kafkax.protocol.records import RecordBatch, build_batch
+from kafkax.protocol.records import RecordBatch, build_batch, first_size
 
 if TYPE_CHECKING:
     from kafkax.config import TopicConfig
@@ -41,6 +41,8 @@ def validated_batch(
         AppendError: INVALID_RECORD for the batch as a whole.
         RecordErrors: INVALID_RECORD or INVALID_TIMESTAMP for single records.
     """
+    # What is cut off behind the batch is none of its bytes.
+    data = data[: first_size(data)]
     batch = RecordBatch(memoryview(data))
     try:
         records = list(batch.records(config["kafkax.decompressed.max.bytes"]))

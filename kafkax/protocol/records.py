@@ -20,7 +20,7 @@ from kafkax.protocol.legacy import LegacyBatch
 from kafkax.protocol.record import Record
 from kafkax.protocol.varint import read_varint, varint
 
-__all__ = ["HEADER_SIZE", "AnyBatch", "RecordBatch", "build_batch", "iter_batches"]
+__all__ = ["HEADER_SIZE", "AnyBatch", "RecordBatch", "build_batch", "first_size", "iter_batches"]
 
 HEADER_SIZE = 61
 """Bytes of a batch before its records."""
@@ -208,6 +208,11 @@ def _block(body: bytes, p: int, end: int) -> tuple[bytes | None, int]:
     if size > end - p:
         raise ProtocolError(f"{size} bytes in a record with {end - p} left")
     return body[p : p + size], p + size
+
+
+def first_size(data: bytes | memoryview) -> int:
+    """Bytes that the batch at the beginning says it has; 0 where not even that can be read."""
+    return _ENTRY.size + int(_ENTRY.unpack_from(data)[1]) if len(data) >= _ENTRY.size else 0
 
 
 def iter_batches(data: bytes | bytearray | memoryview) -> Iterator[AnyBatch]:

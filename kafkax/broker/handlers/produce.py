@@ -32,7 +32,7 @@ from kafkax.protocol.messages.produce import (
     TopicProduceData,
     TopicProduceResponse,
 )
-from kafkax.protocol.records import HEADER_SIZE
+from kafkax.protocol.records import HEADER_SIZE, first_size
 
 if TYPE_CHECKING:
     from kafkax._core.log import AppendResult
@@ -93,8 +93,10 @@ def _merged(topics: Iterable[TopicProduceData]) -> list[tuple[TopicProduceData, 
 
 
 def _transactional(records: memoryview | bytes | None) -> bool:
-    """Whether records are said to belong to a transaction."""
-    return records is not None and len(records) >= HEADER_SIZE and records[_MAGIC_AT] == 2 and bool(records[_FLAGS_AT] & 0x10)
+    """Whether records begin with a whole batch that is said to belong to a transaction."""
+    if records is None or not HEADER_SIZE <= first_size(records) <= len(records):
+        return False
+    return records[_MAGIC_AT] == 2 and bool(records[_FLAGS_AT] & 0x10)
 
 
 def _append(

@@ -28,6 +28,11 @@ def test_the_producers_bytes_stay_as_they_are(compression: str) -> None:
     assert validated_batch(data, config(), NOW) is data
 
 
+def test_what_is_cut_off_behind_the_batch_is_left_out() -> None:
+    data = batch(b"a")
+    assert validated_batch(data + data[:20], config(), NOW) == data
+
+
 @pytest.mark.parametrize(("wanted", "stored"), [("zstd", "zstd"), ("uncompressed", "none"), ("lz4", "lz4")])
 def test_another_compression_type_packs_the_records_anew(wanted: str, stored: str) -> None:
     records = [Record(b"a", b"1", [("h", None)], NOW), Record(None, None, [], NOW + 5)]
