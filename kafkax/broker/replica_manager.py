@@ -129,7 +129,7 @@ class ReplicaManager:
         replica = self._replicas.get(partition)
         if replica is not None and partition_epoch > replica.partition_epoch:
             after = self._replicas[partition] = replica._replace(isr=isr, partition_epoch=partition_epoch)
-            after.partition.set_in_sync(len(isr), self._min_in_sync(partition))
+            after.partition.set_in_sync(len(isr), self._min_in_sync(partition, after.replicas))
             if self._followers is not None:
                 self._followers.lead([after])
 
@@ -284,17 +284,16 @@ class ReplicaManager:
         else:
             partition = self._open(key, topic_id, state)
         leads = state.leader == self._broker_id
-        mark = _mark(state.replicas)
+        mark, minimum = _mark(state.replicas), self._min_in_sync(key, state.replicas)
         if known is None or known.partition is not partition or state.leader_epoch > known.leader_epoch:
             if leads:
-                minimum = self._min_in_sync(key)
                 partition.become_leader(state.leader_epoch, in_sync=len(state.isr), min_in_sync=minimum, mark=mark)
             else:
                 partition.become_follower(state.leader_epoch)
         elif leads:
             if mark != _mark(known.replicas):
-                partition.become_leader(state.leader_epoch, in_sync=len(state.isr), min_in_sync=self._min_in_sync(key), mark=mark)
-            partition.set_in_sync(len(state.isr), self._min_in_sync(key))
+                partition.become_leader(state.leader_epoch, in_sync=len(state.isr), min_in_sync=minimum, mark=mark)
+            partition.set_in_sync(len(state.isr), minimum)
         self._replicas[key] = Replica(
             partition, state.leader, state.leader_epoch, tuple(state.isr), tuple(state.replicas), state.partition_epoch
         )
@@ -407,15 +406,16 @@ class ReplicaManager:
         self._tell(changes)
         return [change.partition for change in changes]
 
-    def _min_in_sync(self, partition: TopicPartition) -> int:
+    def _min_in_sync(self, partition: TopicPartition, replicas: Sequence[int]) -> int:
+        """``min.insync.replicas``, but no more than there are replicas, as in Kafka."""
         hosted = self._logs.get(partition)
-        return 1 if hosted is None else int(hosted.config["min.insync.replicas"])
+        return 1 if hosted is None else min(int(hosted.config["min.insync.replicas"]), len(replicas))
 
     def _image_changed(self, _: MetadataImage, delta: ImageDelta) -> None:
         topics = {name for entity_type, name in delta.configs if entity_type == "topics"}
         for partition, replica in list(self._replicas.items()) if topics else ():
             if partition.topic in topics and replica.leader == self._broker_id:
-                replica.partition.set_in_sync(len(replica.isr), self._min_in_sync(partition))
+                replica.partition.set_in_sync(len(replica.isr), self._min_in_sync(partition, replica.replicas))
                 if self._followers is not None:
                     self._followers.lead([replica])
 

@@ -158,7 +158,7 @@ TOPICS = {
     "uncompressed": {"compression_type": "uncompressed"},
     "in time": {"message_timestamp_before_max_ms": "60000", "message_timestamp_after_max_ms": "60000"},
     "small segments": {"segment_bytes": "200"},
-    "two in sync": {"min_insync_replicas": "2"},
+    "two in sync where there is one": {"min_insync_replicas": "2"},
 }
 
 

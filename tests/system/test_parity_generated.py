@@ -58,7 +58,7 @@ def lead(both: Pair) -> None:
     both.create("bounded", 2, message_timestamp_before_max_ms="3600000", message_timestamp_after_max_ms="3600000")
     both.create("zipped", 2, compression_type="zstd", cleanup_policy="compact", message_timestamp_before_max_ms="3600000")
     both.create("plain", 2, compression_type="uncompressed", kafkax_decompressed_max_bytes="2000")
-    both.create("two", 2, min_insync_replicas="2")
+    both.create("two", 2)
     both.create("gone", 2)
     for name, index in (("lively", 0), ("lively", 1), ("compact", 0)):
         for value in (b"a", b"b" * 300, b"c", b"d"):
@@ -71,6 +71,8 @@ def lead(both: Pair) -> None:
         assert deleted.error_code == 0, deleted.error_message
         for name, index in (("lively", 0), ("lively", 1), ("lively", 2), ("compact", 0), ("compact", 1)):
             server.services.partition(name, index).become_leader(1)
+        for index in (0, 1):
+            server.services.partition("two", index).set_in_sync(1, 2)
         log = server.services.partition("lively", 2).log
         for producer in (ABORTED, COMMITTED, OPEN):
             data = records(b"in doubt", b"still", producer_id=producer, epoch=0, sequence=0, attributes=0x10)

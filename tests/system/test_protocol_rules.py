@@ -271,6 +271,11 @@ class TestProduce:
         assert produce(wire, topic, batch(b"x" * 500)).error_code == 0
         assert end_offset(wire, topic) == 1
 
+    def test_no_more_replicas_have_to_be_in_sync_than_there_are(self, wire: Wire, topic: str) -> None:
+        create(wire, topic, min_insync_replicas="2")
+        assert produce(wire, topic, batch(b"x")).error_code == 0
+        assert end_offset(wire, topic) == 1
+
     def test_a_compacted_topic_wants_keys(self, wire: Wire, topic: str) -> None:
         create(wire, topic, cleanup_policy="compact")
         for compression in ("none", "gzip", "snappy", "lz4", "zstd"):

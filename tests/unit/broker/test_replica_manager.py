@@ -283,8 +283,16 @@ async def test_metadata_goes_into_the_image_unless_it_is_stale(broker):
     assert broker.cache.image.controller_id == 3
 
 
-async def test_a_changed_topic_config_reaches_the_leader(broker):
+async def test_no_more_replicas_have_to_be_in_sync_than_there_are(broker):
+    broker.logs.min_in_sync = 2
     await broker.manager.handle(leader_and_isr(state()))
+    assert broker.registry["t", 0].calls == [("lead", 0, 1, 1, "auto")]
+    await broker.manager.handle(leader_and_isr(state(replicas=(1, 2), partition_epoch=1, is_new=False)))
+    assert broker.registry["t", 0].calls[-1] == ("isr", 1, 2)
+
+
+async def test_a_changed_topic_config_reaches_the_leader(broker):
+    await broker.manager.handle(leader_and_isr(state(replicas=(1, 2))))
     broker.logs.hosted[T0].config["min.insync.replicas"] = 2
     broker.cache.set_configs({("topics", "t"): {"min.insync.replicas": "2"}})
     assert broker.registry["t", 0].calls[-1] == ("isr", 1, 2)
