@@ -85,7 +85,7 @@ cdef int32_t check_framing(const uint8_t *records, size_t size, int16_t api_vers
 
 cdef int32_t check_header(log_t *log, const batch_t *batch, int32_t origin, int16_t api_version) noexcept nogil:
     cdef int32_t codec = batch.attributes & CODEC_MASK
-    if codec > ZSTD or (codec == ZSTD and api_version < ZSTD_SINCE):
+    if codec > ZSTD or (codec == ZSTD and api_version < ZSTD_SINCE and origin == ORIGIN_CLIENT):
         return ERR_UNSUPPORTED_COMPRESSION_TYPE
     if batch.count <= 0 or batch.last_offset_delta != batch.count - 1:
         return ERR_INVALID_RECORD

@@ -1,4 +1,5 @@
-"""The same produce sequence into kafkax and into Apache Kafka 3.9.2 leaves the same logs, indexes and surviving records."""
+"""The same produce sequence into kafkax and into Apache Kafka 3.9.2 is answered alike and leaves the same logs, indexes and
+surviving records."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,7 @@ from kafkax._core.log import Log, LogSettings
 from kafkax.clock import SystemClock
 from kafkax.config import BrokerConfig, TopicConfig
 from kafkax.protocol.messages.fetch import FetchPartition, FetchRequest, FetchTopic
+from kafkax.protocol.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
 from kafkax.protocol.record import Record
 from kafkax.protocol.records import RecordBatch, build_batch, iter_batches
 from kafkax.storage.cleaner import Cleaner
@@ -37,6 +40,8 @@ from tests.compat.log_stories import (
     keyed_records,
     plain_batches,
 )
+from tests.unit._core.batches import Rec
+from tests.unit._core.batches import batch as raw_batch
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -168,6 +173,53 @@ def test_logs_with_log_append_time_agree(sides: list[Side]) -> None:
             assert batch.log_append_time
             assert first - 1 <= batch.max_timestamp <= time.time() * 1000
     same([closed_files(side, topic, ".index") for side in sides])
+
+
+def answered(side: Side, version: int, parts: list[tuple[str, bytes]], **fields: Any) -> list[tuple[Any, ...]]:
+    """What is said of partition 0 of each topic; of refused records only which they are, since each broker has its own words."""
+    topics = [TopicProduceData(name=name, partition_data=[PartitionProduceData(records=data)]) for name, data in parts]
+    request = ProduceRequest(**{"acks": 1, "timeout_ms": 30_000, **fields}, topic_data=topics)
+    said = []
+    for topic in side.wire.ask(request, version).responses:
+        for part in topic.partition_responses:
+            numbers = (part.error_code, part.base_offset, part.log_append_time_ms, part.log_start_offset)
+            refused = [error.batch_index for error in part.record_errors]
+            said.append((topic.name, part.index, numbers, part.error_message is not None, refused))
+    return sorted(said)
+
+
+@pytest.mark.parametrize("version", [3, 7, 8, 9, 11])
+def test_odd_requests_are_answered_alike(sides: list[Side], version: int) -> None:
+    now = int(time.time() * 1000)
+    fine, keyless, old = Rec(timestamp=now), Rec(key=None, timestamp=now), Rec(timestamp=5)
+    plain, compact, bounded, both, packed = (f"{name}-{version}" for name in ("odd", "compact", "bounded", "both", "packed"))
+    for side in sides:
+        side.create(plain, min_insync_replicas="2")
+        side.create(compact, cleanup_policy="compact")
+        side.create(bounded, message_timestamp_before_max_ms="100000")
+        side.create(both, cleanup_policy="compact", message_timestamp_before_max_ms="100000")
+        side.create(packed, cleanup_policy="compact", compression_type="zstd")
+    good, numbered = raw_batch([fine]), raw_batch([fine], producer_id=77, epoch=0, sequence=4)
+    requests: list[tuple[list[tuple[str, bytes]], dict[str, Any]]] = [
+        ([(plain, good)], {"acks": -1}),
+        ([(compact, raw_batch([fine, keyless, fine, keyless]))], {}),
+        ([(plain, good), (compact, raw_batch([fine, keyless])), (bounded, good)], {"acks": -1}),
+        ([(bounded, raw_batch([fine, old])), (plain, good)], {}),
+        ([(both, raw_batch([keyless, fine, old, Rec(key=None, timestamp=7)]))], {}),
+        ([(packed, raw_batch([fine, keyless])), (plain, good)], {}),
+        ([(packed, good + good[:20])], {}),
+        ([(plain, good), (plain, raw_batch([fine, fine]))], {}),
+        ([(plain, good), (compact, raw_batch([fine], crc_error=1)), (bounded, b"")], {}),
+        ([(plain, numbered)], {}),
+        ([(plain, numbered)], {}),
+        ([(plain, raw_batch([fine], producer_id=77, epoch=0, sequence=7))], {}),
+        ([(plain, good), (compact, raw_batch([fine], producer_id=78, epoch=0, sequence=0, attributes=0x10))], {}),
+        ([(plain, good), ("absent", good)], {"acks": 2}),
+    ]
+    for parts, fields in requests:
+        same([answered(side, version, parts, **fields) for side in sides])
+    nothing = ProduceRequest(acks=1, timeout_ms=30_000, topic_data=[TopicProduceData(name=plain, partition_data=[])])
+    assert same([side.wire.ask(nothing, version).responses for side in sides]) == []
 
 
 def write_transactions(side: Side, topic: str, rounds: int, **configs: str) -> None:

@@ -95,8 +95,9 @@ def test_what_is_cut_off_behind_the_batch_is_ignored(log: Log) -> None:
     assert content(log)[61:] == batch(2)[61:]
 
 
-def test_zstd_needs_produce_7(log: Log) -> None:
+def test_a_producer_s_zstd_needs_produce_7_but_not_the_topic_s_own(log: Log) -> None:
     assert code_of(log, batch(1, attributes=4), api_version=6) == ErrorCode.UNSUPPORTED_COMPRESSION_TYPE
+    assert log.append(batch(1, attributes=4), api_version=6, validated=True).last_offset == 0
 
 
 def test_a_batch_above_the_segment_size_is_refused(tmp_path: Path) -> None:
