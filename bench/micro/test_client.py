@@ -16,7 +16,7 @@ HEADER = 61
 def accumulator() -> Accumulator:
     """One whose topic is known; it takes what a benchmark gives without being emptied."""
     made = Accumulator(1 << 20, 10_000, 1 << 20, 1 << 30, 1 << 40, "murmur2_random")
-    made.attach(lambda: None, lambda topic: None)
+    made.attach(lambda: None, lambda topic: None, lambda: None)
     made.produce("events", b"first", partition=0)
     made.topic_known("events", 6)
     return made

@@ -22,7 +22,7 @@ class Encode:
 
     def time_produce(self, batch_records: int) -> None:
         accumulator = Accumulator(1 << 20, batch_records, 1 << 20, 1 << 20, 1 << 30, "murmur2_random")
-        accumulator.attach(lambda: None, lambda topic: None)
+        accumulator.attach(lambda: None, lambda topic: None, lambda: None)
         produce, value = accumulator.produce, self.value
         produce("events", value)
         accumulator.topic_known("events", 1)

@@ -46,6 +46,9 @@ cdef class Accumulator:
     # The sender knows that something is there, or is to be told as soon as the record is accounted for.
     cdef bint _signalled
     cdef bint _waking
+    # Called when a batch is full, and whether one is.
+    cdef object _on_full
+    cdef bint _filled
     cdef readonly object refused
     # Records taken and not yet reported, and their bytes.
     cdef readonly int64_t outstanding
@@ -53,6 +56,10 @@ cdef class Accumulator:
     cdef readonly list active
     # Batches that could not be given a partition.
     cdef readonly list failed
+    # Batches that are done and wait for whoever serves their reports.
+    cdef readonly object reports
+    # Lookouts of callers who wait for some.
+    cdef readonly list waiting
     cdef object _on_topic
 
     # The function for records that have none of their own.
@@ -62,6 +69,12 @@ cdef class Accumulator:
     # What ``send`` gives while the queue is full; None raises the BufferError.
     cdef public object when_full
 
+    cpdef object finished(self, ProducedBatch batch)
+    cpdef object take(self, PartitionQueue queue, bint force)
+    cpdef object settle(self)
+    cpdef object resume(self)
+    cpdef object done(self, int64_t count, int64_t size)
+    cdef object _tell(self)
     cdef uint32_t _draw(self) noexcept
     cpdef Delivery deliver(self, topic, value=?, key=?, partition=?, timestamp=?, headers=?)
     cdef int32_t _take(self, topic, value, key, partition, timestamp, headers, callback) except -1

@@ -1,10 +1,12 @@
 """What a producer has taken and not yet sent: a batch per partition, filled by the caller's threads."""
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from typing_extensions import Buffer
 
+from kafkax._core.lookout import Lookout
 from kafkax._core.message import Message
 from kafkax._core.produced import Delivery, ProducedBatch
 from kafkax.errors import KafkaError
@@ -37,12 +39,18 @@ class Accumulator:
         message_max: most bytes of a record.
         most_count, most_bytes: what may wait at once.
         partitioner: ``murmur2_random``, ``consistent_random``, ``murmur2``, ``consistent`` or ``random``.
+
+    Attributes:
+        reports: batches that are done, for :meth:`serve`.
+        waiting: lookouts of callers who wait for something to report, or for nothing to be outstanding.
     """
 
     outstanding: int
     outstanding_bytes: int
     active: list[PartitionQueue]
     failed: list[ProducedBatch]
+    reports: deque[ProducedBatch]
+    waiting: list[Lookout]
     refused: BaseException | None
     on_delivery: Callback | None
     hurry: Callable[[], None] | None
@@ -51,8 +59,9 @@ class Accumulator:
     def __init__(
         self, batch_size: int, batch_count: int, message_max: int, most_count: int, most_bytes: int, partitioner: str
     ) -> None: ...
-    def attach(self, wake: Callable[[], None], on_topic: Callable[[str], None]) -> None:
-        """Name the functions that are called when the sender has something to do, and when a topic is not known yet."""
+    def attach(self, wake: Callable[[], object], on_topic: Callable[[str], object], on_full: Callable[[], object]) -> None:
+        """Name the functions that are called when the sender has something to do, when a topic is not known yet, and when a batch
+        is full. They must not run Python of their own on the caller's thread, where Ctrl-C could end it."""
 
     def refuse(self, error: BaseException | None) -> None:
         """Have :meth:`produce` raise this from now on."""
@@ -112,7 +121,10 @@ class Accumulator:
         ``when_full`` gives for the same arguments."""
 
     def resume(self) -> None:
-        """Let the next record wake the sender again; the sender calls it before it looks."""
+        """Let the next batch wake the sender again; the sender calls it before it looks."""
+
+    def quiet(self) -> None:
+        """Don't have a new batch wake the sender until :meth:`resume`: it looks again before one would be due."""
 
     def topic_known(self, topic: str, count: int) -> None:
         """Say how many partitions a topic has; records that waited for it get theirs."""
@@ -128,3 +140,13 @@ class Accumulator:
 
     def done(self, count: int, size: int) -> None:
         """Count records as reported."""
+
+    def finished(self, batch: ProducedBatch) -> None:
+        """Take a batch that was delivered, or failed for good."""
+
+    def serve(self) -> int:
+        """Run the ``on_delivery`` functions of what is done; how many records were reported.
+
+        Raises:
+            Exception: what a function raised; the rest is served by the next call.
+        """

@@ -113,10 +113,13 @@ cdef class Accumulator:
         self._random = int.from_bytes(os.urandom(8), "little") | 1
         self.active = []
         self.failed = []
+        self.reports = deque()
+        self.waiting = []
 
-    def attach(self, wake, on_topic):
+    def attach(self, wake, on_topic, on_full):
         self._wake = wake
         self._on_topic = on_topic
+        self._on_full = on_full
 
     def refuse(self, error):
         self.refused = error
@@ -205,6 +208,7 @@ cdef class Accumulator:
         cdef TopicQueue known
         cdef PartitionQueue queue
         cdef int32_t chosen = partition
+        cdef bint wake, filled
         if self.refused is not None:
             raise self.refused
         _kept_key = hold(key, &keys)
@@ -235,9 +239,12 @@ cdef class Accumulator:
                 self._append(queue, when, &keys, &values, raw, header_count, callback, chosen)
             self.outstanding += 1
             self.outstanding_bytes += size
-            if self._waking:
-                self._waking = False
-                self._wake()
+            wake, filled = self._waking, self._filled
+            self._waking = self._filled = False
+        if wake:
+            self._wake()
+        if filled:
+            self._on_full()
         return 0
 
     cdef inline int32_t _continue(
@@ -291,6 +298,7 @@ cdef class Accumulator:
                 return 0
         if batch is not None:
             queue.full.append(batch)
+            self._filled = queue.partition >= 0
         batch = queue.current = ProducedBatch(queue.topic, queue.partition if queue.partition >= 0 else wanted)
         batch.add(
             when, key.data, key.size, value.data, value.size, header_data, header_size, header_count, callback,
@@ -331,8 +339,11 @@ cdef class Accumulator:
                 batch.urgent = True
         return 0
 
-    def resume(self):
+    cpdef object resume(self):
         self._signalled = False
+
+    def quiet(self):
+        self._signalled = True
 
     def topic_known(self, topic, int32_t count):
         cdef TopicQueue known
@@ -404,7 +415,7 @@ cdef class Accumulator:
         queue.current = None
         return drained
 
-    def take(self, PartitionQueue queue not None, bint force):
+    cpdef object take(self, PartitionQueue queue, bint force):
         cdef ProducedBatch batch
         with cython.critical_section(self):
             if queue.full:
@@ -415,7 +426,7 @@ cdef class Accumulator:
                 return batch
         return None
 
-    def settle(self):
+    cpdef object settle(self):
         cdef PartitionQueue queue
         with cython.critical_section(self):
             kept = []
@@ -426,7 +437,37 @@ cdef class Accumulator:
                     queue.active = False
             self.active = kept
 
-    def done(self, int64_t count, int64_t size):
+    cpdef object finished(self, ProducedBatch batch):
+        if batch._callbacks is not None:
+            self.reports.append(batch)
+        else:
+            self.done(batch.count, batch.payload)
+        self._tell()
+
+    cpdef object done(self, int64_t count, int64_t size):
         with cython.critical_section(self):
             self.outstanding -= count
             self.outstanding_bytes -= size
+        if self.outstanding == 0:
+            self._tell()
+
+    cdef object _tell(self):
+        """Have those who wait look."""
+        for lookout in self.waiting[:]:
+            lookout.wake()
+
+    def serve(self):
+        cdef ProducedBatch batch
+        cdef int64_t served = 0
+        while True:
+            try:
+                batch = self.reports.popleft()
+            except IndexError:
+                # Nothing is left, or another thread serves as well.
+                return served
+            try:
+                served += batch.serve()
+            except BaseException:
+                self.reports.appendleft(batch)
+                raise
+            self.done(batch.count, batch.payload)

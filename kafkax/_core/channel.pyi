@@ -1,9 +1,10 @@
 """A client's end of a connection: what was asked and not yet answered, and the frames that arrive."""
 
-import threading
+from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from typing import Any
 
+from kafkax._core.latch import Latch
 from kafkax.errors import KafkaError
 
 class Pending:
@@ -23,7 +24,7 @@ class Pending:
 class Channel:
     """Frames out and in, without a Python object for what they are made of.
 
-    Who inherits supplies the methods that the last part names.
+    Who inherits supplies the methods that the last part names; those that return nothing are called on the loop's thread.
 
     Args:
         address: ``host:port`` as it appears in errors.
@@ -32,6 +33,8 @@ class Channel:
     Attributes:
         shared_fd: descriptor of the socket while any thread may send to it and receive from it; else -1, as with TLS.
         taken_until: monotonic seconds until which a caller receives, so that the I/O thread need not.
+        loop: of the thread that owns the connection; without one its methods are called where there is need.
+        produces: how many Produce requests are under way.
     """
 
     address: str
@@ -41,9 +44,11 @@ class Channel:
     transport: Any
     used: float
     watched_until: float
-    lock: threading.Lock
+    loop: AbstractEventLoop | None
+    lock: Latch
     unsent: list[Any]
     in_flight: int
+    produces: int
 
     def __init__(self, address: str, limit: int) -> None: ...
     def send(
@@ -56,6 +61,11 @@ class Channel:
             timeout: seconds until the connection is given up without an answer.
             answer: called once with the response's frame or an error, on whatever thread receives it.
         """
+
+    def ask(
+        self, api_key: int, version: int, parts: list[Any], timeout: float, answer: Callable[[memoryview | KafkaError], object]
+    ) -> None:
+        """:meth:`send` with an answer that is to be called on the loop's thread."""
 
     def send_unanswered(self, api_key: int, version: int, parts: list[Any]) -> None:
         """Send a request that has no response (Produce with acks=0).
@@ -97,11 +107,11 @@ class Channel:
     def gone(self) -> KafkaError:
         """Why nothing can be sent."""
 
-    def broken(self, error: KafkaError) -> None:
-        """The connection is of no use any more; from any thread."""
+    def abort(self, error: KafkaError) -> None:
+        """The connection is of no use any more."""
 
     def await_room(self) -> None:
-        """Have :meth:`flush` called when the socket takes more; from any thread."""
+        """Have :meth:`flush` called when the socket takes more."""
 
     def expect(self, deadline: float) -> None:
-        """Look at ``deadline`` (monotonic seconds) whether an answer is overdue; from any thread."""
+        """Look at ``deadline`` (monotonic seconds) whether an answer is overdue."""

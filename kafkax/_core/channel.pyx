@@ -2,6 +2,7 @@
 
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.pythread cimport PyThread_get_thread_ident
 from libc.math cimport INFINITY
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memmove
@@ -9,8 +10,6 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from kafkax._core.cursor cimport kx_be32, kx_put32
 from kafkax._core.socket_io cimport receive_at, send_parts
-
-import threading
 
 from kafkax.errors import ErrorCode, KafkaError
 
@@ -35,7 +34,16 @@ cdef object network_error(text):
 
 
 cdef class Pending:
-    pass
+
+    def __cinit__(self):
+        self.correlation_id = -1
+
+    cdef object answered(self, object answer):
+        """Take a response's frame, or an error."""
+        if self._home is None or self._home._owner == <int64_t>PyThread_get_thread_ident():
+            self._answer(answer)
+        else:
+            self._home._call_soon(self._answer, (answer,))
 
 
 cdef class Channel:
@@ -45,7 +53,9 @@ cdef class Channel:
         self.fd = self.shared_fd = -1
         self.used = monotonic()
         self.watched_until = INFINITY
-        self.lock = threading.Lock()
+        self.lock = Latch()
+        self._turn = Latch()
+        self._owner = <int64_t>PyThread_get_thread_ident()
         self.unsent = []
         self._limit = limit
         self._headers = {}
@@ -56,15 +66,21 @@ cdef class Channel:
     # sending
 
     def send(self, int16_t api_key, int16_t version, list parts not None, double timeout, answer):
-        self._post(api_key, version, parts, timeout, answer)
-
-    cdef int32_t _post(self, int16_t api_key, int16_t version, list parts, double timeout, object answer) except -1:
         cdef Pending pending = Pending.__new__(Pending)
+        pending._answer = answer
+        self.post(api_key, version, parts, timeout, pending)
+
+    def ask(self, int16_t api_key, int16_t version, list parts not None, double timeout, answer):
+        cdef Pending pending = Pending.__new__(Pending)
+        pending._answer = answer
+        pending._home = self
+        self.post(api_key, version, parts, timeout, pending)
+
+    cdef int32_t post(self, int16_t api_key, int16_t version, list parts, double timeout, Pending pending) except -1:
         cdef bint gone
         pending.api_key = api_key
         pending.timeout = timeout
         pending.deadline = monotonic() + timeout
-        pending._answer = answer
         with self.lock:
             gone = self.transport is None and self.fd < 0
             if not gone:
@@ -78,10 +94,22 @@ cdef class Channel:
                 self.in_flight += 1
                 self._write(api_key, version, parts)
         if gone:
-            answer(self.gone())
+            pending.answered(self.gone())
         elif pending.deadline < self.watched_until:
-            self.expect(pending.deadline)
+            self._call_soon(self.expect, (pending.deadline,))
         return 0
+
+    cdef object _call_soon(self, object function, tuple arguments):
+        """Have the thread that owns the connection do something, unless it has ended."""
+        if self.loop is None:
+            function(*arguments)
+        elif not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(function, *arguments)
+
+    cdef object _broken(self, object error):
+        """Have the connection closed; from any thread."""
+        self.shared_fd = -1
+        self._call_soon(self.abort, (error,))
 
     def send_unanswered(self, int16_t api_key, int16_t version, list parts not None):
         cdef bint gone
@@ -120,11 +148,11 @@ cdef class Channel:
             try:
                 left = send_parts(self.fd, whole)
             except OSError as failure:
-                self.broken(network_error(f"{self.address} closed the connection: {failure}"))
+                self._broken(network_error(f"{self.address} closed the connection: {failure}"))
                 return
             if left is not None:
                 self.unsent = left
-                self.await_room()
+                self._call_soon(self.await_room, ())
 
     def flush(self):
         with self.lock:
@@ -141,14 +169,19 @@ cdef class Channel:
         return memoryview(self._scratch)[self._filled:]
 
     def buffer_updated(self, Py_ssize_t nbytes):
-        with self.lock:
-            error = self._arrived(nbytes)
-        self._hand_out(error)
+        with self._turn:
+            with self.lock:
+                error = self._arrived(nbytes)
+            self._hand_out(error)
 
     cpdef take_over(self):
         self.taken_until = monotonic() + TAKEN
 
     cpdef receive(self):
+        with self._turn:
+            self._receive()
+
+    cdef object _receive(self):
         cdef Py_ssize_t room, size
         cdef uint8_t *at
         error = None
@@ -223,7 +256,10 @@ cdef class Channel:
         return first
 
     cdef object _hand_out(self, object error):
-        """Give each frame that has arrived to the request that waited longest; the connection ends if something is wrong."""
+        """Give each frame that has arrived to the request that waited longest; the connection ends if something is wrong.
+
+        All get theirs even if what one does with it raises, which Ctrl-C may have it do on a caller's thread.
+        """
         cdef int32_t correlation_id
         cdef Pending pending
         if error is None and not self._frames:
@@ -241,10 +277,16 @@ cdef class Channel:
                     wrong = network_error(f"{self.address} answered with correlation id {correlation_id}, {expected} was due")
                     break
                 matched.append((self._pop(), view))
+        raised = None
         for pending, view in matched:
-            pending._answer(view)
+            try:
+                pending.answered(view)
+            except BaseException as failure:
+                raised = raised or failure
         if wrong is not None or error is not None:
-            self.broken(error if wrong is None else wrong)
+            self._broken(error if wrong is None else wrong)
+        if raised is not None:
+            raise raised
 
     def soonest(self):
         cdef Pending pending
@@ -264,7 +306,7 @@ cdef class Channel:
             while self._first is not None:
                 waiting.append(self._pop())
         for pending in waiting:
-            pending._answer(error)
+            pending.answered(error)
 
 
 cdef inline int32_t id_of(const uint8_t[::1] frame) except? -1:

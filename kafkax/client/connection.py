@@ -14,7 +14,6 @@ import asyncio
 import math
 import select
 import socket
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -61,8 +60,7 @@ class Connection(Channel, asyncio.BufferedProtocol):
         self.node_id = -1
         self.versions: dict[int, tuple[int, int]] = {}
         self.closed: asyncio.Future[KafkaError] = loop.create_future()
-        self._loop = loop
-        self._thread = threading.get_ident()
+        self._loop = self.loop = loop
         self._client_id = client_id
         self._socket: socket.socket | None = None
         self._watching = False
@@ -115,10 +113,7 @@ class Connection(Channel, asyncio.BufferedProtocol):
             self._watch_socket()
 
     def await_room(self) -> None:
-        """Have what the socket did not take sent later."""
-        self._loop.call_soon_threadsafe(self._add_writer)
-
-    def _add_writer(self) -> None:
+        """Have what the socket did not take sent later; on the loop's thread."""
         if self.fd >= 0:
             self._loop.add_writer(self.fd, self._flush)
 
@@ -129,19 +124,6 @@ class Connection(Channel, asyncio.BufferedProtocol):
                 self._loop.remove_writer(self.fd)
         except OSError as failure:
             self.abort(network_error(f"{self.address} closed the connection: {failure}"))
-
-    def _call(self, function: Callable[..., object], *arguments: Any) -> None:
-        """Call a function on the loop's thread: now if this is it, else soon."""
-        if threading.get_ident() == self._thread:
-            function(*arguments)
-        elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(function, *arguments)
-
-    def broken(self, error: KafkaError) -> None:
-        """Close soon; from any thread."""
-        self.shared_fd = -1
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.abort, error)
 
     # what the transport calls at the end
 
@@ -186,10 +168,7 @@ class Connection(Channel, asyncio.BufferedProtocol):
         self.give_up(error)
 
     def expect(self, deadline: float) -> None:
-        """Look at a time whether answers are overdue, unless that is done before."""
-        self._call(self._expect, deadline)
-
-    def _expect(self, deadline: float) -> None:
+        """Look at a time whether answers are overdue, unless that is done before; on the loop's thread."""
         if self.closed.done():
             return
         if self._watch is not None:
@@ -207,7 +186,7 @@ class Connection(Channel, asyncio.BufferedProtocol):
         if first is None:
             return
         if first.deadline > time.monotonic():
-            self._expect(first.deadline)
+            self.expect(first.deadline)
             return
         self.abort(
             KafkaError(
@@ -219,7 +198,7 @@ class Connection(Channel, asyncio.BufferedProtocol):
     def send_raw(self, api_key: int, version: int, parts: list[Any], timeout: float) -> asyncio.Future[memoryview]:
         """Send a request whose body is encoded already; the future, of the loop's thread, holds the response's frame."""
         future: asyncio.Future[memoryview] = self._loop.create_future()
-        self.send(api_key, version, parts, timeout, partial(self._call, _settle, future))
+        self.ask(api_key, version, parts, timeout, partial(_settle, future))
         return future
 
     def gone(self) -> KafkaError:

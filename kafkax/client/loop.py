@@ -36,6 +36,7 @@ class IoThread:
     Attributes:
         closed: whether :meth:`close` was called.
         forked: whether this is a process that was forked off after the thread had started.
+        ident: number of the thread.
     """
 
     def __init__(self, name: str) -> None:
@@ -48,7 +49,7 @@ class IoThread:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
         self._thread.start()
-        self._ident = self._thread.ident
+        self.ident = self._thread.ident
         _threads.add(self)
 
     def _main(self) -> None:
@@ -89,7 +90,7 @@ class IoThread:
     @property
     def inside(self) -> bool:
         """Whether this is the client's own thread."""
-        return threading.get_ident() == self._ident
+        return threading.get_ident() == self.ident
 
     def aside(self, function: Callable[..., object], *arguments: Any) -> None:
         """Run a function on the loop's thread: now if this is it, else soon, unless the client is closed by then."""

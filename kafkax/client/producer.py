@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import threading
+import math
 import time
-from collections import deque
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from kafkax._core.accumulator import Accumulator
+from kafkax._core.lookout import Lookout
 from kafkax._core.message import Message
-from kafkax._core.produced import ProducedBatch
 from kafkax.client.base import BaseClient
 from kafkax.client.interceptors import Interceptors, ProducerRecord
 from kafkax.client.loop import timed_out
@@ -45,6 +45,9 @@ class Producer(Accumulator, BaseClient):
         ConfigError: a config is not known or not allowed.
     """
 
+    _shared = True
+    """Whether callers send and receive on their own threads, too."""
+
     def __init__(self, config: Mapping[str, Any]) -> None:
         BaseClient.__init__(self, "P", config)
         known = self._config
@@ -61,59 +64,43 @@ class Producer(Accumulator, BaseClient):
         self.interceptors = Interceptors(known["interceptors"])
         if known["interceptors"]:
             setattr(self, "produce", self._intercepted)  # noqa: B010 - the method of the core takes what is not intercepted
-        self._reports: deque[ProducedBatch] = deque()
-        self._changed = threading.Condition()
-        self._waiting = 0
-        self._sender = Sender(self._cluster, self, self._done)
-        self._prompt = not known["linger.ms"]
-        self._io.on_fork = self.refuse
+        self._idle: list[Lookout] = []
+        self._sender = Sender(self._cluster, self, shared=self._shared)
+        self._io.on_fork = self._forked
         if self._sender.transactions is not None:
             self.refuse(_OUTSIDE)
-        self.attach(self._sender.send_now if self._prompt else self._wake_sender, self._want_topic)
+        # Ctrl-C may end whatever Python runs on a caller's thread, so none does here.
+        learn: Callable[[str], object] = partial(self._io.loop.call_soon_threadsafe, self._sender.want_topic)  # type: ignore[arg-type]
+        prompt = self._shared and not known["linger.ms"]
+        self.attach(self._sender.send_now if prompt else self._sender.ask, learn, self._sender.filled)
 
-    def _wake_sender(self) -> None:
-        self._io.call(self._sender.run)
-
-    def _want_topic(self, topic: str) -> None:
-        self._io.call(self._sender.want_topic, topic)
-
-    def _done(self, batch: ProducedBatch) -> None:
-        """Take a finished batch, on the I/O thread."""
-        if batch.wanted:
-            self._reports.append(batch)
-        else:
-            self.done(batch.count, batch.payload)
-        if self._waiting:
-            with self._changed:
-                self._changed.notify_all()
+    def _forked(self, error: BaseException) -> None:
+        """Leave the sockets to the process that this one was forked off."""
+        self.refuse(error)
+        self._sender.ordinary = False
+        self._sender.channels = []
 
     def _settled(self) -> bool:
         """Whether there is something to report, or nothing to wait for."""
-        return bool(self._reports) or not self.outstanding
+        return bool(self.reports) or not self.outstanding
 
-    def _wait(self, seconds: float | None) -> None:
-        """Wait until there is something to report, or nothing to wait for."""
-        with self._changed:
-            self._waiting += 1
-            try:
-                self._changed.wait_for(self._settled, seconds)
-            finally:
-                self._waiting -= 1
+    def _wait(self, seconds: float) -> None:
+        """Wait until there is something to report, or nothing to wait for, and take answers meanwhile.
 
-    def _serve(self) -> int:
-        served = 0
-        while self._reports:
-            try:
-                batch = self._reports.popleft()
-            except IndexError:  # another thread polls as well
-                break
-            try:
-                served += batch.serve()
-            except BaseException:
-                self._reports.appendleft(batch)
-                raise
-            self.done(batch.count, batch.payload)
-        return served
+        Args:
+            seconds: negative waits as long as it takes.
+        """
+        end = math.inf if seconds < 0 else time.monotonic() + seconds
+        # Each who waits has one of his own: what wakes one is gone for others.
+        lookout = self._idle.pop() if self._idle else Lookout()
+        self.waiting.append(lookout)
+        try:
+            while not self._settled() and (left := end - time.monotonic()) > 0:
+                self._io.check()
+                lookout.wait(self._settled, self._sender.channels, -1 if left == math.inf else math.ceil(left * 1000))
+        finally:
+            self.waiting.remove(lookout)
+            self._idle.append(lookout)
 
     def poll(self, timeout: float = -1) -> int:
         """Run the ``on_delivery`` functions of what was delivered or failed.
@@ -124,14 +111,10 @@ class Producer(Accumulator, BaseClient):
         Returns:
             How many records were reported.
         """
-        if self._reports:
-            return self._serve()
-        if timeout == 0:
-            return 0
-        if self._prompt:
-            self._io.call(self._sender.run)
-        self._wait(None if timeout < 0 else timeout)
-        return self._serve()
+        self._sender.visit()
+        if timeout and not self.reports:
+            self._wait(timeout)
+        return self.serve()
 
     def flush(self, timeout: float = -1) -> int:
         """Send everything now, wait for it and run its ``on_delivery`` functions.
@@ -142,20 +125,15 @@ class Producer(Accumulator, BaseClient):
         Returns:
             How many records are still not reported; 0 unless the time was too short.
         """
-        end = None if timeout < 0 else time.monotonic() + timeout
-        self._io.call(self._flushing, 1)
-        try:
+        end = math.inf if timeout < 0 else time.monotonic() + timeout
+        self._io.check()
+        with self._sender.hurry():
             while True:
-                self._serve()
-                if not self.outstanding:
-                    return 0
-                left = None if end is None else end - time.monotonic()
-                if left is not None and left <= 0:
+                self.serve()
+                left = end - time.monotonic()
+                if not self.outstanding or left <= 0:
                     return self.outstanding
-                self._wait(left)
-        finally:
-            if not self._io.closed:
-                self._io.call(self._flushing, -1)
+                self._wait(-1 if left == math.inf else left)
 
     def produce_batch(
         self,
@@ -225,7 +203,8 @@ class Producer(Accumulator, BaseClient):
     @property
     def metrics(self) -> ProducerMetrics:
         """What this producer did."""
-        return self._sender.metrics
+        metrics: ProducerMetrics = self._sender.metrics
+        return metrics
 
     def _intercepted(
         self,
@@ -340,10 +319,6 @@ class Producer(Accumulator, BaseClient):
         if self.flush(limit):
             raise timed_out(what, limit)
         self._await(transactions.end(commit), max(end - time.monotonic(), 0.0), what)
-
-    def _flushing(self, step: int) -> None:
-        self._sender.flushing += step
-        self._sender.run()
 
     def __len__(self) -> int:
         """Records that were taken and not yet reported."""

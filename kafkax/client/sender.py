@@ -4,6 +4,9 @@ A partition's batches are sent in their order, up to five at a time.  When one f
 behind it go back to the partition's retry queue and are sent one by one, so that order is kept; with idempotence the broker
 drops what it has already.  A batch that fails for good leaves a gap in the sequence: then, once everything in doubt is
 settled, the producer takes a new producer id and begins its sequences anew.
+
+The ordinary case is the core's (``sending``): batches that are due go to a leader that is known and connected, and everything in
+an answer was delivered.  It is done by whatever thread comes first.  All the rest is here, on the I/O thread.
 """
 
 from __future__ import annotations
@@ -11,18 +14,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import struct
-import threading
+import math
 import time
-from collections import deque
-from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 from kafkax._core.accumulator import Accumulator, PartitionQueue
 from kafkax._core.produced import ProducedBatch
-from kafkax._core.replies import plain_produce
-from kafkax._core.route import ProduceRoute
+from kafkax._core.sending import Dispatcher, PartitionState, ProduceCall, ProduceRoute
 from kafkax.client.cluster import Backoff, Cluster, check
 from kafkax.client.connection import Connection
 from kafkax.client.metrics import ProducerMetrics
@@ -38,7 +37,6 @@ from kafkax.protocol.messages.produce import (
     TopicProduceData,
 )
 from kafkax.protocol.schema import ZERO_UUID
-from kafkax.protocol.varint import uvarint
 
 __all__ = ["Sender"]
 
@@ -49,8 +47,6 @@ _TRANSACTIONAL = 11
 """Newest version in which the producer itself has added a partition to its transaction."""
 _REQUEST_BYTES = 16 * 1024 * 1024
 _SEQUENCES = 1 << 31
-_ACKS_AND_TIMEOUT = struct.Struct(">hi")
-_INT32 = struct.Struct(">i")
 _STALE = frozenset(
     {
         ErrorCode.NOT_LEADER_OR_FOLLOWER,
@@ -67,90 +63,69 @@ _STALE = frozenset(
 _GAPS = frozenset({ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, ErrorCode.UNKNOWN_PRODUCER_ID, ErrorCode.INVALID_PRODUCER_EPOCH})
 
 
-class _State:
-    """What the sender knows of a partition."""
-
-    __slots__ = ("backoff", "confirmed", "in_flight", "next_sequence", "not_before", "poisoned", "queue", "retry", "route")
-
-    def __init__(self, queue: PartitionQueue, backoff: Backoff) -> None:
-        self.queue = queue
-        self.retry: deque[ProducedBatch] = deque()
-        self.in_flight: list[ProducedBatch] = []
-        self.next_sequence = 0
-        self.not_before = 0.0
-        self.poisoned = False
-        # Whether the broker has taken a batch under the current producer id: before that it has no sequence to compare with, and
-        # would take the second batch though the first one is still to come.
-        self.confirmed = False
-        self.backoff = backoff
-        # For batches that go alone; made when one does.
-        self.route: ProduceRoute[Connection] | None = None
+_WHILE_ATTENDED = 0.005
+"""Seconds between looks whether a caller still sees to what is due."""
 
 
-class _Sent(NamedTuple):
-    """A request that is under way."""
-
-    node: int
-    connection: Connection
-    version: int
-    batches: list[tuple[_State, ProducedBatch]]
-
-
-class Sender:
+class Sender(Dispatcher):
     """Sends what an accumulator holds.
 
     Args:
         cluster: connections and metadata.
-        accumulator: what is to be sent.
-        report: called with every batch that is done, its ``error`` and ``base_offset`` set.
+        accumulator: what is to be sent; it is told what is done, with ``error`` and ``base_offset`` set.
+        shared: whether callers receive, too.
     """
 
-    def __init__(self, cluster: Cluster, accumulator: Accumulator, report: Callable[[ProducedBatch], None]) -> None:
+    def __init__(self, cluster: Cluster, accumulator: Accumulator, *, shared: bool) -> None:
         config = cluster.config
-        self._cluster = cluster
-        self._accumulator = accumulator
-        self._report = report
-        self.metrics = ProducerMetrics(config["client.id"], lambda: (accumulator.outstanding, accumulator.outstanding_bytes))
-        self._config = config
         self._linger: float = config["linger.ms"] / 1000
         self._delivery_timeout: float = config["delivery.timeout.ms"] / 1000
         self._codec = CODECS.index(config["compression.type"])
         self._acks = config["acks"]
         self._most_in_flight: int = config["max.in.flight.requests.per.connection"]
-        # A caller who goes on as soon as a consumer has the record may be quicker than the broker's answer to the producer.
-        self._most_alone = min(self._most_in_flight, 2)
-        # Held by whoever sends: the I/O thread, or a caller by send_now.
-        self._lock = threading.RLock()
-        self._states: dict[tuple[str, int], _State] = {}
-        self._retrying: set[_State] = set()
-        self._requests: dict[int, int] = {}
+        super().__init__(
+            accumulator,
+            cluster.loop,
+            cluster.io.ident,
+            acks=self._acks,
+            timeout_ms=config["request.timeout.ms"],
+            timeout=cluster.timeout,
+            linger=self._linger,
+            delivery_timeout=self._delivery_timeout,
+            most_in_flight=self._most_in_flight,
+            codec=self._codec,
+            compress=self._compressed,
+            shared=shared,
+        )
+        self._cluster = cluster
+        self.metrics = ProducerMetrics(config["client.id"], lambda: (accumulator.outstanding, accumulator.outstanding_bytes))
+        self._config = config
+        self._states: dict[tuple[str, int], PartitionState] = {}
         self._connecting: set[int] = set()
-        self._producer: tuple[int, int] | None = (-1, -1)
-        if config["enable.idempotence"]:
-            self._producer = None
+        self.producer = None if config["enable.idempotence"] else (-1, -1)
         self.transactions: Transactions | None = None
         if config["transactional.id"] is not None:
             self.transactions = Transactions(cluster, self._begin_sequences, self.run)
+        self.ordinary = self.transactions is None
         self._starting = False
-        self._bumping = False
         self._timer: asyncio.TimerHandle | None = None
         self._topics: dict[str, asyncio.Task[None]] = {}
-        self.flushing = 0
         cluster.on_metadata.append(self._metadata_came)
 
     # waking
 
     def _metadata_came(self) -> None:
+        self.stamp = self._cluster.metadata.version
         for name in self._topics.keys() | self._cluster.watched:
             topic = self._cluster.metadata.topics.get(name)
             if topic is not None and topic.error is None and topic.partitions:
-                self._accumulator.topic_known(name, len(topic.partitions))
+                self.accumulator.topic_known(name, len(topic.partitions))
         self._report_unplaced()
         self.run()
 
     def _report_unplaced(self) -> None:
-        unplaced = self._accumulator.failed[:]
-        self._accumulator.failed.clear()
+        unplaced = self.accumulator.failed[:]
+        self.accumulator.failed.clear()
         for batch in unplaced:
             self._finish(batch)
 
@@ -166,116 +141,54 @@ class Sender:
         except KafkaError as error:
             self._cluster.watched.discard(name)
             self._topics.pop(name, None)
-            for batch in self._accumulator.topic_failed(name, error):
+            for batch in self.accumulator.topic_failed(name, error):
                 self._finish(batch)
             return
         self._topics.pop(name, None)
-        self._accumulator.topic_known(name, len(topic.partitions))
+        self.accumulator.topic_known(name, len(topic.partitions))
         self._report_unplaced()
         self.run()
 
-    def send_now(self) -> None:
-        """Send what a caller just gave, on its own thread, if it is alone: then nothing is gained by waiting for others, nor for
-        the I/O thread. In all other cases the I/O thread is told.
-
-        Raises:
-            RuntimeError: the client can't be used any more.
-        """
-        self._cluster.io.check()
-        if self._lock.acquire(blocking=False):
-            try:
-                if self._send_only():
-                    return
-            finally:
-                self._lock.release()
-        self._cluster.io.call(self.run)
-
-    def _send_only(self) -> bool:
-        """Send the batch of the only partition that has one; False where anything stands in the way."""
-        accumulator = self._accumulator
-        if self._producer is None or self._retrying or self._bumping or self.transactions is not None:
-            return False
-        if len(accumulator.active) != 1:
-            return False
-        queue = accumulator.active[0]
-        state: _State | None = queue.state
-        if state is None or not state.confirmed or len(state.in_flight) >= self._most_alone or queue.full:
-            return False
-        route = state.route
-        if route is not None and route.stamp == self._cluster.metadata.version and route.channel.shared_fd >= 0:
-            connection = route.channel
-        else:
-            found = self._cluster.live(self._cluster.metadata.leader(queue.topic, queue.partition))
-            if found is None or found.shared_fd < 0:
-                return False
-            connection = found
-            route = state.route = self._route(queue, connection)
-        if self._requests.get(connection.node_id, 0) >= self._most_alone:
-            return False
-        accumulator.resume()
-        batch = accumulator.take(queue, True)
-        accumulator.settle()
-        if batch is not None:
-            connection.take_over()
-            self._seal(state, batch)
-            if route is None:
-                self._send_one(connection.node_id, connection, [(state, batch)])
-            else:
-                self._send_alone(route, state, batch)
-            # Answers to what was sent before are taken while the broker is at work.
-            connection.receive()
-        return True
-
-    def _route(self, queue: PartitionQueue, connection: Connection) -> ProduceRoute[Connection] | None:
-        """How a partition's batches go alone; None where topics have no ids, and with acks=0."""
+    def _learn_route(self, state: PartitionState, connection: Connection) -> None:
+        """Let the core send a partition's batches from now on; not where topics have no ids, with acks=0 and with TLS."""
         metadata = self._cluster.metadata
-        topic = metadata.topics[queue.topic]
-        if self._acks == 0 or topic.topic_id == ZERO_UUID:
-            return None
+        topic = metadata.topics[state.queue.topic]
+        if self._acks == 0 or topic.topic_id == ZERO_UUID or connection.shared_fd < 0 or self.transactions is not None:
+            return
         try:
             version = connection.version(ProduceRequest)
         except KafkaError:
             # Whoever sends it the ordinary way tells why it can't be.
-            return None
-        if version < _IDS_SINCE:
-            return None
-        patience: int = self._config["request.timeout.ms"]
-        return ProduceRoute(
-            connection, metadata.version, version, self._acks, patience, topic.raw_id, queue.partition, self._cluster.timeout
-        )
-
-    def _send_alone(self, route: ProduceRoute[Connection], state: _State, batch: ProducedBatch) -> None:
-        batch.attempts += 1
-        state.in_flight.append(batch)
-        node = route.channel.node_id
-        self._requests[node] = self._requests.get(node, 0) + 1
-        route.send(batch, partial(self._answered_alone, route, state, batch))
-
-    def _answered_alone(
-        self, route: ProduceRoute[Connection], state: _State, batch: ProducedBatch, answer: memoryview | KafkaError
-    ) -> None:
-        """Take the answer to a batch that went alone."""
-        node = route.channel.node_id
-        delivered = None if isinstance(answer, KafkaError) else route.read(answer)
-        if delivered is None:
-            self._answered(_Sent(node, route.channel, route.version, [(state, batch)]), answer)
             return
-        with self._lock:
-            self._requests[node] -= 1
-            self._delivered(state, batch, *delivered)
-            if self._accumulator.active or self._retrying or self._bumping:
-                self._cluster.io.aside(self.run)
+        if version < _IDS_SINCE:
+            return
+        state.route = ProduceRoute(connection, metadata.version, version, topic.raw_id)
+        if connection not in self.channels:
+            self.channels = [each for each in self.channels if each.shared_fd >= 0] + [connection]
 
     def run(self) -> None:
         """Send what is due, and come back when more is; on the I/O thread."""
-        for connection in self._cluster.standing():
-            # Callers who send one record at a time take answers themselves; now there is more to it.
-            connection.give_back()
-        with self._lock:
+        self.asked = False
+        if not self._attended() and not self.accumulator.waiting:
+            for connection in self._cluster.standing():
+                # Callers took answers themselves; now they do something else.
+                connection.give_back()
+        with self.lock:
             self._run()
 
+    def _attended(self) -> bool:
+        """Whether a caller does what there is to be done."""
+        return time.monotonic() < self.attended_until
+
+    def _look_again(self) -> None:
+        """It is time for :meth:`run`; while a caller is at it, both would only wait for each other."""
+        if self._attended():
+            self._timer = self._cluster.loop.call_later(_WHILE_ATTENDED, self._look_again)
+        else:
+            self.run()
+
     def _run(self) -> None:
-        self._accumulator.resume()
+        self.accumulator.resume()
         # Whatever can be sent is sent at once: a caller who is busy lets this thread go on only every few milliseconds.
         while self._may_send() and self._send_due():
             pass
@@ -285,7 +198,7 @@ class Sender:
         if self.transactions is not None and self.transactions.failure is not None:
             self._give_up(self.transactions.failure)
             return False
-        if self._producer is None:
+        if self.producer is None:
             self._start_producer()
             return False
         return True
@@ -297,46 +210,52 @@ class Sender:
             self._timer = None
         # Batches carry this clock's time; the loop's own lags behind by as much as it has been at work.
         now = time.monotonic()
-        due: dict[int, list[tuple[_State, ProducedBatch]]] = {}
-        wake = now + 1.0 if self._accumulator.outstanding else None
-        for state in list(self._retrying):
+        wake = now + 1.0 if self.accumulator.outstanding else math.inf
+        due: dict[int, list[tuple[PartitionState, ProducedBatch]]] = {}
+        for state in list(self.retrying):
             if state.not_before > now:
-                wake = min(wake or state.not_before, state.not_before)
+                wake = min(wake, state.not_before)
             else:
                 self._consider_retry(state, due, now)
-        if not self._bumping:
-            for queue in self._accumulator.active:
-                later = self._consider(queue, due, now)
-                if later is not None:
-                    wake = min(wake or later, later)
-            self._accumulator.settle()
-        elif not self._retrying and not any(state.in_flight for state in self._states.values()):
-            self._producer = None
-            self._start_producer()
-            return False
-        for node, batches in due.items():
-            self._send(node, batches)
-        if any(due.values()):
+        # These stand before what is new.
+        sent = self._send(due)
+        if self.bumping:
+            if not self.retrying and not any(state.in_flight for state in self._states.values()):
+                self.producer = None
+                self._start_producer()
+                return False
+        else:
+            queues, soonest = self.dispatch(now)
+            wake = min(wake, soonest)
+            due = {}
+            for queue in queues:
+                wake = min(wake, self._consider(queue, due, now))
+            self.accumulator.settle()
+            sent = self._send(due) or sent
+        if sent:
             return True
-        if wake is not None:
-            self._timer = self._cluster.loop.call_later(max(wake - now, 0.0005), self.run)
+        if wake < math.inf:
+            self._timer = self._cluster.loop.call_later(max(wake - now, 0.0005), self._look_again)
+            if wake <= now + self._linger:
+                self.accumulator.quiet()
         return False
 
-    def _state(self, queue: PartitionQueue) -> _State:
-        state: _State | None = queue.state
+    def _state(self, queue: PartitionQueue) -> PartitionState:
+        state: PartitionState | None = queue.state
         if state is None:
             backoff = Backoff(self._config["retry.backoff.ms"], self._config["retry.backoff.max.ms"])
-            state = queue.state = self._states[queue.topic, queue.partition] = _State(queue, backoff)
+            state = queue.state = self._states[queue.topic, queue.partition] = PartitionState(queue, backoff)
         return state
 
     def _room(self, node: int) -> bool:
         """Whether a broker can take another request; begins to connect where there is no connection."""
-        if self._cluster.live(node) is None:
+        connection = self._cluster.live(node)
+        if connection is None:
             if node not in self._connecting:
                 self._connecting.add(node)
                 self._cluster.io.spawn(self._connect(node))
             return False
-        return self._requests.get(node, 0) < self._most_in_flight
+        return connection.produces < self._most_in_flight
 
     async def _connect(self, node: int) -> None:
         try:
@@ -357,59 +276,61 @@ class Sender:
         self._cluster.refresh_soon()
         await asyncio.sleep(self._config["retry.backoff.ms"] / 1000)
 
-    def _consider(self, queue: PartitionQueue, due: dict[int, list[tuple[_State, ProducedBatch]]], now: float) -> float | None:
-        """Take a partition's batches that are due; when to look again otherwise."""
+    def _consider(self, queue: PartitionQueue, due: dict[int, list[tuple[PartitionState, ProducedBatch]]], now: float) -> float:
+        """Take a partition's batches that are due; when to look again otherwise, infinite for not by itself."""
         if queue.partition < 0:
-            return None
+            return math.inf
         state = self._state(queue)
         oldest = queue.full[0] if queue.full else queue.current
         if oldest is None or state.retry:
-            return None
+            return math.inf
         if now - oldest.created > self._delivery_timeout:
             self._expire(queue, now)
             return now
         node = self._cluster.metadata.leader(queue.topic, queue.partition)
         if node < 0:
             self._cluster.refresh_soon()
-            return None
+            return math.inf
         if not self._room(node):
-            return None
+            return math.inf
         if self.transactions is not None and not self.transactions.may_send((queue.topic, queue.partition)):
-            return None
+            return math.inf
         waiting = due.setdefault(node, [])
         most = self._most_in_flight if state.confirmed else 1
         if any(one is state for one, _ in waiting) or len(state.in_flight) >= most:
-            return None
+            return math.inf
         force = self.flushing > 0 or oldest.urgent or now - oldest.created >= self._linger
-        batch = self._accumulator.take(queue, force)
+        batch = self.accumulator.take(queue, force)
         if batch is None:
             return oldest.created + self._linger
         self._seal(state, batch)
         waiting.append((state, batch))
         if queue.full or (queue.current is not None and force):
             return now
-        return None if queue.current is None else queue.current.created + self._linger
+        return math.inf if queue.current is None else queue.current.created + self._linger
 
-    def _consider_retry(self, state: _State, due: dict[int, list[tuple[_State, ProducedBatch]]], now: float) -> None:
+    def _consider_retry(self, state: PartitionState, due: dict[int, list[tuple[PartitionState, ProducedBatch]]], now: float) -> None:
         while state.retry and now - state.retry[0].created > self._delivery_timeout and not state.in_flight:
             batch = state.retry.popleft()
             self._fail(state, batch, batch.error or KafkaError(ErrorCode.REQUEST_TIMED_OUT), gap=True)
-        if not state.retry or state.in_flight or state.poisoned:
-            if not state.retry:
-                self._retrying.discard(state)
+        if not state.retry or state.poisoned:
+            # What is left of a poisoned one waits for its new sequence.
+            self.retrying.discard(state)
+            return
+        if state.in_flight:
             return
         node = self._cluster.metadata.leader(state.queue.topic, state.queue.partition)
         if node >= 0 and self._room(node):
             due.setdefault(node, []).append((state, state.retry.popleft()))
             if not state.retry:
-                self._retrying.discard(state)
+                self.retrying.discard(state)
 
     def _expire(self, queue: PartitionQueue, now: float) -> None:
         while True:
             oldest = queue.full[0] if queue.full else queue.current
             if oldest is None or now - oldest.created <= self._delivery_timeout:
                 return
-            batch = self._accumulator.take(queue, True)
+            batch = self.accumulator.take(queue, True)
             if batch is not None:
                 batch.error = KafkaError(
                     ErrorCode.REQUEST_TIMED_OUT,
@@ -420,32 +341,29 @@ class Sender:
 
     # sending
 
-    def _seal(self, state: _State, batch: ProducedBatch) -> None:
-        packed = None
-        if self._codec:
-            packed = compress(CODECS[self._codec], batch.records(), self._config["compression.level"])
+    def _compressed(self, records: memoryview) -> bytes:
+        return compress(CODECS[self._codec], records, self._config["compression.level"])
+
+    def _seal(self, state: PartitionState, batch: ProducedBatch) -> None:
+        packed = self._compressed(batch.records()) if self._codec else None
         batch.seal(self._codec, packed, self.transactions is not None)
-        self._number(state, batch)
+        self.number(state, batch)
 
-    def _number(self, state: _State, batch: ProducedBatch) -> None:
-        assert self._producer is not None
-        producer_id, epoch = self._producer
-        if producer_id >= 0:
-            batch.number(producer_id, epoch, state.next_sequence)
-            state.next_sequence = (state.next_sequence + batch.count) % _SEQUENCES
+    def _send(self, due: dict[int, list[tuple[PartitionState, ProducedBatch]]]) -> bool:
+        """Send batches, by broker; whether there were any."""
+        for node, batches in due.items():
+            connection = self._cluster.live(node)
+            start, size = 0, 0
+            for index, (_, batch) in enumerate(batches):
+                size += batch.size
+                if size > _REQUEST_BYTES and index > start:
+                    self._send_one(node, connection, batches[start:index])
+                    start, size = index, batch.size
+            if batches:
+                self._send_one(node, connection, batches[start:])
+        return any(due.values())
 
-    def _send(self, node: int, batches: list[tuple[_State, ProducedBatch]]) -> None:
-        connection = self._cluster.live(node)
-        start, size = 0, 0
-        for index, (_, batch) in enumerate(batches):
-            size += batch.size
-            if size > _REQUEST_BYTES and index > start:
-                self._send_one(node, connection, batches[start:index])
-                start, size = index, batch.size
-        if batches:
-            self._send_one(node, connection, batches[start:])
-
-    def _send_one(self, node: int, connection: Connection | None, batches: list[tuple[_State, ProducedBatch]]) -> None:
+    def _send_one(self, node: int, connection: Connection | None, batches: list[tuple[PartitionState, ProducedBatch]]) -> None:
         if connection is None:
             self._failed(batches, KafkaError(ErrorCode.NETWORK_EXCEPTION, f"the connection to broker {node} was lost"))
             return
@@ -459,99 +377,65 @@ class Sender:
         except KafkaError as error:
             self._failed(batches, error)
             return
-        for state, batch in batches:
-            batch.attempts += 1
-            state.in_flight.append(batch)
-        body = self._body(version, batches)
+        for state, _ in batches:
+            self._learn_route(state, connection)
         if self._acks == 0:
-            self._send_unanswered(connection, version, body, batches)
+            self._send_unanswered(connection, version, batches)
             return
-        self._requests[node] = self._requests.get(node, 0) + 1
-        answered = partial(self._answered, _Sent(node, connection, version, batches))
-        connection.send(ProduceRequest.api_key, version, body, self._cluster.timeout, answered)
+        body = self._body(version, batches) if version < _IDS_SINCE else None
+        call = ProduceCall(self, connection, version)
+        call.send(batches, [ids[state.queue.topic].raw_id for state, _ in batches], body)
 
-    def _body(self, version: int, batches: list[tuple[_State, ProducedBatch]]) -> list[Any]:
-        """The body of a request, in pieces."""
-        ids, timeout = self._cluster.metadata.topics, self._config["request.timeout.ms"]
+    def _body(self, version: int, batches: Sequence[tuple[PartitionState, ProducedBatch]]) -> list[Any]:
+        """The body of a request, in pieces, where it is not the core that writes it."""
+        ids = self._cluster.metadata.topics
         by_topic: dict[str, list[tuple[int, memoryview]]] = {}
         for state, batch in batches:
             by_topic.setdefault(state.queue.topic, []).append((state.queue.partition, memoryview(batch.wire())))
-        if version < _IDS_SINCE:
-            request = ProduceRequest(
-                transactional_id=None if self.transactions is None else self.transactions.id,
-                acks=self._acks,
-                timeout_ms=timeout,
-                topic_data=[
-                    TopicProduceData(name=name, partition_data=[PartitionProduceData(index=at, records=one) for at, one in each])
-                    for name, each in by_topic.items()
-                ],
+        topics = [
+            TopicProduceData(
+                name=name if version < _IDS_SINCE else "",
+                topic_id=ids[name].topic_id if version >= _IDS_SINCE else ZERO_UUID,
+                partition_data=[PartitionProduceData(index=at, records=one) for at, one in each],
             )
-            return request.encode_parts(version)
-        # The same as the schema makes of it, which takes several times as long.
-        pieces: list[Any] = [b"\0" + _ACKS_AND_TIMEOUT.pack(self._acks, timeout) + uvarint(len(by_topic) + 1)]
-        for name, each in by_topic.items():
-            pieces[-1] += ids[name].topic_id.bytes + uvarint(len(each) + 1)
-            for partition, data in each:
-                pieces[-1] += _INT32.pack(partition) + uvarint(len(data) + 1)
-                pieces += (data, b"\0")
-            pieces[-1] += b"\0"
-        pieces[-1] += b"\0"
-        return pieces
+            for name, each in by_topic.items()
+        ]
+        request = ProduceRequest(
+            transactional_id=None if self.transactions is None else self.transactions.id,
+            acks=self._acks,
+            timeout_ms=self._config["request.timeout.ms"],
+            topic_data=topics,
+        )
+        return request.encode_parts(version)
 
     def _send_unanswered(
-        self, connection: Connection, version: int, body: list[Any], batches: list[tuple[_State, ProducedBatch]]
+        self, connection: Connection, version: int, batches: list[tuple[PartitionState, ProducedBatch]]
     ) -> None:
         """Send with acks=0: what is handed to the socket counts as delivered, its offset is not known."""
+        for _, batch in batches:
+            batch.attempts += 1
         try:
-            connection.send_unanswered(ProduceRequest.api_key, version, body)
+            connection.send_unanswered(ProduceRequest.api_key, version, self._body(version, batches))
         except KafkaError as error:
             self._failed(batches, error)
             return
-        for state, batch in batches:
-            state.in_flight.remove(batch)
+        for _, batch in batches:
             self._finish(batch)
 
-    def _answered(self, sent: _Sent, answer: memoryview | KafkaError) -> None:
-        if not self._cluster.io.inside:
-            self._answered_to_caller(sent, answer)
-            return
-        with self._lock:
-            self._requests[sent.node] -= 1
+    def unusual(self, call: ProduceCall[Connection], answer: memoryview | KafkaError) -> None:
+        """Take an answer that is not just that everything was delivered; on the I/O thread."""
+        with self.lock:
+            call.channel.produces -= 1
             try:
                 if isinstance(answer, KafkaError):
                     raise answer
-                self._take_answer(sent, answer)
+                self._take_answer(call, answer)
             except KafkaError as error:
-                self._failed(sent.batches, error)
+                self._failed(call.batches, error)
             self._run()
 
-    def _answered_to_caller(self, sent: _Sent, answer: memoryview | KafkaError) -> None:
-        """Take an answer on a caller's thread if it is a plain one; others are left to the I/O thread."""
-        with self._lock:
-            if not isinstance(answer, KafkaError) and self._take_plain(sent, answer):
-                self._requests[sent.node] -= 1
-                if self._accumulator.active:
-                    self._cluster.io.aside(self.run)
-                return
-        self._cluster.io.aside(self._answered, sent, answer)
-
-    def _take_plain(self, sent: _Sent, answer: memoryview) -> bool:
-        """Take an answer in which everything was delivered; False for any other."""
-        plain = plain_produce(answer) if sent.version >= _IDS_SINCE else None
-        if plain is None:
-            return False
-        by_bytes = self._cluster.metadata.names_by_bytes
-        taken = {(by_bytes.get(topic_id, ""), partition): (offset, at) for topic_id, partition, offset, at in plain}
-        if not all((state.queue.topic, state.queue.partition) in taken for state, _ in sent.batches):
-            return False
-        for state, batch in sent.batches:
-            self._delivered(state, batch, *taken[state.queue.topic, state.queue.partition])
-        return True
-
-    def _take_answer(self, sent: _Sent, answer: memoryview) -> None:
-        if self._take_plain(sent, answer):
-            return
-        connection, version = sent.connection, sent.version
+    def _take_answer(self, call: ProduceCall[Connection], answer: memoryview) -> None:
+        connection, version = call.channel, call.version
         whole = connection.decode(answer, ProduceResponse, version)
         names = self._cluster.metadata.names
         results: dict[tuple[str, int], PartitionProduceResponse] = {
@@ -559,7 +443,7 @@ class Sender:
             for topic in whole.responses
             for each in topic.partition_responses
         }
-        for state, batch in sent.batches:
+        for state, batch in call.batches:
             key = (state.queue.topic, state.queue.partition)
             result = results.get(key)
             if result is None:
@@ -568,22 +452,11 @@ class Sender:
             else:
                 self._settled(state, batch, result, connection.address)
 
-    def _delivered(self, state: _State, batch: ProducedBatch, base_offset: int, append_time: int) -> None:
-        state.in_flight.remove(batch)
-        if state.backoff.attempts:
-            state.backoff.reset()
-        state.confirmed = True
-        batch.error = None
-        batch.latency = time.monotonic() - batch.created
-        batch.base_offset = base_offset
-        batch.append_time = append_time
-        self._finish(batch)
-
-    def _settled(self, state: _State, batch: ProducedBatch, result: PartitionProduceResponse, address: str) -> None:
+    def _settled(self, state: PartitionState, batch: ProducedBatch, result: PartitionProduceResponse, address: str) -> None:
         code = error_code(result.error_code)
         if code in (ErrorCode.NONE, ErrorCode.DUPLICATE_SEQUENCE_NUMBER):
             known = code is ErrorCode.NONE
-            self._delivered(state, batch, result.base_offset if known else -1, result.log_append_time_ms if known else -1)
+            self.delivered(state, batch, result.base_offset if known else -1, result.log_append_time_ms if known else -1)
             return
         text = result.error_message or code.message
         hint = f"{address} refused {batch.count} records for {state.queue.topic}-{state.queue.partition}: {text}"
@@ -591,7 +464,7 @@ class Sender:
 
     # failures
 
-    def _failed(self, batches: list[tuple[_State, ProducedBatch]], error: KafkaError) -> None:
+    def _failed(self, batches: list[tuple[PartitionState, ProducedBatch]], error: KafkaError) -> None:
         if error.code in _STALE:
             self._cluster.refresh_soon()
         for state, batch in batches:
@@ -612,16 +485,16 @@ class Sender:
             else:
                 self._fail(state, batch, error, gap=True)
 
-    def _retry_later(self, state: _State, batch: ProducedBatch) -> None:
+    def _retry_later(self, state: PartitionState, batch: ProducedBatch) -> None:
         self.metrics.retries += 1
         state.not_before = time.monotonic() + state.backoff.next()
         place = 0
         while place < len(state.retry) and _before(state.retry[place], batch):
             place += 1
         state.retry.insert(place, batch)
-        self._retrying.add(state)
+        self.retrying.add(state)
 
-    def _fail(self, state: _State, batch: ProducedBatch, error: KafkaError, *, gap: bool) -> None:
+    def _fail(self, state: PartitionState, batch: ProducedBatch, error: KafkaError, *, gap: bool) -> None:
         batch.error = error
         self._finish(batch)
         if gap and batch.base_sequence >= 0 and self.transactions is None:
@@ -630,21 +503,19 @@ class Sender:
     def _finish(self, batch: ProducedBatch) -> None:
         """A batch is done: delivered, or failed for good."""
         if batch.error is None:
-            self.metrics.records += batch.count
-            self.metrics.bytes += batch.size
-            self.metrics.batches += 1
+            self.count(batch)
         else:
             self.metrics.failed_records += batch.count
             if self.transactions is not None:
                 self.transactions.fail(batch.error, gap=batch.base_sequence >= 0)
-        self._report(batch)
+        self.accumulator.finished(batch)
 
-    def _begin_anew(self, state: _State) -> None:
+    def _begin_anew(self, state: PartitionState) -> None:
         """Stop new batches until nothing is in doubt, then take a new producer id."""
         state.poisoned = True
-        self._retrying.discard(state)
-        self._bumping = True
-        self._cluster.loop.call_soon(self.run)
+        self.retrying.discard(state)
+        self.bumping = True
+        self.ask()
 
     def _start_producer(self) -> None:
         if not self._starting and self.transactions is None:
@@ -660,65 +531,64 @@ class Sender:
 
         try:
             deadline = self._cluster.loop.time() + self._delivery_timeout
-            self._producer = await self._cluster.retry(attempt, deadline, "producer id")
+            self.producer = await self._cluster.retry(attempt, deadline, "producer id")
         except KafkaError as error:
             self._give_up(error)
             return
         finally:
             self._starting = False
-        self._begin_sequences(*self._producer)
+        self._begin_sequences(*self.producer)
 
     def _begin_sequences(self, producer_id: int, epoch: int) -> None:
         """Go on under a producer id and epoch that no batch was sent under."""
-        with self._lock:
-            self._producer = (producer_id, epoch)
-            self._bumping = False
+        with self.lock:
+            self.producer = (producer_id, epoch)
+            self.bumping = False
             for state in self._states.values():
                 state.next_sequence = 0
                 state.poisoned = state.confirmed = False
                 for batch in state.retry:
-                    self._number(state, batch)
+                    self.number(state, batch)
                 if state.retry:
-                    self._retrying.add(state)
+                    self.retrying.add(state)
             self._run()
 
     def purge(self, in_queue: bool, in_flight: bool) -> None:
         """Give up what waits, what was sent and is not answered, or both; on the I/O thread."""
-        with self._lock:
+        with self.lock:
             if in_queue:
                 self._purge_queued(KafkaError(ErrorCode.OPERATION_NOT_ATTEMPTED, "purged before it was sent"))
             if in_flight:
                 text = "purged while it was sent; whether the broker has it is not known"
                 error = KafkaError(ErrorCode.OPERATION_NOT_ATTEMPTED, text)
-                for state in list(self._retrying):
+                for state in list(self.retrying):
                     while state.retry:
                         self._fail(state, state.retry.popleft(), error, gap=True)
-                    self._retrying.discard(state)
+                    self.retrying.discard(state)
                 # What is under way on these connections fails by the error that they end with.
-                for node, count in list(self._requests.items()):
-                    connection = self._cluster.live(node) if count else None
-                    if connection is not None:
+                for connection in self._cluster.standing():
+                    if connection.produces:
                         connection.abort(error)
 
     def _purge_queued(self, error: KafkaError) -> None:
         for name in list(self._topics):
-            for batch in self._accumulator.topic_failed(name, error):
+            for batch in self.accumulator.topic_failed(name, error):
                 self._finish(batch)
         self._drop_queued(error)
 
     def _drop_queued(self, error: KafkaError) -> None:
-        for queue in list(self._accumulator.active):
-            while (batch := self._accumulator.take(queue, True)) is not None:
+        for queue in list(self.accumulator.active):
+            while (batch := self.accumulator.take(queue, True)) is not None:
                 batch.error = error
                 self._finish(batch)
-        self._accumulator.settle()
+        self.accumulator.settle()
 
     def _give_up(self, error: KafkaError) -> None:
         """Fail everything that waits: there is no producer id, or no transaction that could be committed."""
         for state in self._states.values():
             while state.retry:
                 self._fail(state, state.retry.popleft(), error, gap=False)
-            self._retrying.discard(state)
+            self.retrying.discard(state)
         self._drop_queued(error)
 
 

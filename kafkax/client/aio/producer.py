@@ -27,13 +27,15 @@ __all__ = ["Producer"]
 class _Core(BlockingProducer):
     """A producer that hands finished batches to an event loop."""
 
+    # What the loop's tasks send in one turn goes out together.
+    _shared = False
+
     def __init__(self, config: Mapping[str, Any], owner: Producer) -> None:
         self._owner = owner
         super().__init__(config)
-        # What the loop's tasks send in one turn goes out together.
-        self._prompt = False
 
-    def _done(self, batch: ProducedBatch) -> None:
+    def finished(self, batch: ProducedBatch) -> None:
+        """Take a batch that is done; on the I/O thread, the only one that takes answers."""
         self._owner._finished(batch)
 
 
@@ -114,21 +116,18 @@ class Producer:
         batch.settle(loop)
         self._core.done(batch.count, batch.payload)
         self._changed.tell()
-        with self._core._changed:
-            self._core._changed.notify_all()
 
     def _hurry(self) -> None:
         """Somebody waits: send as soon as all that can run on the loop now has sent what it wants to send."""
         if asyncio.get_running_loop() is not self._loop:
-            self._core._io.call(self._core._sender.run)
+            self._core._sender.ask()
         elif not self._hurried:
             self._hurried = True
             self._loop.call_soon(self._send_now)
 
     def _send_now(self) -> None:
         self._hurried = False
-        if not self._core._io.closed:
-            self._core._io.call(self._core._sender.run)
+        self._core._sender.ask()
 
     def send(
         self,
@@ -198,11 +197,9 @@ class Producer:
 
     async def flush(self) -> None:
         """Send everything now and wait until it is delivered or has failed, which ``delivery.timeout.ms`` bounds."""
-        self._core._io.call(self._core._flushing, 1)
-        try:
+        self._core._io.check()
+        with self._core._sender.hurry():
             await self._changed.wait_for(lambda: not self._core.outstanding)
-        finally:
-            self._core._io.call(self._core._flushing, -1)
 
     async def purge(self, in_queue: bool = True, in_flight: bool = True) -> None:
         """Give records up, see :meth:`kafkax.Producer.purge`; whoever awaits their delivery gets the error."""

@@ -26,7 +26,7 @@ records = st.lists(st.tuples(blobs, blobs, headers, st.integers(1, 1 << 50)), mi
 
 def made(*, size: int = 500, count: int = 10, partitioner: str = "murmur2_random", most: int = 1000) -> Accumulator:
     accumulator = Accumulator(size, count, 1000, most, 1 << 20, partitioner)
-    accumulator.attach(lambda: None, lambda topic: None)
+    accumulator.attach(lambda: None, lambda topic: None, lambda: None)
     accumulator.hurry = lambda: None
     return accumulator
 

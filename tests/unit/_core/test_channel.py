@@ -26,7 +26,7 @@ class Plain(Channel):
     def gone(self) -> Any:
         return "gone"
 
-    def broken(self, error: Any) -> None:
+    def abort(self, error: Any) -> None:
         self.errors.append(error)
 
     def expect(self, deadline: float) -> None:

@@ -22,7 +22,7 @@ class Plain(Channel):
         self.fd = self.shared_fd = fd
         self.errors: list[Any] = []
 
-    def broken(self, error: Any) -> None:
+    def abort(self, error: Any) -> None:
         self.errors.append(error)
 
 
