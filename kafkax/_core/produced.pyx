@@ -9,6 +9,7 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
+from kafkax._core.atomics cimport kx_store32, kx_swap32
 from kafkax._core.batch cimport (
     AT_ATTRIBUTES, AT_CRC, AT_LENGTH, ATTRIBUTE_TRANSACTIONAL, BATCH_HEADER, BATCH_OVERHEAD, record_next, record_t,
 )
@@ -18,6 +19,9 @@ from kafkax._core.message cimport TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TI
 from kafkax._core.varint cimport put_uvarint
 
 from asyncio import CancelledError, InvalidStateError, get_running_loop
+
+cdef extern from "<sched.h>" nogil:
+    int sched_yield()
 
 cdef extern from "Python.h":
     ctypedef struct PyAsyncMethods:
@@ -43,6 +47,20 @@ cdef enum:
     FIRST_CAPACITY = 4096
     # Lengths, deltas, attributes and counts of one record at their longest.
     MOST_OVERHEAD = 40
+    # Buffers that are kept for the next batches: how many, and of how many bytes.
+    SPARES = 16
+    LEAST_SPARE = 65536
+    MOST_SPARE = 1048576
+
+
+cdef struct spares_t:
+    int32_t locked
+    int32_t count
+    uint8_t *data[SPARES]
+    size_t capacity[SPARES]
+
+
+cdef spares_t spares
 
 
 cdef size_t record_bound(int64_t key_size, int64_t value_size, int64_t headers_size) noexcept nogil:
@@ -70,6 +88,49 @@ cdef inline uint8_t *put_block(uint8_t *at, const uint8_t *data, int64_t size) n
     return at
 
 
+cdef uint8_t *grow(uint8_t *data, size_t size, size_t before, size_t *capacity) noexcept nogil:
+    """A larger buffer with the first ``size`` bytes of one; NULL without memory. It may be larger than was asked for."""
+    cdef uint8_t *found = NULL
+    cdef int32_t index
+    if capacity[0] < LEAST_SPARE:
+        return <uint8_t *>realloc(data, capacity[0])
+    lock_spares()
+    for index in range(spares.count):
+        if spares.capacity[index] >= capacity[0]:
+            found = spares.data[index]
+            capacity[0] = spares.capacity[index]
+            spares.count -= 1
+            spares.data[index] = spares.data[spares.count]
+            spares.capacity[index] = spares.capacity[spares.count]
+            break
+    kx_store32(&spares.locked, 0)
+    if found == NULL:
+        return <uint8_t *>realloc(data, capacity[0])
+    memcpy(found, data, size)
+    give_back(data, before)
+    return found
+
+
+cdef void give_back(uint8_t *data, size_t capacity) noexcept nogil:
+    """Let go of a buffer; some are kept, since the kernel clears every page of a new one."""
+    cdef bint kept = False
+    if LEAST_SPARE <= capacity <= MOST_SPARE:
+        lock_spares()
+        kept = spares.count < SPARES
+        if kept:
+            spares.data[spares.count] = data
+            spares.capacity[spares.count] = capacity
+            spares.count += 1
+        kx_store32(&spares.locked, 0)
+    if not kept:
+        free(data)
+
+
+cdef void lock_spares() noexcept nogil:
+    while kx_swap32(&spares.locked, 1):
+        sched_yield()
+
+
 cdef class ProducedBatch:
 
     def __cinit__(self, topic, int32_t partition):
@@ -83,7 +144,7 @@ cdef class ProducedBatch:
         self.base_offset = self.append_time = self.producer_id = self.producer_epoch = self.base_sequence = -1
 
     def __dealloc__(self):
-        free(self._data)
+        give_back(self._data, self._capacity)
 
     cdef int32_t add(
         self, int64_t timestamp, const uint8_t *key, int64_t key_size, const uint8_t *value, int64_t value_size,
@@ -110,7 +171,7 @@ cdef class ProducedBatch:
             return 1
         if needed > self._capacity:
             capacity = max(needed, min(max(2 * self._capacity, FIRST_CAPACITY), room))
-            grown = <uint8_t *>realloc(self._data, capacity)
+            grown = grow(self._data, self._size if self.count else 0, self._capacity, &capacity)
             if grown == NULL:
                 raise MemoryError(f"no {capacity} bytes for a batch of {self.topic}-{self.partition}")
             self._data = grown
@@ -166,10 +227,10 @@ cdef class ProducedBatch:
             header = <uint8_t *><char *>self._wire
             memcpy(header + BATCH_HEADER, &body[0], body.shape[0])
             if self._callbacks is None and not self.kept:
-                free(self._data)
+                give_back(self._data, self._capacity)
                 self._data = NULL
                 self._capacity = 0
-        elif self._capacity - self._size > 4096:
+        elif self._capacity - self._size > self._capacity // 4:
             shrunk = <uint8_t *>realloc(self._data, self._size)
             if shrunk != NULL:
                 self._data = header = shrunk

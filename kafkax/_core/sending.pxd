@@ -84,6 +84,9 @@ cdef class Dispatcher:
     cdef int32_t _most_in_flight
     cdef int32_t _most_alone
     cdef double _next_visit
+    # The last dispatch found that nothing was ever sent to somewhere, and how often a caller has let the I/O thread go first.
+    cdef bint _starting
+    cdef int32_t _pauses
     # Of the last dispatch: queues that it left to Python, and when it is to look again.
     cdef list _others
     cdef double _later

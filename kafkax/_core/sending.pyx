@@ -10,6 +10,7 @@ from cpython.pythread cimport PyThread_get_thread_ident
 from libc.math cimport INFINITY
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
+from posix.unistd cimport usleep
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from kafkax._core.accumulator cimport Accumulator, PartitionQueue
@@ -34,6 +35,9 @@ cdef enum:
     MOST_FRONT = 64
     # Bytes of a batch that a caller compresses himself; the I/O thread compresses others meanwhile.
     FEW = 16384
+    # Microseconds for which a caller lets the I/O thread go first while a producer starts, and how often.
+    PAUSE_US = 50
+    PAUSES = 500
 
 cdef int64_t SEQUENCES = 1 << 31
 
@@ -235,6 +239,7 @@ cdef class Dispatcher:
         cdef bint sent = False
         cdef list active = self.accumulator.active
         self._later = INFINITY
+        self._starting = self.producer is None
         if self.producer is None or self.bumping or self.retrying or not self.ordinary:
             self._others = list(active)
             return bool(active) or self.bumping or bool(self.retrying)
@@ -275,12 +280,16 @@ cdef class Dispatcher:
         cdef ProduceRoute route
         cdef ProduceCall call
         cdef bint due
-        if queue.partition < 0 or oldest is None:
+        if oldest is None:
+            return None
+        if queue.partition < 0:
+            self._starting = True
             return None
         route = None if state is None else state.route
         if (route is None or route.stamp != self.stamp or route.channel.shared_fd < 0 or state.retry
                 or now - oldest.created > self._delivery_timeout or self._codec and oldest.size > FEW and not self._inside()):
             self._others.append(queue)
+            self._starting = self._starting or state is None or not state.confirmed
             return None
         due = bool(queue.full) or self.flushing > 0 or oldest.urgent or now - oldest.created >= self._linger
         if not due:
@@ -383,9 +392,18 @@ cdef class Dispatcher:
 
     cpdef object visit(self):
         cdef double now = monotonic()
-        if now >= self._next_visit and self.lock.attempt():
-            self._next_visit = now + VISITS
+        if now < self._next_visit:
+            return
+        self._next_visit = now + VISITS
+        if self.lock.attempt():
             self._attend(now)
+            if not self._starting or self._pauses >= PAUSES:
+                return
+            # Until it can send, the I/O thread has many steps to do, and would wait for the interpreter before each.
+            self._pauses += 1
+        # So does whoever is at it.
+        with nogil:
+            usleep(PAUSE_US)
 
     cdef object _attend(self, double now):
         """Send what is due and take what has arrived."""

@@ -200,6 +200,11 @@ class Sender(Dispatcher):
             return False
         if self.producer is None:
             self._start_producer()
+            for queue in self.accumulator.active:
+                # Connections can be made meanwhile.
+                node = self._cluster.metadata.leader(queue.topic, queue.partition)
+                if node >= 0:
+                    self._room(node)
             return False
         return True
 
@@ -234,6 +239,9 @@ class Sender(Dispatcher):
             sent = self._send(due) or sent
         if sent:
             return True
+        if self._linger and self.accumulator.active:
+            # What only waits for an answer now may be followed by what lingers.
+            wake = min(wake, now + self._linger)
         if wake < math.inf:
             self._timer = self._cluster.loop.call_later(max(wake - now, 0.0005), self._look_again)
             if wake <= now + self._linger:
