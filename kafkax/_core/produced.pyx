@@ -167,11 +167,13 @@ cdef class ProducedBatch:
         cdef uint8_t *at
         cdef uint8_t *grown
         cdef size_t capacity
+        cdef size_t filled
         if self.count and needed > room:
             return 1
         if needed > self._capacity:
             capacity = max(needed, min(max(2 * self._capacity, FIRST_CAPACITY), room))
-            grown = grow(self._data, self._size if self.count else 0, self._capacity, &capacity)
+            filled = self._size if self.count else 0
+            grown = grow(self._data, filled, self._capacity, &capacity)
             if grown == NULL:
                 raise MemoryError(f"no {capacity} bytes for a batch of {self.topic}-{self.partition}")
             self._data = grown

@@ -1,8 +1,8 @@
 """What a producer sends and is told in the ordinary case, on any thread; nothing of it runs Python between its steps.
 
 That makes it cheap, and safe on a caller's thread: Ctrl-C raises between two steps of Python, and would leave a batch that is
-taken but not noted as sent. What Python there is (compression, why a connection is gone) comes where a batch is noted already, and
-what it raises is raised when everything else is done.
+taken but not noted as sent. What Python there is (compression, why a connection is gone) comes where a batch is noted already,
+and what it raises is raised when everything else is done.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize

@@ -40,6 +40,9 @@ from kafkax.protocol.schema import ZERO_UUID
 
 __all__ = ["Sender"]
 
+Due = dict[int, list[tuple[PartitionState, ProducedBatch]]]
+"""Batches to be sent, by broker."""
+
 _log = logging.getLogger("kafkax.client")
 _IDS_SINCE = 13
 _OLDEST_BATCHES = 3
@@ -216,7 +219,7 @@ class Sender(Dispatcher):
         # Batches carry this clock's time; the loop's own lags behind by as much as it has been at work.
         now = time.monotonic()
         wake = now + 1.0 if self.accumulator.outstanding else math.inf
-        due: dict[int, list[tuple[PartitionState, ProducedBatch]]] = {}
+        due: Due = {}
         for state in list(self.retrying):
             if state.not_before > now:
                 wake = min(wake, state.not_before)
@@ -284,7 +287,7 @@ class Sender(Dispatcher):
         self._cluster.refresh_soon()
         await asyncio.sleep(self._config["retry.backoff.ms"] / 1000)
 
-    def _consider(self, queue: PartitionQueue, due: dict[int, list[tuple[PartitionState, ProducedBatch]]], now: float) -> float:
+    def _consider(self, queue: PartitionQueue, due: Due, now: float) -> float:
         """Take a partition's batches that are due; when to look again otherwise, infinite for not by itself."""
         if queue.partition < 0:
             return math.inf
@@ -317,7 +320,7 @@ class Sender(Dispatcher):
             return now
         return math.inf if queue.current is None else queue.current.created + self._linger
 
-    def _consider_retry(self, state: PartitionState, due: dict[int, list[tuple[PartitionState, ProducedBatch]]], now: float) -> None:
+    def _consider_retry(self, state: PartitionState, due: Due, now: float) -> None:
         while state.retry and now - state.retry[0].created > self._delivery_timeout and not state.in_flight:
             batch = state.retry.popleft()
             self._fail(state, batch, batch.error or KafkaError(ErrorCode.REQUEST_TIMED_OUT), gap=True)
@@ -357,7 +360,7 @@ class Sender(Dispatcher):
         batch.seal(self._codec, packed, self.transactions is not None)
         self.number(state, batch)
 
-    def _send(self, due: dict[int, list[tuple[PartitionState, ProducedBatch]]]) -> bool:
+    def _send(self, due: Due) -> bool:
         """Send batches, by broker; whether there were any."""
         for node, batches in due.items():
             connection = self._cluster.live(node)

@@ -65,16 +65,17 @@ def test_a_signal_waits_until_it_is_taken() -> None:
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
         release.set()
 
+    def take() -> None:
+        with latch:
+            assert not holding
+
     before = signal.signal(signal.SIGUSR1, handler)
     try:
         threading.Thread(target=hold).start()
         assert held.wait(30)
-        timer = threading.Timer(0.1, interrupt)
+        threading.Timer(0.1, interrupt).start()
         with pytest.raises(KeyboardInterrupt):
-            timer.start()
-            with latch:
-                assert not holding
-            timer.join()
+            take()
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert came == [False]

@@ -1,4 +1,4 @@
-"""The ordinary case of a producer's work: what is due is sent in order, what was delivered is reported, all else is left alone."""
+"""The ordinary case of a producer's work: what is due is sent in order, what was delivered is reported, all else is left."""
 
 from __future__ import annotations
 

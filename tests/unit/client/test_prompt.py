@@ -10,6 +10,8 @@ import pytest
 
 import kafkax
 from kafkax.client.fetcher import Fetcher
+from kafkax.client.sender import Sender
+from kafkax.errors import ErrorCode
 from kafkax.protocol.messages.fetch import FetchRequest
 from tests.unit.client.fake import PRODUCE, FakeBroker
 
@@ -78,6 +80,30 @@ def test_a_failure_of_a_record_that_its_caller_sent_is_mended(broker: FakeBroker
             assert producer.poll(30) == 1
     assert errors == [None] * 8
     assert broker.values(0) == [b"%d" % number for number in range(8)]
+
+
+def test_a_failure_that_a_caller_meets_is_left_to_the_io_thread(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[str] = []
+    failed = Sender._failed
+    monkeypatch.setattr(Sender, "_failed", lambda *a: (threads.append(threading.current_thread().name), failed(*a))[1])
+    errors: list[Any] = []
+    with kafkax.Producer({"bootstrap.servers": broker.address, **ALONE}) as producer:
+        producer.produce("t", b"0", partition=0)
+        at_rest(producer)
+        connection = producer._cluster.live(1)
+        assert connection is not None
+        served = connection.versions.pop(PRODUCE)
+        producer._cluster.metadata.version += 1
+        producer._io.call(producer._sender._metadata_came)
+        at_rest(producer)
+        producer.produce("t", b"1", partition=0, on_delivery=lambda error, _: errors.append(error.code))
+        assert producer.flush(30) == 0
+        connection.versions[PRODUCE] = served
+        producer.produce("t", b"2", partition=0, on_delivery=lambda error, _: errors.append(error))
+        assert producer.flush(30) == 0
+    assert errors == [ErrorCode.UNSUPPORTED_VERSION, None]
+    assert broker.values(0) == [b"0", b"2"]
+    assert set(threads) == {"kafkax-kafkax"}
 
 
 def test_what_callers_leave_is_received_by_the_client(broker: FakeBroker) -> None:
