@@ -60,7 +60,7 @@ def python_functions(path: Path) -> Iterator[Function]:
             yield Function(node.name, node.lineno, node.end_lineno - node.lineno + 1)
 
 
-_CYTHON_FUNCTION = re.compile(r"^(?P<indent>[ ]*)(?:async )?(?:def|cdef|cpdef) [^=]*?(?P<name>\w+)\(")
+_CYTHON_FUNCTION = re.compile(r"^(?P<indent>[ ]*)(?:async )?(?:def|cdef|cpdef) (?!class )[^=]*?(?P<name>\w+)\(")
 
 
 def cython_functions(path: Path) -> Iterator[Function]:

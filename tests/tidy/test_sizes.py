@@ -62,7 +62,7 @@ cdef int g(
     return a
 """
 METHODS = """
-cdef class C:
+cdef class C(B):
     cdef int x
     def f(self):
         pass
