@@ -24,6 +24,7 @@ from kafkax._core.commit_request cimport (
 )
 from kafkax._core.connection cimport connection_close, connection_starve, connection_work
 from kafkax._core.cursor cimport kx_put32
+from kafkax._core.fields cimport is_ascii
 from kafkax._core.files cimport wall_ms
 from kafkax._core.logstate cimport WAIT_HIGH_WATERMARK, append_result_t, waiter_t
 from kafkax._core.mailbox cimport wake_parked, wake_thread
@@ -61,14 +62,6 @@ cdef size_t place_of(const uint8_t *data, size_t size, size_t room) noexcept nog
     for at in range(size):
         value = (value ^ data[at]) * PRIME
     return (value ^ (value >> 32)) & (room - 1)
-
-
-cdef bint is_ascii(const uint8_t *data, int32_t size) noexcept nogil:
-    cdef int32_t at
-    for at in range(size):
-        if data[at] >= 0x80:
-            return False
-    return True
 
 
 cdef int32_t lane_of(const uint8_t *group, int32_t size, int32_t count) noexcept nogil:

@@ -55,16 +55,20 @@ cdef inline int32_t read_data(reader_t *r, bint flexible, bint wide, const uint8
     return 0 if r.bad else size
 
 
+cdef inline bint is_ascii(const uint8_t *text, int32_t size) noexcept nogil:
+    cdef uint8_t seen = 0
+    cdef int32_t at
+    for at in range(size):
+        seen |= text[at]
+    return seen < 0x80
+
+
 cdef inline int32_t read_ascii(reader_t *r, bint flexible, const uint8_t **data) noexcept nogil:
     """A string that is ASCII, as names in Kafka are; its length, -1 for null.
 
     Other bytes are an error: whether they are text at all is the control plane's to say."""
     cdef int32_t size = read_data(r, flexible, False, data)
-    cdef uint8_t seen = 0
-    cdef int32_t at
-    for at in range(size):
-        seen |= data[0][at]
-    if seen >= 0x80:
+    if not is_ascii(data[0], size):
         r.bad = 1
     return size
 
