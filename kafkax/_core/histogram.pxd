@@ -1,4 +1,5 @@
 from libc.stdint cimport int64_t, uint64_t
+from kafkax._core.atomics cimport kx_store64
 
 # Log-linear buckets: exact below 128, then 128 buckets for every power of two, so a value is known to within 0.8 %.
 cdef enum:
@@ -35,7 +36,8 @@ cdef inline void histogram_record(histogram_t* histogram, int64_t value) noexcep
     if value > histogram.highest:
         histogram.highest = value
     histogram.total += value
-    histogram.count += 1
+    # Others may look at it meanwhile, to tell of progress.
+    kx_store64(&histogram.count, histogram.count + 1)
 
 
 cdef class Histogram:

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
+from kafkax._core.atomics cimport kx_load64
 
 
 cdef uint64_t highest_of(size_t bucket) noexcept nogil:
@@ -29,7 +30,7 @@ cdef class Histogram:
 
     @property
     def count(self):
-        return self.data.count
+        return kx_load64(&self.data.count)
 
     @property
     def lowest(self):
