@@ -33,6 +33,17 @@ class Flusher:
     def together(self) -> int:
         """Rounds that synced the whole file system, since many logs were dirty."""
 
+    def sync_file_system(self) -> bool:
+        """Sync whatever was written to the file system of the directory.
+
+        Returns:
+            False, with nothing done, where that is not known to write everything and to tell of errors (other file systems
+            than the usual local ones, Linux before 5.8).
+
+        Raises:
+            OSError: the sync failed, or a write that it was for; the directory is offline then.
+        """
+
     def fail(self, error: int) -> None:
         """Take the directory offline with ``error`` (an errno), as a failed write does."""
 

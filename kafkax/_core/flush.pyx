@@ -413,6 +413,18 @@ cdef class Flusher:
     def together(self):
         return kx_load64(&self.flusher.together)
 
+    def sync_file_system(self):
+        cdef int32_t error = 0
+        if self.flusher.directory < 0:
+            return False
+        with nogil:
+            if syncfs(self.flusher.directory) != 0:
+                error = errno
+                disk_fail(self.flusher.disk, error)
+        if error:
+            raise OSError(error, os.strerror(error), self.directory)
+        return True
+
     def fail(self, int32_t error):
         disk_fail(self.flusher.disk, error)
 

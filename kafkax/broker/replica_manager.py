@@ -8,8 +8,9 @@ for this broker's former life is not (KIP-380).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 from uuid import UUID
 
@@ -267,22 +268,36 @@ class ReplicaManager:
     def _apply_all(self, todo: list[tuple[TopicPartition, UUID, LeaderAndIsrPartitionState]]) -> dict[TopicPartition, ErrorCode]:
         """On a worker thread: open what is new, lead or follow.  The lock of :meth:`handle` keeps everybody else out."""
         errors: dict[TopicPartition, ErrorCode] = {}
-        for partition, topic_id, state in todo:
-            try:
-                self._apply(partition, topic_id, state)
-            except KafkaError as error:
-                _log.error("%s: %s", partition, error)
-                errors[partition] = error.code
-                if error.code is ErrorCode.KAFKA_STORAGE_ERROR:
-                    self._offline.add(partition)
+        opened: dict[TopicPartition, Partition] = {}
+        # All are on the disk before the first one takes anything.
+        with self._logs.creating():
+            for partition, topic_id, state in todo:
+                known = self._replicas.get(partition)
+                if known is None or known.partition.topic_id != topic_id:
+                    with self._noting(partition, errors):
+                        opened[partition] = self._open(partition, topic_id, state)
+        for partition, _, state in todo:
+            if partition not in errors:
+                with self._noting(partition, errors):
+                    self._apply(partition, opened.get(partition), state)
         return errors
 
-    def _apply(self, key: TopicPartition, topic_id: UUID, state: LeaderAndIsrPartitionState) -> None:
+    @contextlib.contextmanager
+    def _noting(self, partition: TopicPartition, errors: dict[TopicPartition, ErrorCode]) -> Iterator[None]:
+        try:
+            yield
+        except KafkaError as error:
+            _log.error("%s: %s", partition, error)
+            errors[partition] = error.code
+            if error.code is ErrorCode.KAFKA_STORAGE_ERROR:
+                self._offline.add(partition)
+
+    def _apply(self, key: TopicPartition, opened: Partition | None, state: LeaderAndIsrPartitionState) -> None:
         known = self._replicas.get(key)
-        if known is not None and known.partition.topic_id == topic_id:
-            partition = known.partition
-        else:
-            partition = self._open(key, topic_id, state)
+        if opened is not None and self._logs.get(key) is None:
+            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, "its log directory went offline")
+        partition = opened or (known.partition if known is not None else None)
+        assert partition is not None, "what was not known was opened"
         leads = state.leader == self._broker_id
         mark, minimum = _mark(state.replicas), self._min_in_sync(key, state.replicas)
         if known is None or known.partition is not partition or state.leader_epoch > known.leader_epoch:

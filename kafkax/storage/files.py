@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kafkax.errors import ErrorCode, KafkaError
 
-__all__ = ["TEMPORARY_SUFFIX", "MalformedFile", "sync_directory", "write_atomically"]
+__all__ = ["TEMPORARY_SUFFIX", "MalformedFile", "sync_directory", "sync_file", "write_atomically"]
 
 TEMPORARY_SUFFIX = ".tmp"
 """What Kafka appends to the name of a file that is still being written."""
@@ -38,9 +38,19 @@ def sync_directory(directory: str | os.PathLike[str]) -> None:
         os.close(descriptor)
 
 
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+def sync_file(path: str | os.PathLike[str]) -> None:
+    """Make the content of a file outlast a power cut; raises :class:`OSError`."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomically(path: str | os.PathLike[str], data: bytes, *, sync: bool = True) -> None:
     """Replace ``path`` by a file that holds ``data``; after a crash either the old or the new content is there, whole.
 
+    Without ``sync`` that holds only once the caller has had file and directory synced.
     Raises :class:`OSError` (no space, no rights, I/O error); the old content then still stands.
     """
     target = Path(path)
@@ -50,8 +60,10 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(descriptor, rest) :]
-        os.fsync(descriptor)
+        if sync:
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
     os.replace(temporary, target)
-    sync_directory(target.parent)
+    if sync:
+        sync_directory(target.parent)

@@ -155,12 +155,15 @@ class DirectoryLoad:
         )
         log.high_watermark = min(max(self._high_watermarks.get(name.partition, 0), log.log_start_offset), log.log_end_offset)
         return PartitionLog(
-            name.partition, log, self.directory, config, self._topic_id(path), future=name.kind is FolderKind.FUTURE
+            name.partition, log, self.directory, config, self._topic_id(path, log), future=name.kind is FolderKind.FUTURE
         )
 
-    def _topic_id(self, path: str) -> uuid.UUID | None:
+    def _topic_id(self, path: str, log: Log) -> uuid.UUID | None:
         try:
             return read_topic_id(path)
         except MalformedFile as error:
+            if log.log_end_offset == 0 and not self.directory.clean:
+                # As a power cut leaves a log that was just created, and for which it makes no difference.
+                return None
             # A log under a topic id that nobody can tell could be another topic's of the same name.
             raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"{error}; remove the file to have it written anew") from error

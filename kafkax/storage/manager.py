@@ -13,7 +13,7 @@ import os
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from kafkax._core.flush import Flusher
@@ -38,6 +38,8 @@ __all__ = ["DirectoryUsage", "LogManager", "LogUsage"]
 _log = logging.getLogger(__name__)
 
 MOST_PREFERRED = 10_000
+_SYNCED_TOGETHER = 4
+"""So many new logs or more are made safe by one sync of the file system."""
 """Partitions to come whose directory was chosen by AlterReplicaLogDirs; more are placed like any other."""
 
 
@@ -102,6 +104,7 @@ class LogManager:
         self._preferred: dict[TopicPartition, LogDirectory] = {}
         self._logs_in: Counter[LogDirectory] = Counter()
         self._topics: dict[str, tuple[Configs, LogSettings]] = {}
+        self._created: list[PartitionLog] | None = None
         self._loaded = False
         self._written: dict[OffsetCheckpoint, dict[TopicPartition, int]] = {}
         self.deletions = Deletions(clock)
@@ -268,6 +271,7 @@ class LogManager:
         """
         with self._lock:
             hosted = self._logs.get(partition)
+            is_begun = hosted is None
             if hosted is None:
                 self._refuse_if_unknowable(partition, is_new=is_new)
                 directory = self._preferred.pop(partition, None)
@@ -282,8 +286,39 @@ class LogManager:
                 )
             if topic_id is not None:
                 with self._guard(hosted.directory, "write the topic id of " + str(partition)):
-                    hosted.assign_topic_id(topic_id)
+                    hosted.assign_topic_id(topic_id, sync=not is_begun)
+            if is_begun and self._created is not None:
+                self._created.append(hosted)
+            elif is_begun:
+                self._sync_created(hosted.directory, [hosted])
             return hosted
+
+    @contextlib.contextmanager
+    def creating(self) -> Iterator[None]:
+        """Logs that are created within are on the disk only at the end, where one sync serves many of them.
+
+        Until then nothing may be acknowledged of them. A directory whose sync fails is offline at the end. One thread at a time.
+        """
+        created: list[PartitionLog] = []
+        self._created = created
+        try:
+            yield
+        finally:
+            self._created = None
+            for directory in self.online():
+                with contextlib.suppress(KafkaError):  # the directory is offline then, and says why
+                    self._sync_created(directory, [hosted for hosted in created if hosted.directory is directory])
+
+    def _sync_created(self, directory: LogDirectory, logs: list[PartitionLog]) -> None:
+        """Make new logs in a directory outlast a power cut, whether they hold anything or not."""
+        if not logs:
+            return
+        with self._guard(directory, f"sync {len(logs)} new logs"):
+            if len(logs) >= _SYNCED_TOGETHER and self._flushers[directory].sync_file_system():
+                return
+            for hosted in logs:
+                hosted.sync_creation()
+            sync_directory(directory.path)
 
     def begin_move(self, partition: TopicPartition, path: str) -> bool:
         """Begin the copy that a move of the partition to the log directory ``path`` fills (AlterReplicaLogDirs).
@@ -320,7 +355,8 @@ class LogManager:
             future = self._begin(partition, directory, str(directory.path / folder), future=True)
             if current.topic_id is not None:
                 with self._guard(directory, f"write the topic id of {partition}"):
-                    future.assign_topic_id(current.topic_id)
+                    future.assign_topic_id(current.topic_id, sync=False)
+            self._sync_created(directory, [future])
             self._host(self._futures, future)
             return True
 
@@ -484,7 +520,6 @@ class LogManager:
         with self._guard(directory, f"create the log of {partition}"):
             os.makedirs(path, exist_ok=True)
             log = Log.open(path, settings, flusher=self._flushers[directory])
-            sync_directory(directory.path)
         return PartitionLog(partition, log, directory, config, future=future)
 
     def _retire(self, hosted: PartitionLog, kind: FolderKind) -> None:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from kafkax._core.log import Log, SegmentInfo
 from kafkax.model import TopicPartition
 from kafkax.storage.directory import LogDirectory
+from kafkax.storage.files import sync_directory, sync_file
 from kafkax.storage.names import LOG_SUFFIX, TIME_INDEX_SUFFIX, segment_file
-from kafkax.storage.partition_metadata import write_topic_id
+from kafkax.storage.partition_metadata import PARTITION_METADATA, write_topic_id
 from kafkax.storage.settings import Configs
 
 __all__ = ["PartitionLog"]
@@ -85,8 +86,14 @@ class PartitionLog:
             return int(_TIME_ENTRY.unpack(tail)[0])
         return os.stat(base + LOG_SUFFIX).st_mtime_ns // 1_000_000
 
-    def assign_topic_id(self, topic_id: uuid.UUID) -> None:
-        """Write the topic's id beside the log, once; raises :class:`OSError`."""
+    def assign_topic_id(self, topic_id: uuid.UUID, *, sync: bool = True) -> None:
+        """Write the topic's id beside the log, once, synced by the caller unless ``sync``; raises :class:`OSError`."""
         if self.topic_id != topic_id:
-            write_topic_id(self.log.directory, topic_id)
+            write_topic_id(self.log.directory, topic_id, sync=sync)
             self.topic_id = topic_id
+
+    def sync_creation(self) -> None:
+        """Make the folder's files outlast a power cut, but not yet the folder's own name; raises :class:`OSError`."""
+        if self.topic_id is not None:
+            sync_file(os.path.join(self.log.directory, PARTITION_METADATA))
+        sync_directory(self.log.directory)

@@ -64,7 +64,7 @@ def read_topic_id(directory: str | os.PathLike[str]) -> uuid.UUID | None:
     return parse_topic_id(path, data)
 
 
-def write_topic_id(directory: str | os.PathLike[str], topic_id: uuid.UUID) -> None:
-    """Write the topic id of the partition in ``directory``; raises :class:`OSError`."""
+def write_topic_id(directory: str | os.PathLike[str], topic_id: uuid.UUID, *, sync: bool = True) -> None:
+    """Write the topic id of the partition in ``directory``, synced by the caller unless ``sync``; raises :class:`OSError`."""
     content = f"version: 0\ntopic_id: {format_uuid(topic_id)}"
-    write_atomically(Path(directory) / PARTITION_METADATA, content.encode("ascii"))
+    write_atomically(Path(directory) / PARTITION_METADATA, content.encode("ascii"), sync=sync)

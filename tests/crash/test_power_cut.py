@@ -7,10 +7,13 @@ committed, as a cut does; the broker is then killed, the file system mounted aga
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import gc
 import os
 import struct
 import subprocess
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +21,11 @@ import pytest
 
 from kafkax._core.flush import Flusher
 from kafkax._core.log import Log, LogSettings
+from kafkax.model import TopicPartition
 from kafkax.protocol.records import Record, build_batch, iter_batches
 from tests.crash.campaign import Broker, Campaign, produce_numbers, rounds
 from tests.system.wire import Wire
+from tests.unit.storage.rig import Rig
 
 ROUNDS = rounds("KAFKAX_POWER_CUT_ROUNDS", 3)
 
@@ -124,6 +129,28 @@ def test_a_sync_of_the_whole_file_system_that_fails_takes_the_directory_offline(
     assert flusher.failed
     assert {log.flushed_offset for log in logs} == {0}
     logs.clear()
+
+
+@pytest.mark.parametrize("count", [1, 3, MANY])
+def test_created_logs_are_there_after_a_cut_though_nothing_was_written_to_them(disk: Disk, count: int) -> None:
+    topic_id = uuid.uuid4()
+    partitions = [TopicPartition("t", number) for number in range(count)]
+    rig = Rig(disk.root)
+    manager = rig.open()
+    with manager.creating() if count > 1 else contextlib.nullcontext():
+        for partition in partitions:
+            manager.create(partition, topic_id)
+    disk.cut()
+    rig.crash()
+    del manager, rig.manager
+    gc.collect()  # the logs' files are open until then
+    disk.unmount()
+    disk.mount()
+    rig.manager = rig._manager()
+    assert {hosted.partition: hosted.topic_id for hosted in rig.open().logs()} == dict.fromkeys(partitions, topic_id)
+    rig.manager.shutdown()
+    del rig.manager
+    gc.collect()
 
 
 @pytest.mark.timeout(120 + 30 * ROUNDS)

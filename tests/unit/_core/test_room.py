@@ -17,7 +17,8 @@ from tests.unit._core.batches import NOW, Rec, batch
 
 ENDLESS = (1 << 63) - 1
 ZEROS = 4 * 65536
-MEGABYTES_AT_ONCE = 12
+AT_ONCE = 9_000_000
+"""More than is left to be written back later."""
 
 
 @pytest.fixture
@@ -65,8 +66,7 @@ def append_hastily(log: Log, folder: Path) -> None:
 
 
 def append_megabytes(log: Log) -> None:
-    for _ in range(MEGABYTES_AT_ONCE):
-        log.append(batch([Rec(value=b"x" * 1_000_000, timestamp=NOW)]))
+    log.append(batch([Rec(value=b"x" * AT_ONCE, timestamp=NOW)]))
 
 
 def blocks_behind_the_end(file: Path) -> int:
@@ -154,7 +154,7 @@ def test_after_a_crash_zeros_are_cut_and_are_no_torn_batch(tmp_path: Path, flush
 
 def test_a_log_that_grows_fast_has_blocks_ahead_until_it_stops(tmp_path: Path, flusher: Flusher) -> None:
     folder = tmp_path / "t-0"
-    log = open_log(folder, flusher, flush_messages=ENDLESS)
+    log = open_log(folder, flusher, flush_messages=ENDLESS, max_message_bytes=2 * AT_ONCE)
 
     def has_blocks() -> bool:
         append_megabytes(log)
@@ -193,7 +193,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_blocks_ahead_take_no_more_than_their_share_of_the_free_disk(small_disk: Path, flusher: Flusher) -> None:
     folder, share = small_disk / "t-0", (64 << 20) // 64
-    log = open_log(folder, flusher, flush_messages=ENDLESS)
+    log = open_log(folder, flusher, flush_messages=ENDLESS, max_message_bytes=2 * AT_ONCE)
     most = 0
 
     def has_blocks() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from types import SimpleNamespace
 from uuid import UUID, uuid4
 
@@ -47,7 +48,17 @@ class FakeLogs:
         self.hosted = {}
         self.deleted = []
         self.broken = set()
+        self.lost = set()
+        self.synced = True
         self.min_in_sync = 1
+
+    @contextlib.contextmanager
+    def creating(self):
+        self.synced = False
+        yield
+        self.synced = True
+        for partition in self.lost:
+            self.hosted.pop(partition, None)
 
     def create(self, partition, topic_id, *, is_new):
         if partition in self.broken:
@@ -70,8 +81,11 @@ class FakeLogs:
 
 
 class FakeRegistry(dict):
+    logs: FakeLogs
+
     def add(self, partition):
         assert (partition.topic, partition.index) not in self
+        assert self.logs.synced, "what is not on the disk is not to be found yet"
         self[partition.topic, partition.index] = partition
 
     def remove(self, topic, index):
@@ -111,6 +125,7 @@ def broker(monkeypatch):
         followers=FakeFollowers(),
         changes=[],
     )
+    parts.registry.logs = parts.logs
     parts.manager = ReplicaManager(1, parts.registry, parts.logs, parts.cache, parts.configs, parts.followers)
     parts.manager.broker_epoch = 10
     parts.manager.on_leadership(parts.changes.extend)
@@ -155,6 +170,13 @@ async def test_a_new_partition_is_created_led_and_found(broker):
     assert broker.configs.read_for == [("topics", "t")]
     assert broker.changes == [LeadershipChange(T0, 0, True)]
     assert broker.manager.replica(T0).leader == 1
+
+
+async def test_a_new_partition_whose_directory_went_offline_meanwhile_does_not_appear(broker):
+    broker.logs.lost.add(T0)
+    assert codes(await broker.manager.handle(leader_and_isr(state()))) == [ErrorCode.KAFKA_STORAGE_ERROR]
+    assert ("t", 0) not in broker.registry
+    assert broker.manager.replica(T0) is None
 
 
 async def test_a_replicated_partition_leaves_the_high_watermark_to_replication(broker):

@@ -294,6 +294,19 @@ class TestCheckpoints:
         assert (rig.dirs[1] / ".kafka_cleanshutdown").exists()
 
 
+    def test_a_power_cut_in_the_midst_of_a_creation_leaves_nothing_to_mend(self, rig: Rig) -> None:
+        first, second = rig.create("t", 0), rig.create("t", 1)
+        rig.append(second, [batch(b"a")])
+        for hosted in (first, second):
+            Path(hosted.log.directory, "partition.metadata").write_bytes(b"")
+        manager = rig.restart(clean=False)
+        found = manager.get(T0)
+        assert found is not None
+        assert found.topic_id is None
+        assert rig.create("t", 0).topic_id == first.topic_id
+        assert list(manager.failures) == [T1], "what it holds may be another topic's"
+
+
 class TestDirectories:
     def test_usage_names_space_and_logs(self, rig: Rig) -> None:
         rig.append(rig.create("t"), [batch(b"a")])
