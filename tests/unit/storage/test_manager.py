@@ -152,6 +152,18 @@ class TestLoading:
         assert found is not None
         assert (found.log.log_end_offset, found.log.high_watermark) == (1, 1)
 
+    def test_a_power_cut_in_the_midst_of_a_creation_leaves_nothing_to_mend(self, rig: Rig) -> None:
+        first, second = rig.create("t", 0), rig.create("t", 1)
+        rig.append(second, [batch(b"a")])
+        for hosted in (first, second):
+            Path(hosted.log.directory, "partition.metadata").write_bytes(b"")
+        manager = rig.restart(clean=False)
+        found = manager.get(T0)
+        assert found is not None
+        assert found.topic_id is None
+        assert rig.create("t", 0).topic_id == first.topic_id
+        assert list(manager.failures) == [T1], "what it holds may be another topic's"
+
 
 class TestDelete:
     def test_the_folder_is_renamed_at_once_and_goes_after_the_delay(self, rig: Rig) -> None:
@@ -292,19 +304,6 @@ class TestCheckpoints:
         rig.manager.shutdown()
         assert not (rig.dirs[0] / ".kafka_cleanshutdown").exists()
         assert (rig.dirs[1] / ".kafka_cleanshutdown").exists()
-
-
-    def test_a_power_cut_in_the_midst_of_a_creation_leaves_nothing_to_mend(self, rig: Rig) -> None:
-        first, second = rig.create("t", 0), rig.create("t", 1)
-        rig.append(second, [batch(b"a")])
-        for hosted in (first, second):
-            Path(hosted.log.directory, "partition.metadata").write_bytes(b"")
-        manager = rig.restart(clean=False)
-        found = manager.get(T0)
-        assert found is not None
-        assert found.topic_id is None
-        assert rig.create("t", 0).topic_id == first.topic_id
-        assert list(manager.failures) == [T1], "what it holds may be another topic's"
 
 
 class TestDirectories:
