@@ -386,8 +386,8 @@ cdef fetch_t *enter_incremental(sessions_t *sessions, session_t *session, fetch_
     if not apply(session, fetch):
         return NULL
     if session.count == 0:
+        # What is asked for and forgotten at once is answered all the same, as Kafka does.
         fetch.kind = FETCH_SESSIONLESS
-        fetch.count = 0
         return fetch
     served = everything(session, fetch)
     if served == NULL:

@@ -465,6 +465,19 @@ def test_a_session_adds_changes_and_forgets_partitions(tmp_path: Path) -> None:
         assert broker.reactor.counters()["fetch_sessions"] == 0
 
 
+def test_what_empties_a_session_is_answered_as_if_it_were_none(tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        for n in range(2):
+            topics.add("t", n).append(batch(b"%d" % n))
+        client = broker.client()
+        session = {"session_id": get(client, fetch(topics, {("t", 0): 1}, session_epoch=0)).session_id}
+        asking = fetch(topics, {("t", 0): 0, ("t", 1): 1}, **session, session_epoch=1)
+        asking.forgotten_topics_data = [ForgottenTopic(topic="t", partitions=[0, 1])]
+        emptied = get(client, asking)
+        assert (emptied.session_id, fetched(emptied)) == (0, {("t", 0): (0, [b"0"]), ("t", 1): (0, [])})
+        assert broker.reactor.counters()["fetch_sessions"] == 0
+
+
 def test_errors_are_told_again_each_time_and_so_is_their_end(tmp_path: Path) -> None:
     with serving(tmp_path) as (topics, broker):
         topics.add("t").append(batch(b"a"))
