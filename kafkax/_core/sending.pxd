@@ -97,7 +97,7 @@ cdef class Dispatcher:
 
     cdef bint _inside(self) noexcept
     cdef object _call_soon(self, object function, tuple arguments)
-    cdef bint _dispatch(self, double now) except -1
+    cdef bint _dispatch(self, double now)
     cdef bint _pass(self, double now) except -1
     cdef ProduceCall _consider(self, PartitionQueue queue, double now, list calls)
     cdef ProduceCall _open(self, PartitionState state, ProducedBatch oldest, list calls)
@@ -106,7 +106,7 @@ cdef class Dispatcher:
     cdef object _send(self, list calls)
     cdef object _go_on(self, bint more)
     cdef bint _send_only(self) except -1
-    cdef object _attend(self, double now)
+    cdef bint _attend(self, double now) except -1
     cdef object _receive(self)
     cdef bint _take_plain(self, ProduceCall call, object answer) except -1
     cpdef object count(self, ProducedBatch batch)

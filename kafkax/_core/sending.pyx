@@ -234,7 +234,7 @@ cdef class Dispatcher:
             raise raised
         return self._others, self._later
 
-    cdef bint _dispatch(self, double now) except -1:
+    cdef bint _dispatch(self, double now):
         """Send all that is due and ordinary, with the lock held; whether there is something that the I/O thread has to see to."""
         cdef bint sent = False
         cdef list active = self.accumulator.active
@@ -243,10 +243,15 @@ cdef class Dispatcher:
         if self.producer is None or self.bumping or self.retrying or not self.ordinary:
             self._others = list(active)
             return bool(active) or self.bumping or bool(self.retrying)
-        while self._pass(now):
-            sent = True
-        if sent:
-            self.accumulator.settle()
+        try:
+            while self._pass(now):
+                sent = True
+            if sent:
+                self.accumulator.settle()
+        except BaseException as failure:
+            # Whoever holds the lock raises it when he has let go of it.
+            self._raised = self._raised or failure
+            return True
         return bool(self._others)
 
     cdef object _go_on(self, bint more):
@@ -384,9 +389,7 @@ cdef class Dispatcher:
         return not self._dispatch(monotonic())
 
     def filled(self):
-        if self.lock.attempt():
-            self._attend(monotonic())
-        else:
+        if not self.lock.attempt() or self._attend(monotonic()):
             # Whoever sends may be past this partition.
             self.ask()
 
@@ -396,6 +399,7 @@ cdef class Dispatcher:
             return
         self._next_visit = now + VISITS
         if self.lock.attempt():
+            # What is left to the I/O thread it knows of, or will look at in time.
             self._attend(now)
             if not self._starting or self._pauses >= PAUSES:
                 return
@@ -405,13 +409,14 @@ cdef class Dispatcher:
         with nogil:
             usleep(PAUSE_US)
 
-    cdef object _attend(self, double now):
-        """Send what is due and take what has arrived."""
+    cdef bint _attend(self, double now) except -1:
+        """Send what is due and take what has arrived, with the lock held, which is let go; whether something is left."""
         cdef bint more = self._dispatch(now)
         if self.shared and not more:
             self.attended_until = now + ATTENDED
-        self._go_on(more)
+        self._go_on(False)
         self._receive()
+        return more
 
     cdef object _receive(self):
         cdef Channel channel

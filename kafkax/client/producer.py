@@ -77,8 +77,7 @@ class Producer(Accumulator, BaseClient):
     def _forked(self, error: BaseException) -> None:
         """Leave the sockets to the process that this one was forked off."""
         self.refuse(error)
-        self._sender.ordinary = False
-        self._sender.channels = []
+        self._sender.leave()
 
     def _settled(self) -> bool:
         """Whether there is something to report, or nothing to wait for."""

@@ -190,6 +190,10 @@ class Sender(Dispatcher):
         else:
             self.run()
 
+    def leave(self) -> None:
+        """Do nothing any more, in a process that has only copies of the sockets and no thread."""
+        self.ordinary, self.channels, self.asked = False, [], True
+
     def _run(self) -> None:
         self.accumulator.resume()
         # Whatever can be sent is sent at once: a caller who is busy lets this thread go on only every few milliseconds.

@@ -275,10 +275,13 @@ UNUSUAL = [unknown_producer, stale_metadata, lost_connection, retries, doubt, tr
 def test_what_is_not_ordinary_is_left_to_the_io_thread(bench: Bench, unusual: Any) -> None:
     bench.give(b"x")
     unusual(bench)
-    for attempt in (bench.filled, bench.visit, bench.send_now):
+    bench.visit()
+    assert bench.loop.calls == []
+    for attempt in (bench.filled, bench.send_now):
         bench.asked, bench.loop.calls = False, []
         attempt()
         assert bench.loop.calls == [(bench.run,)]
+    assert bench.attended_until == 0
     queues, _ = bench.now()
     assert [queue.partition for queue in queues] == [0]
     assert bench.channel.produces == 0
