@@ -72,7 +72,8 @@ class Producer(Accumulator, BaseClient):
         # Ctrl-C may end whatever Python runs on a caller's thread, so none does here.
         learn: Callable[[str], object] = partial(self._io.loop.call_soon_threadsafe, self._sender.want_topic)  # type: ignore[arg-type]
         prompt = self._shared and not known["linger.ms"]
-        self.attach(self._sender.send_now if prompt else self._sender.ask, learn, self._sender.filled)
+        full = self._sender.filled if self._shared else self._sender.ask
+        self.attach(self._sender.send_now if prompt else self._sender.ask, learn, full)
 
     def _forked(self, error: BaseException) -> None:
         """Leave the sockets to the process that this one was forked off."""
