@@ -7,6 +7,7 @@ Callers wait with :meth:`IoThread.run`, which Ctrl-C interrupts.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import concurrent.futures
 import os
 import threading
@@ -187,4 +188,11 @@ def _after_fork() -> None:
             thread.on_fork(_forked())
 
 
+def _at_exit() -> None:
+    # A thread that still runs while the interpreter takes itself apart may crash it.
+    for thread in list(_threads):
+        thread.close(1.0)
+
+
 os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_at_exit)

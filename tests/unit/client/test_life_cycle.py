@@ -103,6 +103,9 @@ def test_close_is_bounded_though_the_broker_is_silent(broker: FakeBroker) -> Non
 
 
 SCRIPT = """
+import atexit, threading
+# What is registered first is called last.
+atexit.register(lambda: print("left:", [each.name for each in threading.enumerate() if each.name.startswith("kafkax")]))
 import asyncio, kafkax
 from kafkax.aio import Producer as AsyncProducer
 from kafkax.aio import Consumer as AsyncConsumer
@@ -121,8 +124,8 @@ print("end")
 """
 
 
-def test_nothing_is_said_at_exit_when_clients_are_simply_left(broker: FakeBroker) -> None:
+def test_nothing_is_said_and_no_thread_runs_at_exit_when_clients_are_simply_left(broker: FakeBroker) -> None:
     run = subprocess.run(
         [sys.executable, "-c", SCRIPT % broker.address], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
-    assert (run.returncode, run.stdout, run.stderr) == (0, "end\n", "")
+    assert (run.returncode, run.stdout, run.stderr) == (0, "end\nleft: []\n", "")
