@@ -58,11 +58,12 @@ class ProducedBatch:
             Exception: what a function raised; the rest is served by the next call.
         """
 
-    def settle(self, loop: AbstractEventLoop | None) -> None:
+    def settle(self, loop: AbstractEventLoop | None, between: Callable[[], object] | None = None) -> None:
         """Give those who wait for its records their results.
 
         Args:
             loop: the event loop that this is called on; those of other loops go on there. None when it is on none.
+            between: called each time that a few hundred of them went on, to send what they sent while others follow.
         """
 
 class Delivery:

@@ -50,6 +50,8 @@ cdef enum:
     # Buffers that are kept for the next batches: how many, and of how many bytes.
     SPARES = 16
     LEAST_SPARE = 65536
+    # After so many who waited have gone on, what they sent goes on its way.
+    AT_ONCE = 384
     MOST_SPARE = 1048576
 
 
@@ -314,7 +316,7 @@ cdef class ProducedBatch:
             self._disordered = True
         waiters.append(waiting)
 
-    def settle(self, loop):
+    def settle(self, loop, between=None):
         cdef Waiting waiting
         cdef list waiters
         with cython.critical_section(self):
@@ -334,6 +336,8 @@ cdef class ProducedBatch:
             try:
                 # Tasks go on right here: a detour over the loop's queue costs more than all the rest.
                 waiting.tell()
+                if between is not None and (index + 1) % AT_ONCE == 0:
+                    between()
             except BaseException:
                 for waiting in waiters[index + 1:]:
                     waiting.tell_elsewhere()

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import select
+import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from kafkax._core.channel import Channel
 from kafkax._core.message import Message
 from kafkax._core.produced import Delivery, ProducedBatch
 from kafkax.client.interceptors import ProducerRecord
@@ -35,7 +39,7 @@ class _Core(BlockingProducer):
         super().__init__(config)
 
     def finished(self, batch: ProducedBatch) -> None:
-        """Take a batch that is done; on the I/O thread, the only one that takes answers."""
+        """Take a batch that is done; on the I/O thread or the loop's."""
         self._owner._finished(batch)
 
 
@@ -104,16 +108,24 @@ class Producer:
             setattr(self, "send", self._core.send)  # noqa: B010 - the method of the core, without a detour
         self._changed = _Change()
         self._hurried = False
+        self._thread = threading.get_ident()
+        # Where the loop takes answers itself, and the descriptors that it watches for that.
+        self._channels: list[Channel] = []
+        self._watched: dict[Channel, int] = {}
+        self._arrivals = select.epoll()
+        self._loop.add_reader(self._arrivals, self._receive)
 
     def _finished(self, batch: ProducedBatch) -> None:
-        """Take a batch from the I/O thread."""
+        """Take a batch; what waits for it goes on later, since whoever sends holds a lock."""
         if self._loop.is_closed():
             self._settle(batch, None)
+        elif threading.get_ident() == self._thread:
+            self._loop.call_soon(self._settle, batch, self._loop)
         else:
             self._loop.call_soon_threadsafe(self._settle, batch, self._loop)
 
     def _settle(self, batch: ProducedBatch, loop: asyncio.AbstractEventLoop | None) -> None:
-        batch.settle(loop)
+        batch.settle(loop, self._send_now)
         self._core.done(batch.count, batch.payload)
         self._changed.tell()
 
@@ -127,7 +139,33 @@ class Producer:
 
     def _send_now(self) -> None:
         self._hurried = False
-        self._core._sender.ask()
+        sender = self._core._sender
+        sender.filled()
+        if sender.channels is not self._channels:
+            self._watch(sender.channels)
+        for channel in self._watched:
+            channel.take_over()
+
+    def _watch(self, channels: list[Channel]) -> None:
+        """Take answers on the loop: who waits for them goes on there anyway, so that the I/O thread need not wake for them."""
+        self._channels = channels
+        for channel in channels:
+            if channel not in self._watched:
+                with channel.lock:  # under which it would be closed
+                    if channel.shared_fd >= 0:
+                        self._arrivals.register(channel.shared_fd, select.EPOLLIN)
+                        self._watched[channel] = channel.shared_fd
+
+    def _receive(self) -> None:
+        for channel, descriptor in list(self._watched.items()):
+            if channel.shared_fd >= 0:
+                channel.take_over()
+                channel.receive()
+            else:
+                del self._watched[channel]
+                if descriptor not in self._watched.values():
+                    with contextlib.suppress(OSError):  # closed already
+                        self._arrivals.unregister(descriptor)
 
     def send(
         self,
@@ -262,6 +300,12 @@ class Producer:
         except (TimeoutError, asyncio.TimeoutError):
             self._core.refuse(RuntimeError("this producer is closed"))
         await asyncio.to_thread(self._core.close, 0)
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._unwatch)
+
+    def _unwatch(self) -> None:
+        self._loop.remove_reader(self._arrivals)
+        self._arrivals.close()
 
     async def __aenter__(self) -> Self:
         return self

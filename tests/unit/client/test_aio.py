@@ -147,6 +147,51 @@ def test_the_loop_that_made_a_producer_may_end_first(broker: FakeBroker) -> None
     assert asyncio.run(use()) == 0
 
 
+async def test_the_loop_sends_and_takes_answers_itself(broker: FakeBroker) -> None:
+    async with Producer(config(broker)) as producer:
+        await producer.send_and_wait("t", b"0", partition=0)
+        await producer.send_and_wait("t", b"1", partition=0)
+        busy = threading.Event()
+        producer._core._io.call(busy.wait)
+        try:
+            sends = (producer.send_and_wait("t", b"%d" % number, partition=0) for number in range(2, 1000))
+            await asyncio.wait_for(asyncio.gather(*sends), 30)
+        finally:
+            busy.set()
+    assert broker.values(0) == [b"%d" % number for number in range(1000)]
+
+
+async def test_connections_that_end_are_watched_no_more(broker: FakeBroker) -> None:
+    turns = 0
+    async with Producer(config(broker)) as producer:
+        for number in range(20):
+            await producer.send_and_wait("t", b"%d" % number, partition=0)
+            if number % 5 == 4:
+                broker.cut()
+        receive = producer._receive
+
+        def counted() -> None:
+            nonlocal turns
+            turns += 1
+            receive()
+
+        producer._receive = counted  # type: ignore[method-assign]
+        for number in range(20, 25):
+            await producer.send_and_wait("t", b"%d" % number, partition=0)
+        await asyncio.sleep(0.1)
+        assert len(producer._watched) == 1
+    assert turns < 100, "nothing is ready without end"
+    assert broker.values(0) == [b"%d" % number for number in range(25)]
+
+
+async def test_a_closed_producer_leaves_nothing_in_the_loop(broker: FakeBroker) -> None:
+    producer = Producer(config(broker))
+    await producer.send_and_wait("t", b"0")
+    await producer.close()
+    await asyncio.sleep(0)
+    assert producer._arrivals.closed
+
+
 async def test_a_full_queue_makes_send_wait(broker: FakeBroker) -> None:
     async with Producer(config(broker, **{"queue.buffering.max.messages": 10})) as producer:
         deliveries = [await producer.send("t", b"x", partition=0) for _ in range(100)]
