@@ -33,6 +33,8 @@ from kafkax._core.segment cimport (
 cdef enum:
     PATH_SIZE = 4096
     KINDS = 4
+    # Bytes at a segment's end that show whether it may end with room.
+    ZEROS_OF_ROOM = 8
 
 # Files of a segment, the log last: while it is there, so is the rest of what an exchange left.
 cdef const char *_kinds[4]
@@ -307,12 +309,29 @@ cdef bint never_written(segment_t *segment, int64_t at) noexcept nogil:
     return size == 0
 
 
-cdef int32_t cut_tail(log_t *log, int32_t i, int64_t end, progress_t *progress) noexcept nogil:
-    """Cut segment ``i`` at byte ``end`` and drop the segments behind it; 0 or errno."""
+cdef bint ends_with_room(segment_t *segment) noexcept nogil:
+    """Whether zeros follow its last batch: when a log rolls, room is cut off, but it may come back with a power cut."""
+    cdef uint8_t found[ZEROS_OF_ROOM]
+    cdef int64_t at = segment.size - ZEROS_OF_ROOM
+    cdef int32_t k
+    if at < 0 or read_up_to(segment_fd(segment), found, ZEROS_OF_ROOM, at) != ZEROS_OF_ROOM:
+        return False
+    for k in range(ZEROS_OF_ROOM):
+        if found[k]:
+            return False
+    # Records may end with zeros, too.
+    return clean_end(segment) < 0
+
+
+cdef int32_t cut_tail(log_t *log, int32_t i, int64_t end, int64_t end_offset, progress_t *progress) noexcept nogil:
+    """Cut segment ``i`` at byte ``end`` and drop the segments behind it, unless all that is cut is room; 0 or errno."""
     cdef segment_t *segment = log.segments[i]
-    cdef int64_t cut = 0 if never_written(segment, end) else segment.size - end
+    cdef bint is_room = never_written(segment, end)
+    cdef int64_t cut = 0 if is_room else segment.size - end
     cdef int32_t error = room_cut(&segment.room, segment_fd(segment), end)
     kx_store64(&segment.size, end)
+    if is_room and i + 1 < log.segment_count and log.segments[i + 1].base_offset == end_offset:
+        return error
     while log.segment_count > i + 1 and not error:
         log.segment_count -= 1
         cut += log.segments[log.segment_count].size
@@ -330,7 +349,10 @@ cdef int32_t check_from(log_t *log, int64_t recovery_point, progress_t *progress
     cdef int32_t k
     cdef int64_t end
     cdef segment_t *active
-    cdef int32_t error = log_reload_producers(log, log.segments[i].base_offset)
+    cdef int32_t error
+    if i > 0 and ends_with_room(log.segments[i - 1]):
+        i -= 1
+    error = log_reload_producers(log, log.segments[i].base_offset)
     epochs_truncate_end(log.epochs, log.segments[i].base_offset)
     if progress != NULL:
         for k in range(i, log.segment_count):
@@ -338,7 +360,7 @@ cdef int32_t check_from(log_t *log, int64_t recovery_point, progress_t *progress
     while i < log.segment_count and not error:
         error = check_segment(log, i, &progress.bytes_done if progress != NULL else NULL, &end, end_offset)
         if not error and end < log.segments[i].size:
-            error = cut_tail(log, i, end, progress)
+            error = cut_tail(log, i, end, end_offset[0], progress)
         if not error and i + 1 < log.segment_count:
             error = segment_seal(log.segments[i])
         i += 1

@@ -152,6 +152,44 @@ def test_after_a_crash_zeros_are_cut_and_are_no_torn_batch(tmp_path: Path, flush
     again.close()
 
 
+@pytest.mark.parametrize("recovery_point", [0, 3, 5])
+@pytest.mark.parametrize("room", [8, 60, 100_000])
+def test_room_that_a_power_cut_brings_back_to_a_full_segment_costs_nothing(tmp_path: Path, recovery_point: int, room: int) -> None:
+    folder = tmp_path / "t-0"
+    log = open_log(folder)
+    for number in range(6):
+        log.append(batch([Rec(value=b"%d" % number, timestamp=NOW)]))
+        if number == 2:
+            log.roll()
+    full, newest = sorted(folder.glob("*.log"))
+    log.close()
+    before = full.read_bytes(), newest.read_bytes()
+    full.write_bytes(before[0] + bytes(room))
+    progress = RecoveryProgress()
+    again = Log.open(str(folder), LogSettings(), clean=False, recovery_point=recovery_point, progress=progress)
+    assert again.log_end_offset == 6
+    assert (full.read_bytes(), newest.read_bytes()) == before
+    assert progress.bytes_cut == 0
+    again.close()
+
+
+def test_zeros_in_the_place_of_batches_end_the_log(tmp_path: Path) -> None:
+    folder = tmp_path / "t-0"
+    log = open_log(folder)
+    for number in range(6):
+        log.append(batch([Rec(value=b"%d" % number, timestamp=NOW)]))
+        if number == 2:
+            log.roll()
+    full, newest = sorted(folder.glob("*.log"))
+    log.close()
+    data = full.read_bytes()
+    full.write_bytes(data[: 2 * len(data) // 3] + bytes(len(data) // 3))
+    again = open_log(folder, clean=False)
+    assert again.log_end_offset == 2
+    assert not newest.exists()
+    again.close()
+
+
 def test_a_log_that_grows_fast_has_blocks_ahead_until_it_stops(tmp_path: Path, flusher: Flusher) -> None:
     folder = tmp_path / "t-0"
     log = open_log(folder, flusher, flush_messages=ENDLESS, max_message_bytes=2 * AT_ONCE)
