@@ -154,7 +154,7 @@ def test_after_a_crash_zeros_are_cut_and_are_no_torn_batch(tmp_path: Path, flush
 
 @pytest.mark.parametrize("recovery_point", [0, 3, 5])
 @pytest.mark.parametrize("room", [8, 60, 100_000])
-def test_room_that_a_power_cut_brings_back_to_a_full_segment_costs_nothing(tmp_path: Path, recovery_point: int, room: int) -> None:
+def test_room_that_a_power_cut_gives_a_full_segment_again_costs_nothing(tmp_path: Path, recovery_point: int, room: int) -> None:
     folder = tmp_path / "t-0"
     log = open_log(folder)
     for number in range(6):
