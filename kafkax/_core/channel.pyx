@@ -6,9 +6,9 @@ from cpython.pythread cimport PyThread_get_thread_ident
 from libc.math cimport INFINITY
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memmove
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from kafkax._core.cursor cimport kx_be32, kx_put32
+from kafkax._core.linux cimport monotonic
 from kafkax._core.socket_io cimport receive_at, send_parts
 
 from kafkax.errors import ErrorCode, KafkaError
@@ -21,12 +21,6 @@ cdef enum:
 
 
 cdef double TAKEN = 0.02
-
-
-cdef inline double monotonic() noexcept nogil:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return now.tv_sec + now.tv_nsec * 1e-9
 
 
 cdef object network_error(text):

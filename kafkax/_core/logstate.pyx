@@ -347,6 +347,13 @@ cdef segment_t *active_with_reference(log_t *log) noexcept nogil:
     return segment
 
 
+cdef void see_growth(log_t *log, segment_t *active, int64_t size, bint alone, int64_t now_ms) noexcept nogil:
+    """Note up to where a flush goes; ``alone``: by a sync of this log."""
+    cdef int64_t before = kx_load64(&log.written_back)
+    room_flush(&active.room, active.fd, size - before if before <= size else size, alone, now_ms)
+    kx_store64(&log.written_back, size)
+
+
 cdef void flush_begin(flush_item_t *item) noexcept nogil:
     """Have the kernel write what is dirty, without waiting for it, and see to the room ahead of it."""
     cdef log_t *log = <log_t *>item
@@ -357,13 +364,11 @@ cdef void flush_begin(flush_item_t *item) noexcept nogil:
     size = kx_load64(&segment.size)
     flushed = kx_load64(&segment.flushed_size)
     now = monotonic_ms()
-    room_flush(&segment.room, segment_fd(segment), size - log.written_back if log.written_back <= size else size,
-               kx_load32(&log.sync_wanted), now)
+    see_growth(log, segment, size, kx_load32(&log.sync_wanted), now)
     if size - flushed >= WRITE_BACK_BYTES or room_idle(&segment.room, size, now):
         change_room(log, now)
     if segment_fd(segment) >= 0 and size > flushed:
         sync_file_range(segment_fd(segment), flushed, size - flushed, SYNC_FILE_RANGE_WRITE)
-    kx_store64(&log.written_back, size)
     segment_release(segment)
 
 
@@ -414,7 +419,8 @@ cdef void flush_mark(flush_item_t *item) noexcept nogil:
     log.marked = log.segment_count > 0
     log.marked_end = log.end
     log.marked_generation = log.generation
-    kx_store64(&log.written_back, log.end.position)
+    if log.marked:
+        see_growth(log, log_active(log), log.end.position, False, monotonic_ms())
     pthread_mutex_unlock(&log.lock)
 
 

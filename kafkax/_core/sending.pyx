@@ -11,12 +11,12 @@ from libc.math cimport INFINITY
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 from posix.unistd cimport usleep
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from kafkax._core.accumulator cimport Accumulator, PartitionQueue
 from kafkax._core.channel cimport Channel, Pending
 from kafkax._core.cursor cimport kx_put16, kx_put32
 from kafkax._core.latch cimport Latch
+from kafkax._core.linux cimport monotonic
 from kafkax._core.produced cimport ProducedBatch
 from kafkax._core.varint cimport put_uvarint
 
@@ -44,12 +44,6 @@ cdef int64_t SEQUENCES = 1 << 31
 # Seconds between looks of a caller who polls all the time, and for which he is believed to come back.
 cdef double VISITS = 0.0001
 cdef double ATTENDED = 0.002
-
-
-cdef inline double monotonic() noexcept nogil:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return now.tv_sec + now.tv_nsec * 1e-9
 
 
 cdef class ProduceRoute:

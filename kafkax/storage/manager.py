@@ -38,9 +38,9 @@ __all__ = ["DirectoryUsage", "LogManager", "LogUsage"]
 _log = logging.getLogger(__name__)
 
 MOST_PREFERRED = 10_000
+"""Partitions to come whose directory was chosen by AlterReplicaLogDirs; more are placed like any other."""
 _SYNCED_TOGETHER = 4
 """So many new logs or more are made safe by one sync of the file system."""
-"""Partitions to come whose directory was chosen by AlterReplicaLogDirs; more are placed like any other."""
 
 
 class LogUsage(NamedTuple):

@@ -13,7 +13,6 @@ import os
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Literal, NamedTuple
@@ -82,7 +81,7 @@ def read_segment(path: str | os.PathLike[str], position: int = 0, *, check: bool
             if len(chunk) - at < _PREFIX.size or len(chunk) - at < _whole(chunk, at):
                 chunk, at = _refill(file, chunk[at:], where, position, size), 0
             length = _whole(chunk, at)
-            if length == _PREFIX.size and not any(chunk[at:]) and not any(map(any, iter(partial(file.read, _CHUNK), b""))):
+            if length == _PREFIX.size and _only_zeros(file, chunk[at:]):
                 raise UnwrittenRoom(where, position, f"{size - position} bytes of room that nothing is written to yet", torn=True)
             if length < _SMALLEST + _PREFIX.size:
                 raise DamagedSegment(where, position, f"no batch has a length of {length} bytes")
@@ -100,6 +99,15 @@ def read_segment(path: str | os.PathLike[str], position: int = 0, *, check: bool
 def _whole(chunk: bytes, at: int) -> int:
     """Bytes of the batch that begins at ``at``, as it says itself."""
     return int(_PREFIX.unpack_from(chunk, at)[1]) + _PREFIX.size
+
+
+def _only_zeros(file: BinaryIO, chunk: bytes) -> bool:
+    """Whether neither ``chunk`` nor the rest of the file holds anything else; up to a gigabyte, so not byte by byte."""
+    while chunk:
+        if chunk.strip(b"\0"):
+            return False
+        chunk = file.read(_CHUNK)
+    return True
 
 
 def _refill(file: BinaryIO, rest: bytes, where: Path, position: int, size: int) -> bytes:

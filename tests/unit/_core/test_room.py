@@ -125,6 +125,26 @@ def test_zeros_never_reach_beyond_the_size_of_a_segment(tmp_path: Path, flusher:
     log.close()
 
 
+def test_logs_that_share_a_sync_bring_no_zeros(tmp_path: Path) -> None:
+    later: dict[str, int] = {"flush_ms": 3_600_000, "timestamp_after_max_ms": ENDLESS}
+    flusher = Flusher(str(tmp_path))
+    folder = tmp_path / "t-0"
+    log = open_log(folder, flusher)
+    append_hastily(log, folder)
+    log.update_settings(LogSettings(**later))  # type: ignore[arg-type]
+    wait_for(lambda: log.flushed_offset == log.log_end_offset)
+    logs = [log]
+    for number in range(1, 40):
+        (tmp_path / f"t-{number}").mkdir()
+        logs.append(Log.open(str(tmp_path / f"t-{number}"), LogSettings(**later), flusher=flusher))  # type: ignore[arg-type]
+    for each in logs:
+        each.append(batch([Rec(value=b"x", timestamp=NOW)]))
+    flusher.stop()
+    assert flusher.together == 1
+    log.append(batch([Rec(value=b"x" * 2 * ZEROS, timestamp=NOW)]))
+    assert active_file(folder).stat().st_size == active_size(log)
+
+
 def test_a_truncated_log_begins_without_room(tmp_path: Path, flusher: Flusher) -> None:
     folder = tmp_path / "t-0"
     log = open_log(folder, flusher)
@@ -152,17 +172,22 @@ def test_after_a_crash_zeros_are_cut_and_are_no_torn_batch(tmp_path: Path, flush
     again.close()
 
 
-@pytest.mark.parametrize("recovery_point", [0, 3, 5])
-@pytest.mark.parametrize("room", [8, 60, 100_000])
-def test_room_that_a_power_cut_gives_a_full_segment_again_costs_nothing(tmp_path: Path, recovery_point: int, room: int) -> None:
-    folder = tmp_path / "t-0"
+def two_segments(folder: Path) -> list[Path]:
+    """The files of a log with two segments of three batches each."""
     log = open_log(folder)
     for number in range(6):
         log.append(batch([Rec(value=b"%d" % number, timestamp=NOW)]))
         if number == 2:
             log.roll()
-    full, newest = sorted(folder.glob("*.log"))
     log.close()
+    return sorted(folder.glob("*.log"))
+
+
+@pytest.mark.parametrize("recovery_point", [0, 3, 5])
+@pytest.mark.parametrize("room", [8, 60, 100_000])
+def test_room_that_a_power_cut_gives_a_full_segment_again_costs_nothing(tmp_path: Path, recovery_point: int, room: int) -> None:
+    folder = tmp_path / "t-0"
+    full, newest = two_segments(folder)
     before = full.read_bytes(), newest.read_bytes()
     full.write_bytes(before[0] + bytes(room))
     progress = RecoveryProgress()
@@ -175,13 +200,7 @@ def test_room_that_a_power_cut_gives_a_full_segment_again_costs_nothing(tmp_path
 
 def test_zeros_in_the_place_of_batches_end_the_log(tmp_path: Path) -> None:
     folder = tmp_path / "t-0"
-    log = open_log(folder)
-    for number in range(6):
-        log.append(batch([Rec(value=b"%d" % number, timestamp=NOW)]))
-        if number == 2:
-            log.roll()
-    full, newest = sorted(folder.glob("*.log"))
-    log.close()
+    full, newest = two_segments(folder)
     data = full.read_bytes()
     full.write_bytes(data[: 2 * len(data) // 3] + bytes(len(data) // 3))
     again = open_log(folder, clean=False)
