@@ -19,10 +19,8 @@ from kafkax._core.warm cimport resident, warm
 
 cdef enum:
     IOV_COUNT = 128
-    CHUNK = 262144
-    # Bytes of a slice that are looked at and sent at a time.
-    WARM_BYTES = 1048576
-    # Bytes that a helper is asked for at a time.
+    CHUNK = 1048576
+    # Bytes of a slice that are looked at, asked a helper for, and sent at a time.
     ROUNDS = 3
     # Sends of one connection before others have their turn: some hundred microseconds.
 
@@ -101,7 +99,7 @@ cdef void finish_slice(connection_t *connection, answer_t *answer) noexcept nogi
 cdef bint in_memory(connection_t *connection, answer_t *answer, int32_t fd, int64_t size) noexcept nogil:
     """Whether the next ``size`` bytes of the slice can be sent without waiting for the disk; a helper is asked if not."""
     cdef cut_t *cut = &answer.cuts[answer.cut]
-    cdef int64_t cold = min(cut.piece.length - answer.slice_sent, <int64_t>WARM_BYTES)
+    cdef int64_t cold = min(cut.piece.length - answer.slice_sent, <int64_t>CHUNK)
     if answer.slice_sent + size <= connection.warmed_to:
         return True
     if not resident(fd, cut.piece.position + answer.slice_sent, size):

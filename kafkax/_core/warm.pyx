@@ -49,7 +49,7 @@ cdef enum:
     HELPERS = 2
     PIECE = 524288
     # Bytes that a helper has the disk read at a time.
-    SAMPLE = 65536
+    SAMPLE = 262144
     # One byte in so many is probed: what the disk reads at once becomes readable at once.
     FIRST_BYTES = 1048576
     # Bytes of records that a look-up has read as well.

@@ -33,6 +33,6 @@ class ReactorSettings:
     rack_aware_reads: bool = False
     """Hand over what consumers ask that name their rack (``replica.selector.class``)."""
     max_incremental_fetch_session_cache_slots: int = 1000
-    socket_send_buffer_bytes: int = 102400
+    socket_send_buffer_bytes: int = -1
     socket_receive_buffer_bytes: int = -1
     socket_listen_backlog_size: int = 50
