@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from pathlib import Path
 
 from kafkax.cli.perf.bootstrap import Address, Bootstrap, Topic
@@ -19,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 START_TIMEOUT_S = 60.0
+SETTLE_TIMEOUT_S = 60.0
 SETTLE_S = 0.5
 FLOOR_TOPIC = "floor"
 
@@ -218,6 +221,22 @@ class Kafka(Broker):
     def stop(self) -> None:
         if self.pid:
             subprocess.run([str(real_kafka()), "stop", str(self.directory)], check=True, capture_output=True, timeout=120)
+
+
+def settle(brokers: Iterable[Broker], memory: int) -> None:
+    """Wait until what the last run left behind is done with, so that the next one has the machine to itself.
+
+    Deleted topics are gone from the disk and what was written is on it. The host has given the memory that the next ``memory``
+    bytes of page cache will lie in: a virtual machine that hands free memory back (free page reporting) gets it again page by
+    page, which takes ten times as long as writing to it, and which run meets such pages depends on those before.
+    """
+    until = time.monotonic() + SETTLE_TIMEOUT_S
+    while any(name.endswith("-delete") for broker in brokers for _, names, _ in os.walk(broker.directory) for name in names):
+        if time.monotonic() > until:
+            raise RuntimeError(f"deleted topics are still there after {SETTLE_TIMEOUT_S:g} s")
+        time.sleep(0.05)
+    os.sync()
+    mmap.mmap(-1, memory, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE).close()
 
 
 def remove(broker: Broker) -> None:

@@ -27,7 +27,7 @@ from kafkax._core.cursor cimport kx_put32
 from kafkax._core.fields cimport is_ascii
 from kafkax._core.files cimport wall_ms
 from kafkax._core.logstate cimport WAIT_HIGH_WATERMARK, append_result_t, waiter_t
-from kafkax._core.mailbox cimport wake_parked, wake_thread
+from kafkax._core.mailbox cimport note_woken, ring_thread, wake_parked, wake_thread
 from kafkax._core.network cimport (
     CLOSE_MEMORY, DROPPED, REQUEST_CLOSE, REQUEST_DONE, REQUEST_HANDOFF, REQUEST_WAIT, STARVED_LANE, WOKEN,
 )
@@ -204,8 +204,8 @@ cdef void append_commits(network_thread_t *thread) noexcept nogil:
 # -- waiting and answering -------------------------------------------------------------------------------------------------
 
 
-cdef void wake(waiter_t *waiter) noexcept nogil:
-    wake_parked(<parked_t *>waiter.owner)
+cdef void *wake(waiter_t *waiter) noexcept nogil:
+    return note_woken(<parked_t *>waiter.owner)
 
 
 cdef void leave_batch(lane_t *lane, commit_t *waiting) noexcept nogil:
@@ -292,6 +292,7 @@ cdef commit_t *new_waiting(lane_t *lane, const commit_asked_t *asked) noexcept n
     waiting.parked.patient = 1
     waiting.waiter.kind = WAIT_HIGH_WATERMARK
     waiting.waiter.wake = wake
+    waiting.waiter.ring = ring_thread
     waiting.waiter.owner = waiting
     waiting.lane = lane
     waiting.content = content

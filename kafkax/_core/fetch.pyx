@@ -36,7 +36,7 @@ from kafkax._core.logstate cimport (
     read_result_release,
     waiter_t,
 )
-from kafkax._core.mailbox cimport wake_parked
+from kafkax._core.mailbox cimport note_woken, ring_thread, wake_parked
 from kafkax._core.network cimport (
     CLOSE_MEMORY,
     DROPPED,
@@ -272,8 +272,8 @@ cdef bint read_all(fetch_t *request, bint wait) noexcept nogil:
     return failed or not any_interesting or got >= request.min_bytes
 
 
-cdef void wake(waiter_t *waiter) noexcept nogil:
-    wake_parked(<parked_t *>waiter.owner)
+cdef void *wake(waiter_t *waiter) noexcept nogil:
+    return note_woken(<parked_t *>waiter.owner)
 
 
 cdef bint watch(fetch_t *request) noexcept nogil:
@@ -286,6 +286,7 @@ cdef bint watch(fetch_t *request) noexcept nogil:
             continue
         if part.waiter.owner == NULL:  # a waker may be reading them
             part.waiter.wake = wake
+            part.waiter.ring = ring_thread
             part.waiter.owner = request
         if request.replica >= 0:
             part.waiter.kind = WAIT_LOG_END

@@ -1,7 +1,8 @@
 """Flush threads of a log directory: group commit outside the append locks.
 
 Knows nothing of logs: an item says how to begin and how to finish its flush. What somebody waits for is ready at once; what
-nobody waits for is put off, and later items join the time that is set, so that a round has many of them. Each thread takes its
+nobody waits for is put off, and later items join the time that is set, so that a round has many of them; one thread more watches
+the clock for those and does nothing else, so that who has work to do need not hand the watch over. Each thread takes its
 share of what is ready: those items first all begin their write-back, then are synced one after the other. Several threads sync
 at once since the file system commits what they ask for together: six logs cost little more than one, where one after the other
 costs six times. From ``TOGETHER`` items on, one thread syncs the whole file system instead, which costs a quarter of that."""
@@ -25,7 +26,10 @@ cdef struct flush_item_t:
     int32_t state
     # Monotonic time at which it becomes ready; 0 once it is.
     int64_t due_ms
-    void (*begin)(flush_item_t *item) noexcept nogil
+    # Set by ``run`` and ``settle``: to be looked at again later, though nobody asks for it.
+    int32_t again_later
+    # Begin to write; ``alone``: ``run`` follows right away.
+    void (*begin)(flush_item_t *item, bint alone) noexcept nogil
     # Sync; 0 or errno, which takes the disk offline.
     int32_t (*run)(flush_item_t *item) noexcept nogil
     # Before and after a sync of the whole file system: note what it will cover; take note of its end, 0 or errno.
@@ -49,7 +53,7 @@ cdef struct flusher_t:
     # When the next round of what nobody waits for is, and how many the last one had.
     int64_t later_due_ms
     int32_t later_taken
-    # Until when the thread that watches the clock sleeps; 0: none does.
+    # Until when the thread that watches the clock sleeps; 0: until something is put off.
     int64_t watched_ms
     # The directory, opened, and its file system, for ``syncfs``; -1 where that is not known to keep its promise.
     int32_t directory
@@ -61,9 +65,13 @@ cdef struct flusher_t:
     int64_t flushes
     int64_t together
     pthread_mutex_t lock
+    # Something is ready; something is put off that is due before the clock is looked at again.
     pthread_cond_t changed
+    pthread_cond_t sooner
     pthread_t threads[FLUSH_THREADS]
     int32_t thread_count
+    pthread_t watch
+    int32_t watching
 
 cdef void flusher_retain(flusher_t *flusher) noexcept nogil
 cdef void flusher_release(flusher_t *flusher) noexcept nogil

@@ -75,6 +75,7 @@ cdef flusher_t *flusher_new() noexcept nogil:
     pthread_condattr_init(&attributes)
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
     pthread_cond_init(&flusher.changed, &attributes)
+    pthread_cond_init(&flusher.sooner, &attributes)
     pthread_condattr_destroy(&attributes)
     return flusher
 
@@ -98,6 +99,7 @@ cdef void flusher_release(flusher_t *flusher) noexcept nogil:
     notify_release(flusher.notify)
     pthread_mutex_destroy(&flusher.lock)
     pthread_cond_destroy(&flusher.changed)
+    pthread_cond_destroy(&flusher.sooner)
     free(flusher)
 
 
@@ -164,34 +166,38 @@ cdef int64_t due_time(flusher_t *flusher, int64_t delay_ms) noexcept nogil:
     return flusher.later_due_ms
 
 
-cdef bint ask(flusher_t *flusher, flush_item_t *item, int64_t due_ms) noexcept nogil:
-    """Note the wish, with the lock held; whether a thread has to be told."""
+cdef pthread_cond_t *ask(flusher_t *flusher, flush_item_t *item, int64_t due_ms) noexcept nogil:
+    """Note the wish, with the lock held; what to signal afterwards, NULL when nobody has to be told."""
     if item.state == FLUSHING:
         kx_store32(&item.state, FLUSHING_AGAIN)
         kx_store64(&item.due_ms, due_ms)
-        return False
+        return NULL
     if item.state == FLUSHING_AGAIN:
         if due_ms < item.due_ms:
             kx_store64(&item.due_ms, due_ms)
-        return False
+        return NULL
     if item.state == READY or (item.state == LATER and item.due_ms <= due_ms):
-        return False
+        return NULL
     if item.state == LATER:
         take_back(flusher, item)
     else:
         item.retain(item)
     if due_ms == 0:
         make_ready(flusher, item)
-        return True
+        return &flusher.changed
     put_off(flusher, item, due_ms)
-    return flusher.watched_ms == 0 or due_ms < flusher.watched_ms
+    return &flusher.sooner if flusher.watched_ms == 0 or due_ms < flusher.watched_ms else NULL
 
 
 cdef void flusher_submit(flusher_t *flusher, flush_item_t *item, int64_t delay_ms) noexcept nogil:
+    cdef pthread_cond_t *news = NULL
     pthread_mutex_lock(&flusher.lock)
-    if flusher.running and not flusher.stopping and ask(flusher, item, due_time(flusher, delay_ms)):
-        pthread_cond_signal(&flusher.changed)
+    if flusher.running and not flusher.stopping:
+        news = ask(flusher, item, due_time(flusher, delay_ms))
     pthread_mutex_unlock(&flusher.lock)
+    # Who is woken while the lock is held wakes only to wait for it.
+    if news != NULL:
+        pthread_cond_signal(news)
 
 
 cdef bint flusher_expects(flush_item_t *item, int64_t delay_ms) noexcept nogil:
@@ -204,10 +210,9 @@ cdef bint flusher_expects(flush_item_t *item, int64_t delay_ms) noexcept nogil:
     return delay_ms == FLUSH_LATER or kx_load64(&item.due_ms) <= monotonic_ms() + delay_ms
 
 
-cdef void collect_due(flusher_t *flusher) noexcept nogil:
-    """Make ready what was put off until now; everything when the flusher stops or the whole file system is synced anyway."""
+cdef int32_t collect_due(flusher_t *flusher, bint all_of_them) noexcept nogil:
+    """Make ready what was put off until now, or everything, with the lock held; how many."""
     cdef flush_item_t *item
-    cdef bint all_of_them = flusher.stopping or (flusher.ready_count >= TOGETHER and flusher.directory >= 0)
     cdef int64_t now = 0 if all_of_them or flusher.later == NULL else monotonic_ms()
     cdef int32_t taken = 0
     while flusher.later != NULL and (all_of_them or flusher.later.due_ms <= now):
@@ -217,15 +222,20 @@ cdef void collect_due(flusher_t *flusher) noexcept nogil:
         taken += 1
     if taken:
         flusher.later_taken = taken
+    return taken
 
 
 cdef flush_item_t *take_share(flusher_t *flusher, bint *together) noexcept nogil:
-    """Unlink what this thread is to flush, with the lock held, and wake another thread for the rest."""
+    """Unlink what this thread is to flush, with the lock held; NULL when nothing is ready."""
     cdef int32_t share
     cdef flush_item_t *taken = NULL
     cdef flush_item_t *last = NULL
-    collect_due(flusher)
+    if flusher.stopping:
+        collect_due(flusher, True)
     together[0] = flusher.ready_count >= TOGETHER and flusher.directory >= 0
+    if together[0]:
+        # The whole file system is synced anyway.
+        collect_due(flusher, True)
     share = flusher.ready_count
     if not together[0]:
         share = (share + flusher.thread_count - 1) // flusher.thread_count
@@ -240,8 +250,6 @@ cdef flush_item_t *take_share(flusher_t *flusher, bint *together) noexcept nogil
         last.next = NULL
     if flusher.ready == NULL:
         flusher.ready_last = NULL
-    elif last != NULL:
-        pthread_cond_signal(&flusher.changed)
     return taken
 
 
@@ -249,7 +257,7 @@ cdef void flush_each(flusher_t *flusher, flush_item_t *round_items) noexcept nog
     cdef flush_item_t *item = round_items
     cdef int32_t error
     while item != NULL:
-        item.begin(item)
+        item.begin(item, round_items.next == NULL)
         item = item.next
     item = round_items
     while item != NULL:
@@ -279,73 +287,94 @@ cdef void flush_together(flusher_t *flusher, flush_item_t *round_items) noexcept
     kx_add64(&flusher.together, 1)
 
 
-cdef void finish_round(flusher_t *flusher, flush_item_t *round_items) noexcept nogil:
-    """Put items that were asked for meanwhile back; let go of the others."""
+cdef flush_item_t *finish_round(flusher_t *flusher, flush_item_t *round_items) noexcept nogil:
+    """Put items that were asked for meanwhile back, with the lock held, and let go of the others.
+
+    The lock is given back in between. The last item that is idle now is the caller's to let go of, without the lock; NULL if
+    there is none.
+    """
     cdef flush_item_t *item = round_items
+    cdef flush_item_t *idle = NULL
     cdef flush_item_t *next
     while item != NULL:
-        pthread_mutex_lock(&flusher.lock)
+        if idle != NULL:
+            pthread_mutex_unlock(&flusher.lock)
+            idle.release(idle)
+            pthread_mutex_lock(&flusher.lock)
+            idle = NULL
         # Once idle, the item may be queued by another thread, which then owns its link.
         next = item.next
-        if item.state == FLUSHING_AGAIN:
-            if item.due_ms == 0:
-                make_ready(flusher, item)
-            else:
-                put_off(flusher, item, item.due_ms)
-            pthread_mutex_unlock(&flusher.lock)
-        else:
+        if item.state == FLUSHING and not (item.again_later and not flusher.stopping):
             kx_store32(&item.state, IDLE)
-            pthread_mutex_unlock(&flusher.lock)
-            item.release(item)
+            idle = item
+        elif item.state == FLUSHING_AGAIN and item.due_ms == 0:
+            make_ready(flusher, item)
+        else:
+            put_off(flusher, item, item.due_ms if item.state == FLUSHING_AGAIN else due_time(flusher, FLUSH_LATER))
+            if flusher.watched_ms == 0 or item.due_ms < flusher.watched_ms:
+                pthread_cond_signal(&flusher.sooner)
         item = next
+    return idle
 
 
-cdef void wait_for_work(flusher_t *flusher) noexcept nogil:
-    """Sleep until something changes, with the lock held; one thread watches the clock for what is put off."""
+cdef void *watch_clock(void *argument) noexcept nogil:
+    """Make ready what was put off, when its time has come."""
+    cdef flusher_t *flusher = <flusher_t *>argument
     cdef timespec until
-    cdef int64_t due_ms = 0 if flusher.later == NULL else flusher.later.due_ms
-    if due_ms == 0 or 0 < flusher.watched_ms <= due_ms:
-        pthread_cond_wait(&flusher.changed, &flusher.lock)
-        return
-    flusher.watched_ms = due_ms
-    until.tv_sec = due_ms // 1000
-    until.tv_nsec = due_ms % 1000 * 1000000
-    pthread_cond_timedwait(&flusher.changed, &flusher.lock, &until)
-    if flusher.watched_ms == due_ms:
-        flusher.watched_ms = 0
+    cdef sigset_t signals
+    sigfillset(&signals)
+    pthread_sigmask(SIG_BLOCK, &signals, NULL)
+    pthread_mutex_lock(&flusher.lock)
+    while not flusher.stopping:
+        if collect_due(flusher, False):
+            pthread_cond_broadcast(&flusher.changed)
+        flusher.watched_ms = 0 if flusher.later == NULL else flusher.later.due_ms
+        if flusher.watched_ms == 0:
+            pthread_cond_wait(&flusher.sooner, &flusher.lock)
+        else:
+            until.tv_sec = flusher.watched_ms // 1000
+            until.tv_nsec = flusher.watched_ms % 1000 * 1000000
+            pthread_cond_timedwait(&flusher.sooner, &flusher.lock, &until)
+    pthread_mutex_unlock(&flusher.lock)
+    return NULL
 
 
 cdef void *flush_thread(void *argument) noexcept nogil:
     cdef flusher_t *flusher = <flusher_t *>argument
-    cdef flush_item_t *round_items
+    cdef flush_item_t *round_items = NULL
+    cdef flush_item_t *idle
     cdef sigset_t signals
     cdef bint together
     sigfillset(&signals)
     pthread_sigmask(SIG_BLOCK, &signals, NULL)
     while True:
         pthread_mutex_lock(&flusher.lock)
+        idle = finish_round(flusher, round_items)
         round_items = take_share(flusher, &together)
-        while round_items == NULL and not flusher.stopping:
-            wait_for_work(flusher)
+        while round_items == NULL and idle == NULL and not flusher.stopping:
+            pthread_cond_wait(&flusher.changed, &flusher.lock)
             round_items = take_share(flusher, &together)
-        if flusher.later != NULL and flusher.watched_ms == 0:
-            # This one is busy now: somebody else watches the clock.
-            pthread_cond_signal(&flusher.changed)
         pthread_mutex_unlock(&flusher.lock)
-        if round_items == NULL:
+        if idle != NULL:
+            idle.release(idle)
+        elif round_items == NULL:
             return NULL
+        if round_items == NULL:
+            continue
         if together:
             flush_together(flusher, round_items)
         else:
             flush_each(flusher, round_items)
         kx_add64(&flusher.rounds, 1)
-        finish_round(flusher, round_items)
 
 
 cdef void start_threads(flusher_t *flusher) noexcept nogil:
     """Start as many threads as the system grants; the lock keeps them from sharing out work before they are counted."""
     pthread_mutex_lock(&flusher.lock)
-    while flusher.thread_count < FLUSH_THREADS and pthread_create(
+    flusher.watching = pthread_create(&flusher.watch, NULL, watch_clock, flusher) == 0
+    if flusher.watching:
+        pthread_setname_np(flusher.watch, "kafkax-flush")
+    while flusher.watching and flusher.thread_count < FLUSH_THREADS and pthread_create(
             &flusher.threads[flusher.thread_count], NULL, flush_thread, flusher) == 0:
         pthread_setname_np(flusher.threads[flusher.thread_count], "kafkax-flush")
         flusher.thread_count += 1
@@ -433,13 +462,15 @@ cdef class Flusher:
         cdef int32_t thread
         with nogil:
             pthread_mutex_lock(&flusher.lock)
-            if not flusher.running or flusher.stopping:
+            if not flusher.watching or flusher.stopping:
                 pthread_mutex_unlock(&flusher.lock)
                 with gil:
                     return
             flusher.stopping = 1
             pthread_cond_broadcast(&flusher.changed)
+            pthread_cond_signal(&flusher.sooner)
             pthread_mutex_unlock(&flusher.lock)
+            pthread_join(flusher.watch, NULL)
             for thread in range(flusher.thread_count):
                 pthread_join(flusher.threads[thread], NULL)
             flusher.running = 0

@@ -111,7 +111,10 @@ cdef struct waiter_t:
     log_t *log
     int32_t kind
     int64_t offset
-    void (*wake)(waiter_t *waiter) noexcept nogil
+    # Note that it is due, after which it may be gone. What has to be called then with ``ring``, once for all that gave the same:
+    # NULL if nothing.
+    void *(*wake)(waiter_t *waiter) noexcept nogil
+    void (*ring)(void *bell) noexcept nogil
     void *owner
 
 cdef struct mark_t:
@@ -136,6 +139,9 @@ cdef struct log_t:
     int64_t high_watermark
     int64_t last_stable_offset
     int64_t flushed_offset
+    # Up to where a sync of this log that is under way goes, which no truncation overtakes; not above ``flushed_offset`` when
+    # there is none.
+    int64_t flushing_offset
     # The marks themselves, under ``lock``.
     mark_t end
     mark_t high

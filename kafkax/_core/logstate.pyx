@@ -350,24 +350,29 @@ cdef segment_t *active_with_reference(log_t *log) noexcept nogil:
 cdef void see_growth(log_t *log, segment_t *active, int64_t size, bint alone, int64_t now_ms) noexcept nogil:
     """Note up to where a flush goes; ``alone``: by a sync of this log."""
     cdef int64_t before = kx_load64(&log.written_back)
-    room_flush(&active.room, active.fd, size - before if before <= size else size, alone, now_ms)
+    room_flush(&active.room, size - before if before <= size else size, alone, now_ms)
     kx_store64(&log.written_back, size)
 
 
-cdef void flush_begin(flush_item_t *item) noexcept nogil:
-    """Have the kernel write what is dirty, without waiting for it, and see to the room ahead of it."""
+cdef void flush_begin(flush_item_t *item, bint alone) noexcept nogil:
+    """Have the kernel write what is dirty, without waiting for it, and see to the room ahead of it.
+
+    A sync that follows right away, as nothing else is in the round, writes by itself.
+    """
     cdef log_t *log = <log_t *>item
     cdef segment_t *segment = active_with_reference(log)
     cdef int64_t size, flushed, now
+    cdef bint synced
     if segment == NULL:
         return
     size = kx_load64(&segment.size)
     flushed = kx_load64(&segment.flushed_size)
     now = monotonic_ms()
-    see_growth(log, segment, size, kx_load32(&log.sync_wanted), now)
+    synced = kx_load32(&log.sync_wanted)
+    see_growth(log, segment, size, synced, now)
     if size - flushed >= WRITE_BACK_BYTES or room_idle(&segment.room, size, now):
         change_room(log, now)
-    if segment_fd(segment) >= 0 and size > flushed:
+    if segment_fd(segment) >= 0 and size > flushed and not (alone and synced):
         sync_file_range(segment_fd(segment), flushed, size - flushed, SYNC_FILE_RANGE_WRITE)
     segment_release(segment)
 
@@ -391,11 +396,9 @@ cdef void change_room(log_t *log, int64_t now_ms) noexcept nogil:
 cdef void watch_room(log_t *log) noexcept nogil:
     """Look again later whether the log still needs its room."""
     cdef segment_t *active = active_with_reference(log)
-    if active == NULL:
-        return
-    if room_ahead(&active.room, kx_load64(&active.size)):
-        ask_for_flush(log, False, FLUSH_LATER)
-    segment_release(active)
+    log.flush_item.again_later = active != NULL and room_ahead(&active.room, kx_load64(&active.size))
+    if active != NULL:
+        segment_release(active)
 
 
 cdef int32_t flush_run(flush_item_t *item) noexcept nogil:
@@ -436,7 +439,7 @@ cdef void flush_settle(flush_item_t *item, int32_t error) noexcept nogil:
         pthread_mutex_unlock(&log.flush_lock)
         watch_room(log)
     else:
-        flush_begin(item)
+        flush_begin(item, True)
         flush_run(item)
 
 
@@ -465,6 +468,7 @@ cdef int32_t dirty_segments(log_t *log, segment_t ***out, mark_t *upto, int64_t 
     pthread_mutex_lock(&log.lock)
     upto[0] = log.end
     generation[0] = log.generation
+    kx_store64(&log.flushing_offset, log.end.offset)
     i = log_segment_index(log, log.flushed.offset)
     if i < 0:
         i = 0
@@ -550,6 +554,9 @@ cdef int32_t log_flush(log_t *log) noexcept nogil:
     free(dirty)
     if not error and count >= 0:
         set_flushed(log, &upto, generation)
+    elif not error and log.flusher != NULL:
+        # No memory: who relied on this flush gets another.
+        ask_for_flush(log, True, FLUSH_LATER)
     pthread_mutex_unlock(&log.flush_lock)
     return log_fail(log, error) if error else OK
 
@@ -590,8 +597,9 @@ cdef bint log_wait(log_t *log, waiter_t *waiter) noexcept nogil:
     if waiter.next != NULL:
         waiter.next.prev = waiter
     log.waiters[waiter.kind] = waiter
-    # The waiter may be woken and gone once the lock is.
-    hurry = waiter.kind != WAIT_LOG_END and kx_load64(&log.log_end_offset) > kx_load64(&log.flushed_offset)
+    # The waiter may be woken and gone once the lock is. A flush that is under way wakes it as well, or hears what comes then.
+    hurry = (waiter.kind != WAIT_LOG_END and kx_load64(&log.log_end_offset) > kx_load64(&log.flushed_offset)
+             and waiter.offset > kx_load64(&log.flushing_offset))
     pthread_mutex_unlock(&log.wait_lock)
     if hurry and log.flusher != NULL and flushes_always(log):
         ask_for_flush(log, True, 0)
@@ -611,12 +619,24 @@ cdef bint log_unwait(log_t *log, waiter_t *waiter) noexcept nogil:
 cdef void wake_list(log_t *log, int32_t kind, int64_t mark) noexcept nogil:
     cdef waiter_t *waiter = log.waiters[kind]
     cdef waiter_t *next
+    cdef void (*ring)(void *bell) noexcept nogil
+    cdef void (*ring_last)(void *bell) noexcept nogil
+    cdef void *bell
+    cdef void *last = NULL
     while waiter != NULL:
         next = waiter.next
         if waiter.offset <= mark:
             unlink_waiter(log, waiter)
-            waiter.wake(waiter)
+            ring = waiter.ring
+            bell = waiter.wake(waiter)
+            if bell != NULL:
+                if last != NULL:
+                    ring_last(last)
+                last, ring_last = bell, ring
         waiter = next
+    # Whoever is woken before the others are noted looks for them in vain, and is woken again.
+    if last != NULL:
+        ring_last(last)
 
 
 cdef void log_wake(log_t *log) noexcept nogil:

@@ -17,6 +17,9 @@ cdef letter_t *take_letters(network_thread_t *thread) noexcept nogil
 """All letters, oldest first; the caller frees them."""
 cdef void wake_parked(parked_t *parked) noexcept nogil
 """Have its thread look at the parked request. From any thread, also under a partition's lock."""
+cdef void *note_woken(parked_t *parked) noexcept nogil
+"""The same, but for waking the thread: what ``ring_thread`` has to be called with for that, NULL if it need not be."""
+cdef void ring_thread(void *thread) noexcept nogil
 cdef void forget_woken(parked_t *parked) noexcept nogil
 """Withdraw a request from those to look at."""
 cdef parked_t *next_woken(network_thread_t *thread) noexcept nogil

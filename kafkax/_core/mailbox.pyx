@@ -83,6 +83,16 @@ cdef letter_t *take_letters(network_thread_t *thread) noexcept nogil:
 
 
 cdef void wake_parked(parked_t *parked) noexcept nogil:
+    cdef void *thread = note_woken(parked)
+    if thread != NULL:
+        ring_thread(thread)
+
+
+cdef void ring_thread(void *thread) noexcept nogil:
+    ring(<network_thread_t *>thread)
+
+
+cdef void *note_woken(parked_t *parked) noexcept nogil:
     cdef network_thread_t *thread = parked.thread
     cdef bint signal = False
     pthread_mutex_lock(&thread.lock)
@@ -95,8 +105,7 @@ cdef void wake_parked(parked_t *parked) noexcept nogil:
         thread.woken = parked
         signal = claim_signal(thread)
     pthread_mutex_unlock(&thread.lock)
-    if signal:
-        ring(thread)
+    return thread if signal else NULL
 
 
 cdef void unlink(network_thread_t *thread, parked_t *parked) noexcept nogil:

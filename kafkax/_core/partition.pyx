@@ -281,9 +281,10 @@ cdef bint partition_unwait(partition_t *partition, waiter_t *waiter) noexcept no
     return registered
 
 
-cdef void wake_python(waiter_t *waiter) noexcept nogil:
+cdef void *wake_python(waiter_t *waiter) noexcept nogil:
     cdef wake_t *wake = <wake_t *>waiter.owner
     notify_push(wake.notify, wake.token, waiter.offset)
+    return NULL
 
 
 cdef log_t *lock_appends(partition_t *partition) noexcept nogil:

@@ -43,7 +43,7 @@ from kafkax._core.fields cimport (
 )
 from kafkax._core.inflate cimport inflate_available
 from kafkax._core.logstate cimport WAIT_HIGH_WATERMARK, append_result_t, waiter_t
-from kafkax._core.mailbox cimport wake_parked
+from kafkax._core.mailbox cimport note_woken, ring_thread, wake_parked
 from kafkax._core.network cimport (
     API_PRODUCE,
     CLOSE_ACKS_ZERO,
@@ -437,8 +437,8 @@ cdef void answer_immediately(connection_t *connection, produce_t *request) noexc
     connection_close(connection, CLOSE_MEMORY)
 
 
-cdef void wake(waiter_t *waiter) noexcept nogil:
-    wake_parked(<parked_t *>waiter.owner)
+cdef void *wake(waiter_t *waiter) noexcept nogil:
+    return note_woken(<parked_t *>waiter.owner)
 
 
 cdef bint settled(produce_t *request) noexcept nogil:
@@ -499,6 +499,7 @@ cdef void wait_for_replicas(connection_t *connection, produce_t *request) noexce
         part.waiter.kind = WAIT_HIGH_WATERMARK
         part.waiter.offset = part.result.required_offset
         part.waiter.wake = wake
+        part.waiter.ring = ring_thread
         part.waiter.owner = request
     if not pending:
         answer_immediately(connection, request)

@@ -29,11 +29,11 @@ cdef struct room_t:
 cdef void room_found(room_t *room, int64_t size, int64_t blocks) noexcept nogil
 
 # A flush found ``grown`` bytes more than the last; ``alone``: by a sync of this file and no other.
-cdef void room_flush(room_t *room, int32_t fd, int64_t grown, bint alone, int64_t now_ms) noexcept nogil
+cdef void room_flush(room_t *room, int64_t grown, bint alone, int64_t now_ms) noexcept nogil
 
 # Add zeros behind ``parts``, which are to be written at ``size``, where the log is written hastily and none are left; how many
 # ranges. Not behind byte ``most``.
-cdef int32_t room_zeros(room_t *room, iovec *parts, int32_t count, int64_t size, int64_t most) noexcept nogil
+cdef int32_t room_zeros(room_t *room, int32_t fd, iovec *parts, int32_t count, int64_t size, int64_t most) noexcept nogil
 
 # Have blocks behind ``size``, up to byte ``most``; less or none where there is no room for them.
 cdef void room_blocks(room_t *room, int32_t fd, int64_t size, int64_t most) noexcept nogil

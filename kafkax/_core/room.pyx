@@ -45,15 +45,14 @@ cdef int64_t affordable(int32_t fd) noexcept nogil:
     return <int64_t>(info.f_bavail // SHARE_OF_FREE) * <int64_t>info.f_bsize
 
 
-cdef void room_flush(room_t *room, int32_t fd, int64_t grown, bint alone, int64_t now_ms) noexcept nogil:
+cdef void room_flush(room_t *room, int64_t grown, bint alone, int64_t now_ms) noexcept nogil:
     if grown == 0:
         return
-    kx_store32(&room.hasty, alone and grown <= HASTY_BYTES and now_ms - room.grown_ms <= HASTY_MS
-               and affordable(fd) >= HASTY_BYTES)
+    kx_store32(&room.hasty, alone and grown <= HASTY_BYTES and now_ms - room.grown_ms <= HASTY_MS)
     room.grown_ms = now_ms
 
 
-cdef int32_t room_zeros(room_t *room, iovec *parts, int32_t count, int64_t size, int64_t most) noexcept nogil:
+cdef int32_t room_zeros(room_t *room, int32_t fd, iovec *parts, int32_t count, int64_t size, int64_t most) noexcept nogil:
     cdef int64_t end = size
     cdef int32_t added = 0
     cdef int32_t at
@@ -61,7 +60,7 @@ cdef int32_t room_zeros(room_t *room, iovec *parts, int32_t count, int64_t size,
         return 0
     for at in range(count):
         end += parts[at].iov_len
-    if end <= room.zeros_end:
+    if end <= room.zeros_end or affordable(fd) < HASTY_BYTES:
         return 0
     while added < ZERO_PARTS and end + ZEROS <= most:
         parts[count + added].iov_base = _zeros

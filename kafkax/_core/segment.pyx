@@ -241,7 +241,7 @@ cdef void segment_take_back(segment_t *segment) noexcept nogil:
 cdef int32_t segment_write(segment_t *segment, iovec *parts, int32_t count, int64_t most) noexcept nogil:
     cdef int32_t error
     if segment.preallocated == 0:
-        count += room_zeros(&segment.room, parts, count, segment.size, most)
+        count += room_zeros(&segment.room, segment.fd, parts, count, segment.size, most)
     error = write_parts(segment.fd, parts, count, segment.size)
     if error:
         segment_take_back(segment)

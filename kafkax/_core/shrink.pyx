@@ -87,6 +87,7 @@ cdef void set_end(log_t *log, int64_t offset) noexcept nogil:
         log.high = log.end
     kx_store64(&log.log_end_offset, offset)
     kx_store64(&log.flushed_offset, log.flushed.offset)
+    kx_store64(&log.flushing_offset, log.flushed.offset)
     kx_store64(&log.high_watermark, log.high.offset)
     epochs_truncate_end(log.epochs, offset)
     log_settle(log)

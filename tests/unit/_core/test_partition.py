@@ -157,6 +157,26 @@ def test_a_leader_counts_what_it_flushed_and_followers_say_what_they_have(tmp_pa
     flusher.stop()
 
 
+def test_waiting_hurries_the_flush_also_of_what_takes_the_place_of_a_flushed_record(tmp_path: Path) -> None:
+    flusher = Flusher(str(tmp_path))
+    partition = make(tmp_path, flusher=flusher, flushed=True)
+    partition.become_leader(0)
+    queue = NotifyQueue()
+    waits: list[float] = []
+    for _ in range(15):
+        for records in (2, 1):
+            begin, woken = time.monotonic(), list[int]()
+            partition.append(batch(records), acks=1)
+            if partition.wait("high_watermark", records, queue, woken.append) is not None:
+                dispatch(queue)
+            if records == 1:
+                waits.append(time.monotonic() - begin)
+            partition.log.truncate(0)
+    flusher.stop()
+    # What nobody waits for is put off for 50 ms.
+    assert sorted(waits)[len(waits) // 2] < 0.04
+
+
 def test_followers_of_an_earlier_leadership_count_no_longer(tmp_path: Path) -> None:
     partition = make(tmp_path)
     queue = NotifyQueue()
