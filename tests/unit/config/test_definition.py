@@ -17,7 +17,7 @@ NOT_KAFKAS_DEFAULT = {
     "log.dir": "the recording hides the path",
     "controller.quorum.voters": "3.9 and 4.3 agree, the recording set it",
     "socket.receive.buffer.bytes": "102400 holds less than one large batch: each comes in pieces, at twice the processor time",
-    "socket.send.buffer.bytes": "102400 is a tenth of what a fetch sends: its thread sleeps for room over and over, at a third more",
+    "socket.send.buffer.bytes": "102400 is a tenth of a fetch: its thread sleeps for room again and again, a third dearer",
 }
 SET_BY_FILE_ONLY = {
     "ssl.keystore.location",
