@@ -27,6 +27,7 @@ from kafkax.broker.administration import Administration
 from kafkax.broker.adoption import adopt_cluster_id, adopt_topics
 from kafkax.broker.cluster_member import ClusterMember
 from kafkax.broker.connection_rates import connections_per_address
+from kafkax.broker.core_leaders import CoreLeaders
 from kafkax.broker.group_service import GROUP_TOPIC, GroupService
 from kafkax.broker.load_progress import showing
 from kafkax.broker.log_dir_failures import LogDirFailures
@@ -350,6 +351,7 @@ class Server:
         self.services.groups.serve(reactor)
         self._stack.push_async_callback(dispatcher.stop, STOP_SECONDS)
         ReadyVersions(self.services, reactor)
+        CoreLeaders(self.services.cache, reactor)
         self.services.admin.quotas_in_force.follow(self.services.cache, reactor.meter)
         self.services.admin.mutations.follow(self.services.cache)
         rates.follow(self.services.cache, let_in=dispatcher.let_in, changed=reactor.screen)

@@ -62,7 +62,6 @@ from kafkax._core.warm cimport warm_place
 cdef enum:
     ZSTD_SINCE = 10
     STORAGE_ERROR_SINCE = 6
-    LEADERS_SINCE = 16
     CODEC_ZSTD = 4
     SEARCHES = 3
     # What was read from disk may be gone again when it is looked at; after so many times the thread waits for the disk itself.
@@ -106,24 +105,21 @@ cdef partition_t *look_up(reactor_t *reactor, const fetch_part_t *part) noexcept
                         part.asked.index)
 
 
-cdef bint told_leader(reactor_t *reactor, const fetch_t *request, const fetch_part_t *part) noexcept nogil:
-    """Whether one is told who leads the partition: another broker may do so, or this one does in a later epoch."""
+cdef bint led_here(reactor_t *reactor, const fetch_part_t *part) noexcept nogil:
     cdef partition_t *partition = look_up(reactor, part)
     cdef bint led = partition != NULL and kx_load32(&partition.is_leader)
-    cdef bint fenced = (request.header.version >= LEADERS_SINCE and partition != NULL
-                        and 0 <= part.asked.leader_epoch < kx_load32(&partition.leader_epoch))
     partition_release(partition)
-    return fenced or not led and (<registry_t *>reactor.registry).elsewhere
+    return led
 
 
-cdef bint told_leaders(reactor_t *reactor, const fetch_t *request) noexcept nogil:
-    """Whether a consumer that names all its partitions is told who leads one of them (KIP-951)."""
-    cdef bint elsewhere = (<registry_t *>reactor.registry).elsewhere
+cdef bint asks_for_others(reactor_t *reactor, const fetch_t *request) noexcept nogil:
+    """Whether a consumer that names all its partitions names one that another broker may lead: of that the control plane knows
+    more. Of one that ceases to be led here while it waits, or that is added to a session, the answer tells who leads."""
     cdef int32_t at
-    if request.replica >= 0 or request.kind == FETCH_INCREMENTAL:
+    if request.replica >= 0 or request.kind == FETCH_INCREMENTAL or not (<registry_t *>reactor.registry).elsewhere:
         return False
     for at in range(request.count):
-        if (elsewhere or request.parts[at].asked.leader_epoch >= 0) and told_leader(reactor, request, &request.parts[at]):
+        if not led_here(reactor, &request.parts[at]):
             return True
     return False
 
@@ -336,7 +332,7 @@ cdef void respond(connection_t *connection, fetch_t *request, answer_t *slot) no
     suit_version(request)
     session_answer(connection.thread.reactor, request, connection.thread.now_ms)
     use_quota(request, connection.thread.now_ms)
-    content = fetch_answer(request)
+    content = fetch_answer(connection.thread.reactor, connection.listener, request)
     release(request)
     if content == NULL:
         connection.close_after = 1
@@ -430,7 +426,7 @@ cdef int32_t fetch(connection_t *connection, const uint8_t *frame, size_t size) 
     cdef fetch_t *served
     if request == NULL:
         return REQUEST_HANDOFF
-    if told_leaders(reactor, request) or (request.names_rack and reactor.settings.rack_aware_reads):
+    if asks_for_others(reactor, request) or (request.names_rack and reactor.settings.rack_aware_reads):
         fetch_free(request)
         return REQUEST_HANDOFF
     if request.replica >= 0 and not reactor.listeners[connection.listener].between_brokers:

@@ -7,6 +7,7 @@ topic ids first; neighbours of one topic share an entry.  Both as Kafka does it.
 from libc.stdint cimport int16_t, int32_t, int64_t, uint32_t
 from libc.stdlib cimport calloc
 from kafkax._core.answers cimport answer_free, answer_new
+from kafkax._core.codes cimport ERR_FENCED_LEADER_EPOCH, ERR_NOT_LEADER_OR_FOLLOWER
 from kafkax._core.cursor cimport (
     give,
     kx_put32,
@@ -21,8 +22,10 @@ from kafkax._core.cursor cimport (
 from kafkax._core.fetch_request cimport same_topic
 from kafkax._core.fetch_state cimport SESSIONS_SINCE, fetch_part_t, fetch_t
 from kafkax._core.fields cimport write_count, write_no_tags, write_text
+from kafkax._core.leaders cimport ENDPOINTS_TAGS_SIZE, leaders_find, leaders_t, write_endpoints, write_leader
 from kafkax._core.linux cimport RWF_NOWAIT, iovec, preadv2
-from kafkax._core.network cimport answer_t, cut_t
+from kafkax._core.network cimport answer_t, cut_t, reactor_t
+from kafkax._core.registry cimport registry_t
 from kafkax._core.segment cimport segment_fd, slice_release
 
 cdef enum:
@@ -32,6 +35,8 @@ cdef enum:
     # And in all.
     INT32_MAX = 2147483647
     TAG_DIVERGING_EPOCH = 0
+    TAG_CURRENT_LEADER = 1
+    LEADERS_SINCE = 16
     DIVERGING_EPOCH_SIZE = 13
 
 
@@ -49,7 +54,7 @@ cdef int32_t order(fetch_t *fetch, int32_t *places) noexcept nogil:
 
 cdef int64_t bound(fetch_t *fetch) noexcept nogil:
     """At least the bytes of the answer without slices that are too large to copy."""
-    cdef int64_t size = 64, copied = 0
+    cdef int64_t size = 64 + ENDPOINTS_TAGS_SIZE + <int64_t>fetch.endpoints.size, copied = 0
     cdef int32_t at
     cdef fetch_part_t *part
     for at in range(fetch.count):
@@ -141,6 +146,8 @@ cdef void write_part(writer_t *w, answer_t *answer, fetch_t *fetch, fetch_part_t
     write_records(w, answer, fetch.header.flexible, part, copied)
     if part.diverging_epoch >= 0 and fetch.header.flexible:
         write_diverging(w, part)
+    elif part.leader.told:
+        write_leader(w, TAG_CURRENT_LEADER, &part.leader)
     else:
         write_no_tags(w, fetch.header.flexible)
 
@@ -191,11 +198,32 @@ cdef void write_answer(writer_t *w, answer_t *answer, fetch_t *fetch, const int3
             at += 1
             left -= 1
         write_no_tags(w, flexible)
-    write_no_tags(w, flexible)
+    if flexible:
+        write_endpoints(w, &fetch.endpoints)
 
 
-cdef answer_t *fetch_answer(fetch_t *fetch) noexcept nogil:
-    cdef answer_t *answer = answer_new(<size_t>bound(fetch))
+cdef bint tell_leaders(reactor_t *reactor, int32_t listener, fetch_t *fetch) noexcept nogil:
+    """Tell a consumer who leads what it believes to be led here (KIP-951), in the answer's order; False without memory."""
+    cdef fetch_part_t *part
+    cdef int32_t at, refused
+    if fetch.header.version < LEADERS_SINCE or fetch.replica >= 0 or fetch.error:
+        return True
+    for refused in range(3):
+        for at in range(fetch.count):
+            part = &fetch.parts[at]
+            if part.refused != refused or part.told:
+                continue
+            if part.code != ERR_NOT_LEADER_OR_FOLLOWER and part.code != ERR_FENCED_LEADER_EPOCH:
+                continue
+            if not leaders_find(<leaders_t *>reactor.leaders, <registry_t *>reactor.registry, listener, part.topic.id,
+                                part.asked.index, &part.leader, &fetch.endpoints):
+                return False
+    return True
+
+
+cdef answer_t *fetch_answer(reactor_t *reactor, int32_t listener, fetch_t *fetch) noexcept nogil:
+    cdef bint told = tell_leaders(reactor, listener, fetch)
+    cdef answer_t *answer = answer_new(<size_t>bound(fetch)) if told else NULL
     cdef int32_t *places
     cdef int32_t count
     cdef writer_t w

@@ -22,6 +22,7 @@ from kafkax._core.fetch_state cimport (
     topic_key_t,
 )
 from kafkax._core.fields cimport read_ascii, read_count, read_header, skip_tags
+from kafkax._core.leaders cimport endpoints_release
 from kafkax._core.logstate cimport read_result_release
 from kafkax._core.partition cimport partition_release
 
@@ -56,6 +57,7 @@ cdef void fetch_free(fetch_t *fetch) noexcept nogil:
             partition_release(part.partition)
         if part.owns_name:
             free(<void *>part.topic.name)
+    endpoints_release(&fetch.endpoints)
     free(fetch)
 
 

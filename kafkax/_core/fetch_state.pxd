@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
 from kafkax._core.fields cimport request_header_t
+from kafkax._core.leaders cimport endpoints_t, leader_t
 from kafkax._core.logstate cimport read_result_t, waiter_t
 from kafkax._core.network cimport parked_t
 from kafkax._core.partition cimport partition_t
@@ -58,6 +59,8 @@ cdef struct fetch_part_t:
     # The epoch from which on the asker's log is not the leader's, and where that ends; -1 while they agree.
     int32_t diverging_epoch
     int64_t diverging_end
+    # Who leads it, where the asker is wrong about that.
+    leader_t leader
     read_result_t result
     waiter_t waiter
 
@@ -93,6 +96,8 @@ cdef struct fetch_t:
     # For throttled followers; borrowed from the registry, NULL where there is none.
     replication_quota_t *quota
     session_t *session
+    # Where those are who lead.
+    endpoints_t endpoints
     int32_t count
     int32_t forgotten_count
     fetch_part_t *parts

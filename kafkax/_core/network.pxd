@@ -307,6 +307,8 @@ cdef struct reactor_t:
     # standings_t, NULL where the control plane answers heartbeats.
     void *lanes
     # lanes_t, NULL where the control plane takes commits.
+    void *leaders
+    # leaders_t, NULL where answers do not say who leads.
     int64_t lanes_moved
     # Counts how often lanes went on after they were halted.
     ready_t *ready[16]

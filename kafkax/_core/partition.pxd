@@ -1,6 +1,6 @@
 """A partition as the data plane sees it: a log plus leadership, and the rules of Produce and Fetch around them."""
 
-from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint32_t, uint64_t, uint8_t
 from kafkax._core.atomics cimport kx_load_pointer
 from kafkax._core.log cimport Log
 from kafkax._core.logstate cimport append_result_t, log_t, read_result_t, waiter_t
@@ -19,6 +19,8 @@ cdef struct partition_t:
     # min.insync.replicas
     int32_t min_in_sync
     int32_t removed
+    # Who leads in ``leader_epoch``, as ``leadership`` packs it, for clients that ask the wrong broker; -1: not told.
+    int64_t leadership
     int16_t topic_size
     uint8_t topic_id[16]
     log_t *log
@@ -28,6 +30,20 @@ cdef struct partition_t:
 # directory puts a new one in its place: who is refused by the old one looks again.
 cdef inline log_t *partition_log(partition_t *partition) noexcept nogil:
     return <log_t *>kx_load_pointer(<void *const *>&partition.log)
+
+
+cdef inline int64_t leadership(int32_t leader, int32_t epoch) noexcept nogil:
+    """A leader's broker id (-1: nobody) and epoch in one number, so that both are read at once; -1: nothing is known."""
+    return <int64_t>(<uint64_t><uint32_t>epoch << 32 | <uint32_t>leader)
+
+
+cdef inline int32_t leader_of(int64_t leadership) noexcept nogil:
+    return <int32_t><uint32_t>leadership
+
+
+cdef inline int32_t leader_epoch_of(int64_t leadership) noexcept nogil:
+    return <int32_t>(leadership >> 32)
+
 
 cdef struct piece_t:
     # A batch of a run, and what became of it.
@@ -103,7 +119,7 @@ cdef class Partition:
     cdef partition_t *partition
     cdef object check(self, int32_t code, str what)
     cdef void notify(self, NotifyQueue queue, int64_t token)
-    cdef int32_t change(self, int32_t epoch, bint leader, bint external) noexcept nogil
+    cdef int32_t change(self, int32_t epoch, bint leads, bint external, int64_t leader) noexcept nogil
     cdef readonly Log log
     cdef readonly str topic
 

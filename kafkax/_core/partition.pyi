@@ -56,6 +56,10 @@ class Partition:
     @property
     def leader_epoch(self) -> int: ...
     @property
+    def leadership(self) -> tuple[int, int]:
+        """Who leads, by broker id, and in which epoch, as the role was given here; (-1, -1) when that was not said."""
+
+    @property
     def high_watermark(self) -> int: ...
     @high_watermark.setter
     def high_watermark(self, offset: int) -> None:
@@ -69,15 +73,18 @@ class Partition:
         that ``settle`` takes must be held before, since it runs under the log's append lock.
         """
 
-    def become_leader(self, epoch: int, *, in_sync: int = 1, min_in_sync: int = 1, mark: str = "auto") -> None:
+    def become_leader(
+        self, epoch: int, *, in_sync: int = 1, min_in_sync: int = 1, mark: str = "auto", leader: int | None = None
+    ) -> None:
         """Lead from ``epoch`` on; the epoch's start is on disk when this returns.
 
         ``mark``: who moves the high watermark: ``auto`` (one replica: it follows what is flushed, or the log end with durability
         ``replicated``) or ``external`` (see ``set_replicas``). Raises KafkaError FENCED_LEADER_EPOCH for an older epoch.
+        ``leader``: this broker's id, for clients that know of an older epoch.
         """
 
-    def become_follower(self, epoch: int) -> None:
-        """Follow from ``epoch`` on; everyone who waits is woken."""
+    def become_follower(self, epoch: int, *, leader: int | None = None) -> None:
+        """Follow from ``epoch`` on; everyone who waits is woken, and is told of the ``leader`` (-1: nobody) where it is given."""
 
     def set_in_sync(self, in_sync: int, min_in_sync: int) -> None:
         """Size of the in-sync replica set (leader included) and min.insync.replicas."""

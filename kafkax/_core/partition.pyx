@@ -10,7 +10,7 @@ from libc.string cimport memcpy
 from kafkax._core.append cimport (
     RUN, append_check, append_commit, append_commit_run, append_result_clear, append_result_release, plan_t,
 )
-from kafkax._core.atomics cimport kx_add32, kx_load32, kx_load64, kx_store32, kx_store_pointer
+from kafkax._core.atomics cimport kx_add32, kx_load32, kx_load64, kx_store32, kx_store64, kx_store_pointer
 from kafkax._core.codes cimport (
     CORE_END, CORE_PENDING, ERR_CORRUPT_MESSAGE, ERR_FENCED_LEADER_EPOCH, ERR_INVALID_REQUIRED_ACKS, ERR_KAFKA_STORAGE_ERROR,
     ERR_MESSAGE_TOO_LARGE, ERR_NOT_ENOUGH_REPLICAS, ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND, ERR_NOT_LEADER_OR_FOLLOWER,
@@ -359,6 +359,7 @@ cdef class Partition:
         self.partition.refs = 1
         self.partition.index = index
         self.partition.leader_epoch = -1
+        self.partition.leadership = -1
         self.partition.in_sync = 1
         self.partition.min_in_sync = 1
         self.partition.topic_size = <int16_t>len(name)
@@ -394,6 +395,11 @@ cdef class Partition:
         return kx_load32(&self.partition.leader_epoch)
 
     @property
+    def leadership(self):
+        cdef int64_t who = kx_load64(&self.partition.leadership)
+        return leader_of(who), leader_epoch_of(who)
+
+    @property
     def high_watermark(self):
         return kx_load64(&partition_log(self.partition).high_watermark)
 
@@ -402,8 +408,8 @@ cdef class Partition:
         with nogil:
             log_set_high_watermark(partition_log(self.partition), offset)
 
-    cdef int32_t change(self, int32_t epoch, bint leader, bint external) noexcept nogil:
-        """Take a role from ``epoch`` on; 0, ERR_FENCED_LEADER_EPOCH or errno as a negative number."""
+    cdef int32_t change(self, int32_t epoch, bint leads, bint external, int64_t leader) noexcept nogil:
+        """Take a role from ``epoch`` on; 0, ERR_FENCED_LEADER_EPOCH or errno as a negative number. ``leader``: ``leadership``."""
         cdef partition_t *partition = self.partition
         cdef log_t *log = lock_appends(partition)
         cdef int32_t changed = 0
@@ -412,15 +418,17 @@ cdef class Partition:
             return ERR_FENCED_LEADER_EPOCH
         # What followers of an earlier leadership had says nothing about this one.
         log_set_replicas(log, NULL)
-        if leader:
+        if leads:
             pthread_mutex_lock(&log.lock)
             changed = epochs_assign(log.epochs, epoch, log.log_end_offset)
             pthread_mutex_unlock(&log.lock)
             changed = ENOMEM if changed < 0 else 0
-        if leader and not partition.is_leader:
+        if leads and not partition.is_leader:
             kx_store32(&partition.led_since, epoch)
+        # Whoever sees that the epoch or the role has changed can say who leads.
+        kx_store64(&partition.leadership, leader)
         kx_store32(&partition.leader_epoch, epoch)
-        kx_store32(&partition.is_leader, leader and changed == 0)
+        kx_store32(&partition.is_leader, leads and changed == 0)
         pthread_mutex_unlock(&log.append_lock)
         log_set_mark_mode(log, external)
         log_wake_all(log)
@@ -443,20 +451,22 @@ cdef class Partition:
         with nogil:
             log_wake_all(old)
 
-    def become_leader(self, int32_t epoch, *, int32_t in_sync=1, int32_t min_in_sync=1, str mark="auto"):
+    def become_leader(self, int32_t epoch, *, int32_t in_sync=1, int32_t min_in_sync=1, str mark="auto", leader=None):
+        cdef int64_t who = -1 if leader is None else leadership(leader, epoch)
         cdef int32_t code
         cdef bint external = mark == "external"
         if mark not in ("auto", "external"):
             raise ValueError(f"mark is {mark!r}, must be 'auto' or 'external'")
         self.set_in_sync(in_sync, min_in_sync)
         with nogil:
-            code = self.change(epoch, True, external)
+            code = self.change(epoch, True, external, who)
         self.check(code if code >= 0 else -code, f"leader epoch {epoch}, behind {self.leader_epoch},")
 
-    def become_follower(self, int32_t epoch):
+    def become_follower(self, int32_t epoch, *, leader=None):
+        cdef int64_t who = -1 if leader is None else leadership(leader, epoch)
         cdef int32_t code
         with nogil:
-            code = self.change(epoch, False, True)
+            code = self.change(epoch, False, True, who)
         self.check(code, f"leader epoch {epoch}, behind {self.leader_epoch},")
 
     def set_in_sync(self, int32_t in_sync, int32_t min_in_sync):

@@ -42,6 +42,10 @@ from kafkax._core.fields cimport (
     write_text,
 )
 from kafkax._core.inflate cimport inflate_available
+from kafkax._core.leaders cimport (
+    ENDPOINTS_TAGS_SIZE, LEADER_TAGS_SIZE, endpoints_release, endpoints_t, leader_t, leaders_find, leaders_t, write_endpoints,
+    write_leader,
+)
 from kafkax._core.logstate cimport WAIT_HIGH_WATERMARK, append_result_t, waiter_t
 from kafkax._core.mailbox cimport note_woken, ring_thread, wake_parked
 from kafkax._core.network cimport (
@@ -56,6 +60,7 @@ from kafkax._core.network cimport (
     answer_t,
     connection_t,
     parked_t,
+    reactor_t,
 )
 from kafkax._core.park cimport park, unpark
 from kafkax._core.partition cimport (
@@ -77,6 +82,8 @@ cdef enum:
     FIRST_VERSION = 3
     LAST_VERSION = 13
     FLEXIBLE_SINCE = 9
+    LEADERS_SINCE = 10
+    TAG_CURRENT_LEADER = 0
     MAX_PARTITIONS = 65536
     # Partitions of one request; the rest of a request with more is the control plane's to refuse.
     BATCH_MAGIC_AT = 16
@@ -96,6 +103,8 @@ cdef struct part_t:
     int32_t index
     int32_t topic
     int32_t code
+    # Who leads it, where it is not led here any more.
+    leader_t leader
     append_result_t result
     waiter_t waiter
 
@@ -114,6 +123,8 @@ cdef struct produce_t:
     int32_t timeout_ms
     int32_t topic_count
     int32_t part_count
+    # Where those are who lead.
+    endpoints_t endpoints
     topic_t *topics
     part_t *parts
     # How many of each the two have room for.
@@ -229,6 +240,8 @@ cdef void release(produce_t *request) noexcept nogil:
         append_result_release(&request.parts[at].result)
         if request.parts[at].partition != NULL:
             partition_release(request.parts[at].partition)
+    if request.endpoints.ids != NULL:
+        endpoints_release(&request.endpoints)
     free(request)
 
 
@@ -362,7 +375,7 @@ cdef void refuse_acks(produce_t *request) noexcept nogil:
 
 cdef size_t answer_bound(produce_t *request) noexcept nogil:
     """At least the bytes of the answer."""
-    cdef size_t size = 32 + <size_t>request.part_count * 48
+    cdef size_t size = 32 + ENDPOINTS_TAGS_SIZE + request.endpoints.size + <size_t>request.part_count * (48 + LEADER_TAGS_SIZE)
     cdef int32_t at
     for at in range(request.part_count):
         size += record_errors_bound(request.parts[at].result.record_error_count)
@@ -380,7 +393,8 @@ cdef void write_part(writer_t *w, int16_t version, bint flexible, part_t *part) 
         write_i64(w, part.result.log_start_offset)
     if version >= 8:
         record_errors_write(w, part.result.record_errors, part.result.record_error_count, flexible)
-    write_no_tags(w, flexible)
+    if flexible:
+        write_leader(w, TAG_CURRENT_LEADER, &part.leader)
 
 
 cdef size_t write_answer(produce_t *request, uint8_t *data, size_t room) noexcept nogil:
@@ -404,9 +418,24 @@ cdef size_t write_answer(produce_t *request, uint8_t *data, size_t room) noexcep
             write_part(&w, request.header.version, flexible, &request.parts[at])
         write_no_tags(&w, flexible)
     write_i32(&w, 0)
-    write_no_tags(&w, flexible)
+    if flexible:
+        write_endpoints(&w, &request.endpoints)
     kx_put32(data, <unsigned int>(w.at - data - 4))
     return <size_t>(w.at - data)
+
+
+cdef bint tell_leaders(connection_t *connection, produce_t *request) noexcept nogil:
+    """Tell the producer who leads what is not led here any more (KIP-951); False without memory."""
+    cdef reactor_t *reactor = connection.thread.reactor
+    cdef part_t *part
+    cdef int32_t at
+    for at in range(request.part_count if request.header.version >= LEADERS_SINCE else 0):
+        part = &request.parts[at]
+        if part.code == ERR_NOT_LEADER_OR_FOLLOWER and not leaders_find(
+                <leaders_t *>reactor.leaders, <registry_t *>reactor.registry, connection.listener, part.partition.topic_id,
+                part.index, &part.leader, &request.endpoints):
+            return False
+    return True
 
 
 cdef answer_t *made_answer(produce_t *request) noexcept nogil:
@@ -423,6 +452,9 @@ cdef void answer_immediately(connection_t *connection, produce_t *request) noexc
     cdef uint8_t small[SMALL_ANSWER]
     cdef answer_t *content
     cdef answer_t *slot
+    if not tell_leaders(connection, request):
+        connection_close(connection, CLOSE_MEMORY)
+        return
     if answer_bound(request) <= SMALL_ANSWER:
         if answer_now(connection, small, write_answer(request, small, SMALL_ANSWER)) == 0:
             return
@@ -475,7 +507,7 @@ cdef void look(parked_t *parked, int32_t why) noexcept nogil:
             request.parts[at].code = ERR_REQUEST_TIMED_OUT
     unpark(parked)
     if why != DROPPED:
-        content = made_answer(request)
+        content = made_answer(request) if tell_leaders(connection, request) else NULL
         if content == NULL:
             connection.close_after = 1
             connection.close_reason = CLOSE_MEMORY

@@ -1,6 +1,7 @@
 """Python's face of the network threads."""
 
 from kafkax._core.commit_lanes cimport CommitLanes
+from kafkax._core.leaders cimport Leaders
 from kafkax._core.network cimport handed_t, reactor_t
 
 
@@ -12,6 +13,7 @@ cdef class Reactor:
     cdef object _soon
     cdef object _standing
     cdef CommitLanes _lanes
+    cdef Leaders _leaders
     cdef bint _left
     cdef int check_token(self, unsigned long long connection) except -1
 

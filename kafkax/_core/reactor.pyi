@@ -5,6 +5,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Protocol
 
 from kafkax._core.commit_lanes import CommitLanes
+from kafkax._core.leaders import Leaders
 from kafkax._core.registry import Registry
 from kafkax._core.standing import StandingAnswers
 
@@ -124,6 +125,13 @@ class Reactor:
 
     def take_commits(self, lanes: CommitLanes) -> None:
         """Have the network threads take commits where lanes are open; before ``start``."""
+
+    def tell_leaders(self, leaders: Leaders) -> None:
+        """Have clients that asked the wrong broker told who leads; before ``start``."""
+
+    @property
+    def listeners(self) -> list[str]:
+        """Names of the listeners, in the order that they were opened in."""
 
     def skip(self, connection: int, token: int) -> None:
         """Answer a request with nothing (Produce with acks=0)."""

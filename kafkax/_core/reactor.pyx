@@ -15,6 +15,7 @@ from kafkax._core.atomics cimport kx_load32, kx_load64, kx_store32, kx_store64
 from kafkax._core.cursor cimport kx_put32
 from kafkax._core.fetch_session cimport sessions_close, sessions_count, sessions_open
 from kafkax._core.handoff cimport take_handed, taken_bytes
+from kafkax._core.leaders cimport Leaders
 from kafkax._core.linux cimport AF_INET6, EFD_CLOEXEC, EFD_NONBLOCK, eventfd, monotonic_ms, sockaddr_in, sockaddr_in6
 from kafkax._core.mailbox cimport announce, leave, post, wake_thread
 from kafkax._core.network cimport (
@@ -395,6 +396,16 @@ cdef class Reactor:
         self._lanes = lanes
         self.reactor.lanes = lanes.lanes
         lanes.attach(self.reactor)
+
+    def tell_leaders(self, Leaders leaders not None):
+        if self._started:
+            raise RuntimeError("the reactor runs already")
+        self._leaders = leaders
+        self.reactor.leaders = &leaders.table
+
+    @property
+    def listeners(self):
+        return list(self._listeners)
 
     def skip(self, unsigned long long connection, unsigned long long token):
         self.send_letter(connection, token, LETTER_ANSWER, 0)

@@ -17,6 +17,7 @@ from uuid import UUID
 from kafkax._core.partition import Partition
 from kafkax.cluster.fence import ControllerFence
 from kafkax.cluster.image import FULL_UPDATE, LEADER_DURING_DELETE, ImageDelta, MetadataCache, MetadataImage
+from kafkax.cluster.znodes import NO_LEADER
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.model import TopicPartition
 from kafkax.protocol.message import Request, Response
@@ -299,21 +300,27 @@ class ReplicaManager:
         partition = opened or (known.partition if known is not None else None)
         assert partition is not None, "what was not known was opened"
         leads = state.leader == self._broker_id
-        mark, minimum = _mark(state.replicas), self._min_in_sync(key, state.replicas)
+        minimum = self._min_in_sync(key, state.replicas)
         if known is None or known.partition is not partition or state.leader_epoch > known.leader_epoch:
             if leads:
-                partition.become_leader(state.leader_epoch, in_sync=len(state.isr), min_in_sync=minimum, mark=mark)
+                self._lead(partition, state, minimum)
             else:
-                partition.become_follower(state.leader_epoch)
+                partition.become_follower(state.leader_epoch, leader=max(state.leader, NO_LEADER))
         elif leads:
-            if mark != _mark(known.replicas):
-                partition.become_leader(state.leader_epoch, in_sync=len(state.isr), min_in_sync=minimum, mark=mark)
+            if _mark(state.replicas) != _mark(known.replicas):
+                self._lead(partition, state, minimum)
             partition.set_in_sync(len(state.isr), minimum)
         self._replicas[key] = Replica(
             partition, state.leader, state.leader_epoch, tuple(state.isr), tuple(state.replicas), state.partition_epoch
         )
         if known is None or known.partition is not partition:
             self._registry.add(partition)
+
+    def _lead(self, partition: Partition, state: LeaderAndIsrPartitionState, min_in_sync: int) -> None:
+        mark, in_sync = _mark(state.replicas), len(state.isr)
+        partition.become_leader(
+            state.leader_epoch, in_sync=in_sync, min_in_sync=min_in_sync, mark=mark, leader=self._broker_id
+        )
 
     def _open(self, key: TopicPartition, topic_id: UUID, state: LeaderAndIsrPartitionState) -> Partition:
         """The partition on its log, which is created when there is none."""

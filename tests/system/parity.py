@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,13 +89,15 @@ class Pair:
     """Both brokers.
 
     Attributes:
-        servers: the one whose core serves, and the reference.
+        servers: the one whose core serves, and the reference; both are told of changes by :meth:`tell`.
         admins: a connection to each for what is not compared.
         ids: of the topics, by name.
     """
 
-    def __init__(self, servers: Sequence[kafkax.server.Server], reactors: Sequence[Reactor]) -> None:
-        self.servers, self._reactors = servers, reactors
+    def __init__(
+        self, servers: Sequence[kafkax.server.Server], reactors: Sequence[Reactor], run: Callable[[Callable[[], object]], object]
+    ) -> None:
+        self.servers, self._reactors, self._run = servers, reactors, run
         self._addresses = [f"{server.endpoints[0].host}:{server.endpoints[0].port}" for server in servers]
         self.connect()
         self.admins = [Wire(address) for address in self._addresses]
@@ -117,6 +120,11 @@ class Pair:
                 (result,) = admin.ask(CreateTopicsRequest(topics=[new], timeout_ms=60_000), 7).topics
                 assert (result.error_code, result.topic_id) == (0, self.ids[name]), result.error_message
         return name
+
+    def tell(self, change: Callable[[kafkax.server.Server], object]) -> None:
+        """Change something in both, as the control plane does it: on its loop."""
+        for server in self.servers:
+            self._run(partial(change, server))
 
     def ask(self, frame: bytes, *, silent: bool = False) -> tuple[bytes, bytes]:
         """What the core and the reference path answer."""
@@ -142,25 +150,35 @@ class Pair:
         return ours
 
     def same_later(self, frame: bytes, event: Callable[[], object]) -> bytes:
-        """The answer to a Fetch that waits for an event, which must be the same; the event happens once both have the Fetch."""
-        wires = [Wire(address) for address in self._addresses]
-        before = self._fetches()
-        for wire in wires:
-            wire.send_frame(frame)
-        deadline = time.monotonic() + 60
-        while any(now == then for now, then in zip(self._fetches(), before, strict=True)):
-            assert time.monotonic() < deadline, "a Fetch did not come"
-            time.sleep(0.001)
-        event()
-        ours, theirs = (wire.receive_frame() for wire in wires)
-        for wire in wires:
-            wire.socket.close()
+        """The answer to a request that waits for an event, which must be the same; it happens once both have the request."""
+        ours, theirs = self._later(self._addresses, frame, event)
         self._compare([frame], [ours], [self._as_core(theirs)])
         return ours
 
-    def _fetches(self) -> list[int]:
-        """Fetch requests that each broker has had."""
-        return [reactor.counters()["requests"].get(1, 0) for reactor in self._reactors]
+    def core_later(self, frame: bytes, event: Callable[[], object]) -> bytes:
+        """What the core answers to a Fetch that waits for an event."""
+        (ours,) = self._later(self._addresses[:1], frame, event)
+        return ours
+
+    def _later(self, addresses: Sequence[str], frame: bytes, event: Callable[[], object]) -> list[bytes]:
+        wires = [Wire(address) for address in addresses]
+        (key,) = struct.unpack_from(">h", frame)
+        before = self._requests(key)[: len(wires)]
+        for wire in wires:
+            wire.send_frame(frame)
+        deadline = time.monotonic() + 60
+        while any(now == then for now, then in zip(self._requests(key), before, strict=False)):
+            assert time.monotonic() < deadline, "a request did not come"
+            time.sleep(0.001)
+        event()
+        answers = [wire.receive_frame() for wire in wires]
+        for wire in wires:
+            wire.socket.close()
+        return answers
+
+    def _requests(self, key: int) -> list[int]:
+        """Requests of an API that each broker has had."""
+        return [reactor.counters()["requests"].get(key, 0) for reactor in self._reactors]
 
     def _compare(self, frames: Sequence[bytes], ours: Sequence[bytes], theirs: Sequence[bytes]) -> None:
         """Answers must be the same. Once they were not, the topics may differ for good, so the first is told ever after."""
@@ -205,6 +223,12 @@ def pair(folder: Path) -> Iterator[Pair]:
     def run(step: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(step, loop).result(60)
 
+    def run_on_loop(step: Callable[[], object]) -> object:
+        async def stepping() -> object:
+            return step()
+
+        return run(stepping())
+
     try:
         for name, kind in (("core", Reactor), ("reference", _Reference)):
 
@@ -216,7 +240,7 @@ def pair(folder: Path) -> Iterator[Pair]:
                 patch.setattr(kafkax.server, "Reactor", made)
                 servers.append(kafkax.server.Server(_config(folder / name)))
                 run(servers[-1].start())
-        both = Pair(servers, reactors)
+        both = Pair(servers, reactors, run_on_loop)
         yield both
         both.close()
     finally:

@@ -1,7 +1,8 @@
 """Every Produce and Fetch frame, ordinary, odd or broken, is answered with the same bytes by the core and by the Python handlers.
 
 What is left out, and why: fetch sessions (KIP-227) are the core's alone.  The reference path never begins one, which the KIP
-allows, so a request that asks for one is compared without the session's id, and requests within a session are not compared.
+allows, so a request that asks for one is compared without the session's id, and requests within a
+session are not compared, but for the leaders that they tell of (``test_parity_leaders``).
 Timestamps that the broker sets (``message.timestamp.type=LogAppendTime``) are compared without their value.
 """
 

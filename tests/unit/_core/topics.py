@@ -64,7 +64,7 @@ class Topics:
 
 
 @contextmanager
-def serving(folder: Path, *, elsewhere: bool = False, **settings: int) -> Iterator[tuple[Topics, Broker]]:
+def serving(folder: Path, *, elsewhere: bool = False, **settings: Any) -> Iterator[tuple[Topics, Broker]]:
     """A broker of topics that the test adds; ``elsewhere``: others may be on other brokers."""
     topics = Topics(folder, elsewhere=elsewhere)
     with running(topics.registry, **settings) as broker:

@@ -154,11 +154,14 @@ def running(
     authenticated: bool = True,
     between_brokers: bool = False,
     host: str = "127.0.0.1",
+    prepare: Callable[[Reactor], object] | None = None,
     **settings: int,
 ) -> Iterator[Broker]:
-    """A reactor on a port of the loopback, or of another address."""
+    """A reactor on a port of the loopback, or of another address; ``prepare``: called before it starts."""
     reactor = Reactor(registry, ReactorSettings(**settings))
     port = reactor.listen(host, 0, "PLAINTEXT", fast=fast, authenticated=authenticated, between_brokers=between_brokers)
+    if prepare is not None:
+        prepare(reactor)
     reactor.start(threads)
     broker = Broker(reactor, port)
     try:

@@ -14,8 +14,11 @@ from kafkax.protocol.messages.fetch import FetchPartition, FetchRequest, FetchTo
 from kafkax.protocol.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
 
 TOPIC_ID = uuid4()
-LEADERS = {0: (2, 7), 1: (3, 4)}
-"""Broker and epoch by partition; broker 3 is not there."""
+IMAGE = {0: (2, 7), 1: (3, 4), 2: (1, 5), 3: (2, 8)}
+"""Broker and epoch by partition as the image has them; broker 3 is not there."""
+REPLICAS = {0: (1, 6), 1: (-1, -1), 2: (2, 6), 3: (1, 8)}
+"""As the replicas here were told, of a later one once; -1: not at all."""
+LEADERS = {0: (2, 7), 1: (3, 4), 2: (2, 6), 3: (2, 8)}
 
 
 def refuse(*_: object) -> None:
@@ -28,10 +31,16 @@ def context(version: int) -> RequestContext:
     brokers = {2: SimpleNamespace(broker_id=2, endpoints={"PLAINTEXT": endpoint}, rack="r")}
     image = SimpleNamespace(
         names={TOPIC_ID: "t"},
-        partition=lambda topic, index: SimpleNamespace(leader=LEADERS[index][0], leader_epoch=LEADERS[index][1]),
-        leader=lambda partition: brokers.get(partition.leader),
+        partition=lambda topic, index: SimpleNamespace(leader=IMAGE[index][0], leader_epoch=IMAGE[index][1]),
+        brokers=brokers,
     )
-    services = SimpleNamespace(image=image, partition=refuse, partition_by_id=refuse, config={"fetch.max.bytes": 1 << 20})
+    registry = SimpleNamespace(
+        get=lambda topic, index: SimpleNamespace(leadership=REPLICAS[index]),
+        get_by_id=lambda topic_id, index: SimpleNamespace(leadership=REPLICAS[index]),
+    )
+    services = SimpleNamespace(
+        image=image, registry=registry, partition=refuse, partition_by_id=refuse, config={"fetch.max.bytes": 1 << 20}
+    )
     return RequestContext(services, version, None, SimpleNamespace(listener="PLAINTEXT"))  # type: ignore[arg-type]
 
 

@@ -33,10 +33,12 @@ class FakePartition:
         self.topic, self.index, self.topic_id, self.log = topic, index, topic_id, log
         self.calls = []
 
-    def become_leader(self, epoch, *, in_sync, min_in_sync, mark):
+    def become_leader(self, epoch, *, in_sync, min_in_sync, mark, leader):
+        assert leader == 1
         self.calls.append(("lead", epoch, in_sync, min_in_sync, mark))
 
-    def become_follower(self, epoch):
+    def become_follower(self, epoch, *, leader=None):
+        self.leader = leader
         self.calls.append(("follow", epoch))
 
     def set_in_sync(self, in_sync, min_in_sync):
@@ -198,6 +200,7 @@ async def test_a_leader_becomes_follower_and_leader_again(broker):
     await broker.manager.handle(leader_and_isr(state(leader=2, leader_epoch=1, replicas=(1, 2), is_new=False)))
     await broker.manager.handle(leader_and_isr(state(leader=1, leader_epoch=2, replicas=(1, 2), is_new=False)))
     assert [call[:2] for call in broker.registry["t", 0].calls] == [("lead", 0), ("follow", 1), ("lead", 2)]
+    assert broker.registry["t", 0].leader == 2, "which clients that wait are told, before the image says so"
     assert broker.changes == [LeadershipChange(T0, 0, True), LeadershipChange(T0, 1, False), LeadershipChange(T0, 2, True)]
     assert broker.followers.calls == [("lead", 0, (1,)), ("forget", 0), ("follow", 0, 2), ("forget", 0), ("lead", 0, (1,))]
 
