@@ -1,7 +1,7 @@
 """The partitions that this broker hosts, by topic name and by topic id; lookups take no GIL."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
-from kafkax._core.partition cimport partition_t
+from kafkax._core.partition cimport Partition, partition_t
 from kafkax._core.pthreads cimport pthread_rwlock_t
 from kafkax._core.replication_quota cimport ReplicationQuota, replication_quota_t
 
@@ -38,3 +38,4 @@ cdef partition_t *registry_get_by_id(registry_t *registry, const uint8_t *topic_
 cdef class Registry:
     cdef registry_t *registry
     cdef dict _partitions
+    cdef Partition take(self, str topic, int32_t index)

@@ -1,6 +1,6 @@
 """The partitions that this broker hosts, by topic name and by topic id."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from uuid import UUID
 
 from kafkax._core.partition import Partition
@@ -22,6 +22,9 @@ class Registry:
     def get_by_id(self, topic_id: UUID, index: int) -> Partition | None: ...
     def remove(self, topic: str, index: int) -> Partition | None:
         """Forget the partition and wake who waits on it; whoever holds it sees NOT_LEADER_OR_FOLLOWER from here on."""
+
+    def remove_all(self, partitions: Iterable[tuple[str, int]]) -> None:
+        """The same for several, all of which are forgotten before anybody is woken."""
 
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[Partition]: ...

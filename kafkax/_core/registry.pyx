@@ -144,6 +144,12 @@ cdef partition_t *registry_get_by_id(registry_t *registry, const uint8_t *topic_
     return find(registry, &registry.ids, topic_id, ID_BYTES, index, True)
 
 
+cdef void wake_and_release(partition_t *partition) noexcept:
+    with nogil:
+        log_wake_all(partition.log)
+        partition_release(partition)
+
+
 cdef class Registry:
     def __cinit__(self, *, bint elsewhere=False, ReplicationQuota quota=None):
         self._partitions = {}
@@ -191,6 +197,20 @@ cdef class Registry:
         return self._partitions.get((name, index))
 
     def remove(self, str topic not None, int32_t index):
+        cdef Partition partition = self.take(topic, index)
+        if partition is not None:
+            wake_and_release(partition.partition)
+        return partition
+
+    def remove_all(self, partitions):
+        cdef Partition partition
+        cdef list taken = [self.take(topic, index) for topic, index in partitions]
+        for partition in taken:
+            if partition is not None:
+                wake_and_release(partition.partition)
+
+    cdef Partition take(self, str topic, int32_t index):
+        """Forget a partition; whoever waits for it has still to be woken, and the reference is the caller's."""
         cdef Partition partition = self._partitions.pop((topic, index), None)
         cdef partition_t *own
         if partition is None:
@@ -203,8 +223,6 @@ cdef class Registry:
             pthread_rwlock_unlock(&self.registry.lock)
             kx_store32(&own.removed, 1)
             kx_store32(&own.is_leader, 0)
-            log_wake_all(own.log)
-            partition_release(own)
         return partition
 
     def __len__(self):

@@ -195,22 +195,25 @@ class ReplicaManager:
         if not strays:
             return
         _log.warning("the cluster has no replica of these here, their logs are put aside: %s", ", ".join(map(str, strays)))
-        self._tell([change for partition in strays for change in self._remove(partition)])
+        self._tell(self._remove(strays))
         await asyncio.to_thread(self._delete_logs, strays, stray=True)
 
-    def _remove(self, partition: TopicPartition) -> list[LeadershipChange]:
-        """Host a partition no longer; returns the change if it was led."""
+    def _remove(self, partitions: Sequence[TopicPartition]) -> list[LeadershipChange]:
+        """Host partitions no longer; returns the changes of those that were led.  Who waits for several finds all gone."""
         if self._followers is not None:
-            self._followers.forget([partition])
-        former = self._replicas.pop(partition, None)
-        self._registry.remove(*partition)
-        led = former is not None and former.leader == self._broker_id
-        return [LeadershipChange(partition, _NO_EPOCH, False)] if led else []
+            self._followers.forget(partitions)
+        former = [self._replicas.pop(partition, None) for partition in partitions]
+        self._registry.remove_all(partitions)
+        return [
+            LeadershipChange(partition, _NO_EPOCH, False)
+            for partition, replica in zip(partitions, former, strict=True)
+            if replica is not None and replica.leader == self._broker_id
+        ]
 
     def _let_go(self, partition: TopicPartition, leader_epoch: int) -> list[LeadershipChange]:
         """Lead or follow a partition no longer; it stays known, so that clients are told that it is led elsewhere."""
         former = self._replicas.get(partition)
-        changes = self._remove(partition)
+        changes = self._remove([partition])
         if former is not None:
             try:
                 former.partition.become_follower(max(leader_epoch, former.leader_epoch))
@@ -377,11 +380,10 @@ class ReplicaManager:
                 if errors[partition] is not ErrorCode.NONE:
                     continue
                 if state.delete_partition:
-                    changes += self._remove(partition)
                     doomed.append(partition)
                 else:
                     changes += self._let_go(partition, state.leader_epoch)
-        self._tell(changes)
+        self._tell(changes + self._remove(doomed))
         errors.update(await asyncio.to_thread(self._delete_logs, doomed))
         return StopReplicaResponse(
             partition_errors=[

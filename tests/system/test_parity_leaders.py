@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from kafkax.errors import ErrorCode
+from kafkax.protocol.messages.delete_topics import DeleteTopicsRequest
 from kafkax.protocol.messages.fetch import FetchResponse
 from kafkax.protocol.messages.produce import ProduceResponse
 from kafkax.protocol.messages.update_metadata import (
@@ -262,3 +263,18 @@ def test_a_produce_that_waits_while_leadership_moves_hears_who_leads_now(both: P
     told = version >= 10
     assert found == [(1, NOT_LEADER, *((70, 4) if told else (-1, -1))), (0, NOT_LEADER, *((71, 3) if told else (-1, -1)))]
     assert endpoints(answer) == (at(70, 71) if told else [])
+
+
+@pytest.mark.parametrize("version", [4, 11, 12, 13, 16, 18])
+def test_a_fetch_that_waits_on_a_topic_hears_of_all_its_partitions_that_it_is_deleted(both: Pair, version: int) -> None:
+    name = both.create(f"deleted-{version}", 5)
+
+    def delete() -> None:
+        for admin in both.admins:
+            (deleted,) = admin.ask(DeleteTopicsRequest(topic_names=[name], timeout_ms=60_000), 5).responses
+            assert deleted.error_code == 0, deleted.error_message
+
+    asked = fetch(name, *(Place(index) for index in range(5)), version=version)
+    answer = both.same_later(written(asked, both.ids), delete)
+    response = FetchResponse.decode(answer[5 if version >= 12 else 4 :], version)
+    assert [told[0] for told in leaders(response).values()] == [NOT_LEADER] * 5

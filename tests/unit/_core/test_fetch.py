@@ -7,6 +7,7 @@ import random
 import struct
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -344,6 +345,26 @@ def test_lost_leadership_and_deletion_end_a_poll(tmp_path: Path) -> None:
             change()
             (outcome,) = fetched(answer(client, request, 12, FetchResponse)).values()
             assert outcome[0] == ErrorCode.NOT_LEADER_OR_FOLLOWER
+
+
+def test_partitions_that_are_deleted_together_are_told_of_together(tmp_path: Path) -> None:
+    def slowly(keys: list[Key]) -> Iterator[Key]:
+        for key in keys:
+            time.sleep(0.02)
+            yield key
+
+    with serving(tmp_path) as (topics, broker):
+        gone = [("t", index) for index in range(4)]
+        for topic, index in gone:
+            topics.add(topic, index)
+        client, request = broker.client(), fetch(topics, dict.fromkeys(gone, 0), max_wait_ms=60_000)
+        client.send(encode(request, 12))
+        assert broker.has_read(request.api_key)
+        assert client.quiet(0.05)
+        topics.registry.remove_all(slowly([("absent", 0), *gone]))
+        codes = {key: code for key, (code, _) in fetched(answer(client, request, 12, FetchResponse)).items()}
+        assert codes == dict.fromkeys(gone, ErrorCode.NOT_LEADER_OR_FOLLOWER)
+        assert len(topics.registry) == 0
 
 
 def test_a_poller_that_goes_away_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -93,6 +93,10 @@ class FakeRegistry(dict):
     def remove(self, topic, index):
         return self.pop((topic, index), None)
 
+    def remove_all(self, partitions):
+        for partition in partitions:
+            self.remove(*partition)
+
 
 class FakeConfigs:
     def __init__(self):
