@@ -19,7 +19,7 @@ from kafkax._core.warm cimport resident, warm
 
 cdef enum:
     IOV_COUNT = 128
-    CHUNK = 1048576
+    CHUNK = 524288
     # Bytes of a slice that are looked at, asked a helper for, and sent at a time.
     ROUNDS = 3
     # Sends of one connection before others have their turn: some hundred microseconds.
