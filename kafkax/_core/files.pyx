@@ -4,7 +4,7 @@ from libc.errno cimport EINTR, EIO, ENAMETOOLONG, ENOENT, ENOMEM, EOPNOTSUPP, er
 from libc.stdint cimport int32_t, int64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, strlen
+from libc.string cimport memcpy, strcpy, strlen
 from posix.fcntl cimport O_CLOEXEC, O_CREAT, O_DIRECTORY, O_RDONLY, O_TRUNC, O_WRONLY, open
 from posix.stat cimport stat, struct_stat
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
@@ -36,6 +36,8 @@ cdef extern from *:
 
 cdef enum:
     PATH_SIZE = 4096
+    # Digits of an offset in a file's name.
+    DIGITS = 20
 
 
 cdef disk_t *disk_new() noexcept nogil:
@@ -273,7 +275,12 @@ cdef int64_t file_size(directory_t *directory, const char *name) noexcept nogil:
 
 
 cdef void offset_name(int64_t offset, const char *suffix, char *out) noexcept nogil:
-    snprintf(out, 64, "%020lld%s", <long long>offset, suffix)
+    cdef int32_t at
+    # Without printf, since every entry of an index names its file.
+    for at in range(DIGITS - 1, -1, -1):
+        out[at] = <char>(48 + offset % 10)
+        offset //= 10
+    strcpy(out + DIGITS, suffix)
 
 
 cdef int64_t wall_ms() noexcept nogil:

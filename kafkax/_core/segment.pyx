@@ -4,7 +4,7 @@ from libc.errno cimport EAGAIN, ENOENT, EIO, ENOMEM, errno
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
-from libc.string cimport memset, strcpy, strlen
+from libc.string cimport memset, strcat, strcpy, strlen
 from posix.fcntl cimport O_CREAT, O_RDWR, O_TRUNC
 from posix.types cimport off_t
 from posix.unistd cimport close, fdatasync
@@ -13,7 +13,7 @@ from kafkax._core.atomics cimport kx_add32, kx_load32, kx_store32, kx_store64
 from kafkax._core.batch cimport AT_MAGIC, BATCH_HEADER, batch_check, batch_read, batch_t
 from kafkax._core.codes cimport CORE_COLD, CORE_END, CORE_INDEX_WRONG, CORE_IO_ERROR, ERR_CORRUPT_MESSAGE, OK
 from kafkax._core.files cimport (
-    directory_release, directory_retain, disk_fail, iovec, open_in, read_present, read_up_to, rename_in, unlink_in,
+    directory_release, directory_retain, disk_fail, iovec, offset_name, open_in, read_present, read_up_to, rename_in, unlink_in,
     write_parts,
 )
 from kafkax._core.index cimport (
@@ -78,7 +78,9 @@ cdef void segment_release(segment_t *segment) noexcept nogil:
 
 
 cdef void segment_name(segment_t *segment, const char *kind, char *out) noexcept nogil:
-    snprintf(out, 64, "%020lld%s%s", <long long>segment.base_offset, kind, <const char *>segment.suffix)
+    offset_name(segment.base_offset, kind, out)
+    # Kinds and suffixes are short.
+    strcat(out, <const char *>segment.suffix)
 
 
 cdef int32_t segment_fd(segment_t *segment) noexcept nogil:
