@@ -228,7 +228,7 @@ def settle(brokers: Iterable[Broker], memory: int) -> None:
 
     Deleted topics are gone from the disk and what was written is on it. The host has given the memory that the next ``memory``
     bytes of page cache will lie in: a virtual machine that hands free memory back (free page reporting) gets it again page by
-    page, which takes ten times as long as writing to it, and which run meets such pages depends on those before.
+    page, which takes twelve times as long as writing to it, and which run meets such pages depends on those before.
     """
     until = time.monotonic() + SETTLE_TIMEOUT_S
     while any(name.endswith("-delete") for broker in brokers for _, names, _ in os.walk(broker.directory) for name in names):
