@@ -351,7 +351,7 @@ class Server:
         self.services.groups.serve(reactor)
         self._stack.push_async_callback(dispatcher.stop, STOP_SECONDS)
         ReadyVersions(self.services, reactor)
-        CoreLeaders(self.services.cache, reactor)
+        CoreLeaders(self.services.cache, reactor, self.node_id)
         self.services.admin.quotas_in_force.follow(self.services.cache, reactor.meter)
         self.services.admin.mutations.follow(self.services.cache)
         rates.follow(self.services.cache, let_in=dispatcher.let_in, changed=reactor.screen)

@@ -27,6 +27,7 @@ from kafkax._core.fetch_request cimport fetch_free, fetch_parse
 from kafkax._core.fetch_session cimport session_answer, session_enter, session_leave
 from kafkax._core.fetch_state cimport FETCH_INCREMENTAL, FETCH_SESSIONLESS, asked_t, fetch_part_t, fetch_t
 from kafkax._core.files cimport monotonic_ms
+from kafkax._core.leaders cimport leaders_refusal, leaders_t
 from kafkax._core.logstate cimport (
     READ_COMMITTED,
     READ_LOG_END,
@@ -69,10 +70,14 @@ cdef enum:
 
 
 cdef int32_t unknown(reactor_t *reactor, fetch_part_t *part) noexcept nogil:
-    """The error for a partition that is not here: an id is unknown when not even its first partition is.
+    """The error for a partition that is not here, by what the cluster's image says.
 
-    Where it may be on another broker, a client is sent to look for its leader."""
+    Without an image an id is unknown when not even its first partition is here, and where it may be on another broker, a client
+    is sent to look for its leader."""
     cdef partition_t *first
+    if reactor.leaders != NULL:
+        return leaders_refusal(<leaders_t *>reactor.leaders, part.topic.name, <size_t>part.topic.name_size, part.topic.id,
+                               part.asked.index)
     if (<registry_t *>reactor.registry).elsewhere:
         return ERR_NOT_LEADER_OR_FOLLOWER
     if part.topic.name != NULL:

@@ -1,4 +1,4 @@
-"""Who leads a partition, and where the brokers are, for answers to clients that asked the wrong one (KIP-951).
+"""Who leads a partition, and where the brokers are, for answers to clients that asked the wrong one (KIP-951); what is nowhere.
 
 The control plane leaves here what the cluster's image says.  A partition that is hosted here may know better: its replica hears
 of a new leader before the image does (see ``Partition.become_follower``)."""
@@ -15,7 +15,13 @@ cdef enum:
 cdef struct led_topic_t:
     led_topic_t *next
     # Of the same bucket.
+    led_topic_t *next_named
+    # Of the same bucket by name.
     uint8_t id[16]
+    const uint8_t *name
+    size_t name_size
+    const uint8_t *failed
+    # By index: whether the replica here is out of service; NULL where none is.
     int32_t count
     int64_t leaders[1]
     # ``leadership`` of each partition, by index.
@@ -33,6 +39,7 @@ cdef struct nodes_t:
 cdef struct leaders_t:
     pthread_rwlock_t lock
     led_topic_t **buckets
+    # By id, and behind those as many by name.
     size_t room
     # A power of two.
     size_t count
@@ -56,6 +63,11 @@ cdef struct endpoints_t:
 # ``leaders`` may be NULL: then nobody is told anything.
 cdef bint leaders_find(leaders_t *leaders, registry_t *registry, int32_t listener, const uint8_t *topic_id, int32_t index,
                        leader_t *leader, endpoints_t *endpoints) noexcept nogil
+
+# The error for a partition that is not hosted here, by what the image says of it; by id where ``name`` is NULL.
+cdef int32_t leaders_refusal(leaders_t *leaders, const uint8_t *name, size_t name_size, const uint8_t *topic_id,
+                             int32_t index) noexcept nogil
+
 cdef void endpoints_release(endpoints_t *endpoints) noexcept nogil
 
 # The tagged fields of a partition that has no others; ``LEADER_TAGS_SIZE`` bytes at most.
@@ -68,5 +80,6 @@ cdef void write_endpoints(writer_t *w, const endpoints_t *endpoints) noexcept no
 cdef class Leaders:
     cdef leaders_t table
     cdef bint opened
-    cdef led_topic_t *take(self, const uint8_t *topic_id) noexcept nogil
+    cdef led_topic_t *take(self, const uint8_t *name, size_t size) noexcept nogil
+    cdef void link(self, led_topic_t *topic) noexcept nogil
     cdef bint put(self, led_topic_t *topic) noexcept nogil

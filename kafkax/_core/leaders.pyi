@@ -10,14 +10,18 @@ def leadership(leader: int, epoch: int) -> int:
 class Leaders:
     """What the core tells of leaders; see ``Reactor.tell_leaders``."""
 
-    def set_topic(self, topic_id: UUID, leaders: array[int]) -> None:
-        """Who leads each partition of a topic from now on.
+    def set_topic(self, name: str, topic_id: UUID, leaders: array[int], failed: bytes = b"") -> None:
+        """Who leads each partition of a topic from now on, in place of what was said of the topic of that name.
 
         Args:
             leaders: ``array("q")`` of :func:`leadership` by partition index; -1 where there is no such partition.
+            failed: as many bytes, 1 where the replica here is out of service; empty where none is.
+
+        Raises:
+            ValueError: not as many.
         """
 
-    def forget_topic(self, topic_id: UUID) -> None:
+    def forget_topic(self, name: str) -> None:
         """There is no such topic any more."""
 
     def set_nodes(self, listener: int, nodes: Iterable[tuple[int, str, int, str | None]]) -> None:

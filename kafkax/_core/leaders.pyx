@@ -1,10 +1,13 @@
-"""A hash table of topics and a list of brokers for each listener, under one lock: read where a client has asked the wrong
-broker, written when the image changes."""
+"""A hash table of topics, by id and by name, and a list of brokers for each listener, under one lock: read where a client has
+asked the wrong broker or for what is nowhere, written when the image changes.  Names tell topics apart, as in the image."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy
 from kafkax._core.atomics cimport kx_load64
+from kafkax._core.codes cimport (
+    ERR_KAFKA_STORAGE_ERROR, ERR_NOT_LEADER_OR_FOLLOWER, ERR_UNKNOWN_TOPIC_ID, ERR_UNKNOWN_TOPIC_OR_PARTITION,
+)
 from kafkax._core.cursor cimport write_bytes, write_i32, write_uvarint, writer, writer_t
 from kafkax._core.fields cimport write_no_tags, write_no_text, write_text
 from kafkax._core.network cimport MAX_LISTENERS
@@ -31,11 +34,34 @@ cdef inline size_t bucket_of(const uint8_t *topic_id, size_t room) noexcept nogi
     return <size_t>(((words[0] ^ words[1]) * <uint64_t>0x9E3779B97F4A7C15) >> 32) & (room - 1)
 
 
-cdef int64_t in_image(leaders_t *leaders, const uint8_t *topic_id, int32_t index) noexcept nogil:
-    """What the image says, -1 when it knows no such partition; lock held."""
+cdef size_t bucket_of_name(const uint8_t *name, size_t size, size_t room) noexcept nogil:
+    """FNV-1a; its place among all buckets, where those by name are behind those by id."""
+    cdef uint64_t h = <uint64_t>0xCBF29CE484222325
+    cdef size_t at
+    for at in range(size):
+        h = (h ^ name[at]) * <uint64_t>0x100000001B3
+    return room + (<size_t>(h ^ h >> 32) & (room - 1))
+
+
+cdef led_topic_t *find_topic(leaders_t *leaders, const uint8_t *topic_id) noexcept nogil:
+    """NULL when there is none; lock held."""
     cdef led_topic_t *topic = leaders.buckets[bucket_of(topic_id, leaders.room)]
     while topic != NULL and memcmp(topic.id, topic_id, ID_BYTES) != 0:
         topic = topic.next
+    return topic
+
+
+cdef led_topic_t *find_named(leaders_t *leaders, const uint8_t *name, size_t size) noexcept nogil:
+    """NULL when there is none; lock held."""
+    cdef led_topic_t *topic = leaders.buckets[bucket_of_name(name, size, leaders.room)]
+    while topic != NULL and (topic.name_size != size or memcmp(topic.name, name, size) != 0):
+        topic = topic.next_named
+    return topic
+
+
+cdef int64_t in_image(leaders_t *leaders, const uint8_t *topic_id, int32_t index) noexcept nogil:
+    """What the image says, -1 when it knows no such partition; lock held."""
+    cdef led_topic_t *topic = find_topic(leaders, topic_id)
     return topic.leaders[index] if topic != NULL and 0 <= index < topic.count else -1
 
 
@@ -94,6 +120,22 @@ cdef bint leaders_find(leaders_t *leaders, registry_t *registry, int32_t listene
             break
     pthread_rwlock_unlock(&leaders.lock)
     return done
+
+
+cdef int32_t leaders_refusal(leaders_t *leaders, const uint8_t *name, size_t name_size, const uint8_t *topic_id,
+                             int32_t index) noexcept nogil:
+    cdef int32_t code = ERR_NOT_LEADER_OR_FOLLOWER
+    cdef led_topic_t *topic
+    pthread_rwlock_rdlock(&leaders.lock)
+    topic = find_topic(leaders, topic_id) if name == NULL else find_named(leaders, name, name_size)
+    if topic == NULL and name == NULL:
+        code = ERR_UNKNOWN_TOPIC_ID
+    elif topic == NULL or not 0 <= index < topic.count or topic.leaders[index] == -1:
+        code = ERR_UNKNOWN_TOPIC_OR_PARTITION
+    elif topic.failed != NULL and topic.failed[index]:
+        code = ERR_KAFKA_STORAGE_ERROR
+    pthread_rwlock_unlock(&leaders.lock)
+    return code
 
 
 cdef void endpoints_release(endpoints_t *endpoints) noexcept nogil:
@@ -170,9 +212,31 @@ cdef void free_nodes(nodes_t *nodes) noexcept nogil:
     nodes.count = 0
 
 
+cdef led_topic_t *new_topic(bytes name, bytes id, const int64_t[::1] leaders, bytes failed) except NULL:
+    cdef size_t count = <size_t>leaders.shape[0], size = <size_t>len(name), marks = <size_t>len(failed)
+    cdef led_topic_t *topic
+    cdef uint8_t *texts
+    if marks and marks != count:
+        raise ValueError(f"{marks} marks for {count} partitions")
+    topic = <led_topic_t *>malloc(sizeof(led_topic_t) + count * sizeof(int64_t) + size + marks)
+    if topic == NULL:
+        raise MemoryError("leaders of a topic")
+    memcpy(topic.id, <const char *>id, ID_BYTES)
+    topic.count = <int32_t>count
+    if count:
+        memcpy(topic.leaders, &leaders[0], count * sizeof(int64_t))
+    texts = <uint8_t *>(topic.leaders + count)
+    memcpy(texts, <const char *>name, size)
+    memcpy(texts + size, <const char *>failed, marks)
+    topic.name = texts
+    topic.name_size = size
+    topic.failed = texts + size if marks else NULL
+    return topic
+
+
 cdef class Leaders:
     def __cinit__(self):
-        self.table.buckets = <led_topic_t **>calloc(FIRST_ROOM, sizeof(led_topic_t *))
+        self.table.buckets = <led_topic_t **>calloc(2 * FIRST_ROOM, sizeof(led_topic_t *))
         if self.table.buckets == NULL:
             raise MemoryError("leaders")
         self.table.room = FIRST_ROOM
@@ -197,59 +261,62 @@ cdef class Leaders:
     def __len__(self):
         return self.table.count
 
-    cdef led_topic_t *take(self, const uint8_t *topic_id) noexcept nogil:
+    cdef led_topic_t *take(self, const uint8_t *name, size_t size) noexcept nogil:
         """Take a topic out, NULL when it is not there; lock held."""
-        cdef led_topic_t **link = &self.table.buckets[bucket_of(topic_id, self.table.room)]
-        cdef led_topic_t *topic
-        while link[0] != NULL and memcmp(link[0].id, topic_id, ID_BYTES) != 0:
+        cdef led_topic_t *topic = find_named(&self.table, name, size)
+        cdef led_topic_t **link
+        if topic == NULL:
+            return NULL
+        link = &self.table.buckets[bucket_of_name(name, size, self.table.room)]
+        while link[0] != topic:
+            link = &link[0].next_named
+        link[0] = topic.next_named
+        # Several may have one id: topics of old have none, which is a zero.
+        link = &self.table.buckets[bucket_of(topic.id, self.table.room)]
+        while link[0] != topic:
             link = &link[0].next
-        topic = link[0]
-        if topic != NULL:
-            link[0] = topic.next
-            self.table.count -= 1
+        link[0] = topic.next
+        self.table.count -= 1
         return topic
+
+    cdef void link(self, led_topic_t *topic) noexcept nogil:
+        """Put a topic into its buckets; lock held."""
+        cdef led_topic_t **bucket = &self.table.buckets[bucket_of(topic.id, self.table.room)]
+        topic.next = bucket[0]
+        bucket[0] = topic
+        bucket = &self.table.buckets[bucket_of_name(topic.name, topic.name_size, self.table.room)]
+        topic.next_named = bucket[0]
+        bucket[0] = topic
 
     cdef bint put(self, led_topic_t *topic) noexcept nogil:
         """Put a topic in that is not there, in a table as large as there are topics; False without memory. Lock held."""
-        cdef size_t room = self.table.room * 2, at
+        cdef size_t room = self.table.room, at
+        cdef led_topic_t **former = self.table.buckets
         cdef led_topic_t **buckets
-        cdef led_topic_t **bucket
         cdef led_topic_t *moved
-        if self.table.count == self.table.room:
-            buckets = <led_topic_t **>calloc(room, sizeof(led_topic_t *))
+        if self.table.count == room:
+            buckets = <led_topic_t **>calloc(room * 4, sizeof(led_topic_t *))
             if buckets == NULL:
                 return False
-            for at in range(self.table.room):
-                while self.table.buckets[at] != NULL:
-                    moved = self.table.buckets[at]
-                    self.table.buckets[at] = moved.next
-                    bucket = &buckets[bucket_of(moved.id, room)]
-                    moved.next = bucket[0]
-                    bucket[0] = moved
-            free(self.table.buckets)
             self.table.buckets = buckets
-            self.table.room = room
-        bucket = &self.table.buckets[bucket_of(topic.id, self.table.room)]
-        topic.next = bucket[0]
-        bucket[0] = topic
+            self.table.room = room * 2
+            for at in range(room):
+                while former[at] != NULL:
+                    moved = former[at]
+                    former[at] = moved.next
+                    self.link(moved)
+            free(former)
+        self.link(topic)
         self.table.count += 1
         return True
 
-    def set_topic(self, topic_id not None, const int64_t[::1] leaders not None):
-        cdef bytes uuid = topic_id.bytes
-        cdef size_t size = <size_t>leaders.shape[0] * sizeof(int64_t)
-        cdef led_topic_t *topic = <led_topic_t *>malloc(sizeof(led_topic_t) + size)
+    def set_topic(self, str name not None, topic_id not None, const int64_t[::1] leaders not None, bytes failed not None=b""):
+        cdef led_topic_t *topic = new_topic(name.encode(), topic_id.bytes, leaders, failed)
         cdef led_topic_t *former
         cdef bint done
-        if topic == NULL:
-            raise MemoryError("leaders of a topic")
-        memcpy(topic.id, <const char *>uuid, ID_BYTES)
-        topic.count = <int32_t>leaders.shape[0]
-        if size:
-            memcpy(topic.leaders, &leaders[0], size)
         with nogil:
             pthread_rwlock_wrlock(&self.table.lock)
-            former = self.take(topic.id)
+            former = self.take(topic.name, topic.name_size)
             done = self.put(topic)
             pthread_rwlock_unlock(&self.table.lock)
         free(former)
@@ -257,13 +324,14 @@ cdef class Leaders:
             free(topic)
             raise MemoryError("leaders of a topic")
 
-    def forget_topic(self, topic_id not None):
-        cdef bytes uuid = topic_id.bytes
-        cdef const uint8_t *id = <const uint8_t *><const char *>uuid
+    def forget_topic(self, str name not None):
+        cdef bytes encoded = name.encode()
+        cdef const uint8_t *text = <const uint8_t *><const char *>encoded
+        cdef size_t size = <size_t>len(encoded)
         cdef led_topic_t *former
         with nogil:
             pthread_rwlock_wrlock(&self.table.lock)
-            former = self.take(id)
+            former = self.take(text, size)
             pthread_rwlock_unlock(&self.table.lock)
         free(former)
 

@@ -1,6 +1,6 @@
-"""What the core tells clients that asked the wrong broker (KIP-951) is what the image says.
+"""What the core tells clients that asked the wrong broker (KIP-951), or for what is nowhere, is what the image says.
 
-The reference path asks the image itself: see :mod:`kafkax.broker.current_leader`.
+The reference path asks the image itself: see :mod:`kafkax.broker.current_leader` and :class:`kafkax.broker.services.Services`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from kafkax._core.leaders import Leaders, leadership
 from kafkax.cluster.image import ImageDelta
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from kafkax._core.reactor import Reactor
     from kafkax.cluster.image import MetadataCache, MetadataImage, TopicImage
 
@@ -28,24 +26,24 @@ class CoreLeaders:
     Args:
         cache: holds it.
         reactor: its answers tell of leaders; all its listeners are open.
+        node_id: this broker's id.
     """
 
-    def __init__(self, cache: MetadataCache, reactor: Reactor) -> None:
+    def __init__(self, cache: MetadataCache, reactor: Reactor, node_id: int) -> None:
+        self._node_id = node_id
         self._listeners = reactor.listeners
         self._leaders = Leaders()
-        self._ids: dict[str, UUID] = {}
         reactor.tell_leaders(self._leaders)
         cache.add_listener(self._image_changed)
         self._image_changed(cache.image, ImageDelta(topics=frozenset(cache.image.topics), brokers=True))
 
     def _image_changed(self, image: MetadataImage, delta: ImageDelta) -> None:
         for name in delta.topics | delta.deleted_topics:
-            topic, former = image.topics.get(name), self._ids.pop(name, None)
-            if former is not None and (topic is None or topic.topic_id != former):
-                self._leaders.forget_topic(former)
-            if topic is not None:
-                self._ids[name] = topic.topic_id
-                self._leaders.set_topic(topic.topic_id, _leaders_of(topic))
+            topic = image.topics.get(name)
+            if topic is None:
+                self._leaders.forget_topic(name)
+            else:
+                self._leaders.set_topic(name, topic.topic_id, _leaders_of(topic), _failed(topic, self._node_id))
         for number, listener in enumerate(self._listeners if delta.brokers else ()):
             self._leaders.set_nodes(
                 number,
@@ -64,3 +62,12 @@ def _leaders_of(topic: TopicImage) -> array[int]:
     for index, partition in partitions.items():
         leaders[index] = leadership(partition.leader, partition.leader_epoch)
     return leaders
+
+
+def _failed(topic: TopicImage, node_id: int) -> bytes:
+    """By index, 1 where the replica on this broker is out of service; empty where none is."""
+    failed = [index for index, partition in topic.partitions.items() if node_id in partition.offline]
+    marks = bytearray(max(topic.partitions) + 1 if failed else 0)
+    for index in failed:
+        marks[index] = 1
+    return bytes(marks)

@@ -22,6 +22,7 @@ import pytest
 import kafkax.cluster.topic_admin
 import kafkax.server
 from kafkax._core.reactor import Reactor
+from kafkax._core.registry import Registry
 from kafkax.config import BrokerConfig
 from kafkax.protocol.messages.create_topics import CreatableTopic, CreatableTopicConfig, CreateTopicsRequest
 from tests.system.wire import Wire
@@ -212,8 +213,9 @@ def _config(folder: Path) -> BrokerConfig:
 
 
 @contextmanager
-def pair(folder: Path) -> Iterator[Pair]:
-    """Both brokers, on a loop of their own thread."""
+def pair(folder: Path, *, elsewhere: bool = False) -> Iterator[Pair]:
+    """Both brokers, on a loop of their own thread; ``elsewhere``: their cores take what is not there to be on others, as in a
+    cluster."""
     reactors: list[Reactor] = []
     servers: list[kafkax.server.Server] = []
     loop = asyncio.new_event_loop()
@@ -238,6 +240,8 @@ def pair(folder: Path) -> Iterator[Pair]:
 
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(kafkax.server, "Reactor", made)
+                if elsewhere:
+                    patch.setattr(kafkax.server, "Registry", lambda **given: Registry(**{**given, "elsewhere": True}))
                 servers.append(kafkax.server.Server(_config(folder / name)))
                 run(servers[-1].start())
         both = Pair(servers, reactors, run_on_loop)

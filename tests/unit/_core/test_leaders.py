@@ -19,6 +19,7 @@ from tests.unit._core.wire import Broker, Client
 
 VERSION = 16
 NOWHERE = (-1, -1)
+NO_ID, NO_PARTITION = ErrorCode.UNKNOWN_TOPIC_ID, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
 NODES = [(5, "five", 9095, None), (7, "seven.example", 65535, "a"), (300, "h" * 200, 1, "r" * 200)]
 
 
@@ -29,13 +30,15 @@ def telling(folder: Path, leaders: Leaders) -> Iterator[tuple[Topics, Broker]]:
         yield opened
 
 
-def told(response: FetchResponse) -> dict[tuple[UUID, int], tuple[int, int]]:
-    """Leader and epoch by partition, of those that are not led here."""
+def told(response: FetchResponse) -> dict[tuple[UUID, int], tuple[int, int] | int]:
+    """Leader and epoch by partition, of those that are not led here; the error of those that are nowhere or out of service."""
     return {
         (topic.topic_id, part.partition_index): (part.current_leader.leader_id, part.current_leader.leader_epoch)
+        if part.error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
+        else part.error_code
         for topic in response.responses
         for part in topic.partitions
-        if part.error_code == ErrorCode.NOT_LEADER_OR_FOLLOWER
+        if part.error_code
     }
 
 
@@ -63,29 +66,64 @@ class Session:
 
 def test_a_session_is_told_who_leads_partitions_that_were_never_here(tmp_path: Path) -> None:
     leaders, one, two = Leaders(), uuid4(), uuid4()
-    leaders.set_topic(one, array("q", [leadership(7, 3), -1, leadership(-1, 4), leadership(8, 0)]))
-    leaders.set_topic(two, array("q", [leadership(300, 2**31 - 1)]))
+    leaders.set_topic(str(one), one, array("q", [leadership(7, 3), -1, leadership(-1, 4), leadership(8, 0)]), bytes([0, 1, 0, 1]))
+    leaders.set_topic(str(two), two, array("q", [leadership(300, 2**31 - 1)]))
     leaders.set_nodes(0, NODES)
     with telling(tmp_path, leaders) as (topics, broker):
         session = Session(topics, broker.client())
-        expected = {(one, 0): (7, 3), (one, 1): NOWHERE, (one, 2): (-1, 4), (one, 3): (8, 0), (two, 0): (300, 2**31 - 1)}
-        expected |= {(one, 4): NOWHERE, (one, -1): NOWHERE, (one, 2**31 - 1): NOWHERE, (uuid4(), 0): NOWHERE}
+        expected: dict[tuple[UUID, int], tuple[int, int] | int] = {(one, 0): (7, 3), (one, 1): NO_PARTITION, (one, 2): (-1, 4)}
+        expected |= {(one, 3): ErrorCode.KAFKA_STORAGE_ERROR, (two, 0): (300, 2**31 - 1)}
+        expected |= {(one, 4): NO_PARTITION, (one, -1): NO_PARTITION, (one, 2**31 - 1): NO_PARTITION, (uuid4(), 0): NO_ID}
         response = session.add(*expected)
         assert told(response) == expected
         assert nodes(response) == [NODES[1], NODES[2]]
         assert broker.reactor.counters()["handed_over"] == 0
 
 
+@pytest.mark.parametrize("version", [7, 12])
+def test_a_session_by_name_is_told_what_is_nowhere(version: int, tmp_path: Path) -> None:
+    leaders, no_id = Leaders(), UUID(int=0)
+    for number in range(200):
+        leaders.set_topic(f"t-{number}", no_id, array("q", [leadership(number, 0)] * 2), bytes([0, number == 5]))
+    leaders.set_topic("t-7", uuid4(), array("q", [-1]))
+    leaders.forget_topic("t-3")
+    assert len(leaders) == 199
+    with telling(tmp_path, leaders) as (topics, broker):
+        topics.add("here")
+        client = broker.client()
+        asked = fetch(topics, {("here", 0): 0}, version, session_epoch=0)
+        session = ask(client, asked, version, FetchResponse).session_id
+        wanted = [("t-1", 0), ("t-3", 0), ("t-5", 0), ("t-5", 1), ("t-7", 0), ("t-199", 2), ("t-1990", 0), ("", 0)]
+        added: dict[tuple[str | UUID, int], int] = dict.fromkeys(wanted, 0)
+        asked = fetch(topics, added, version, session_id=session, session_epoch=1)
+        response = ask(client, asked, version, FetchResponse)
+        found = {(topic.topic, p.partition_index): p.error_code for topic in response.responses for p in topic.partitions}
+        assert found == {
+            **dict.fromkeys(added, NO_PARTITION),
+            ("t-1", 0): ErrorCode.NOT_LEADER_OR_FOLLOWER,
+            ("t-5", 0): ErrorCode.NOT_LEADER_OR_FOLLOWER,
+            ("t-5", 1): ErrorCode.KAFKA_STORAGE_ERROR,
+        }
+
+
+def test_marks_of_failed_replicas_are_as_many_as_partitions() -> None:
+    leaders = Leaders()
+    for marks in (b"\0", b"\0" * 3):
+        with pytest.raises(ValueError, match="marks for 2 partitions"):
+            leaders.set_topic("t", uuid4(), array("q", [-1, -1]), marks)
+    assert len(leaders) == 0
+
+
 def test_what_is_told_is_what_was_said_last(tmp_path: Path) -> None:
     leaders = Leaders()
     ids = [uuid4() for _ in range(300)]
     for number, topic_id in enumerate(ids):
-        leaders.set_topic(topic_id, array("q", [leadership(number, number)]))
+        leaders.set_topic(str(topic_id), topic_id, array("q", [leadership(number, number)]))
     for number, topic_id in enumerate(ids[:100]):
-        leaders.set_topic(topic_id, array("q", [leadership(1000 + number, 5)] * 2))
+        leaders.set_topic(str(topic_id), topic_id, array("q", [leadership(1000 + number, 5)] * 2))
     for topic_id in ids[200:]:
-        leaders.forget_topic(topic_id)
-    leaders.forget_topic(uuid4())
+        leaders.forget_topic(str(topic_id))
+    leaders.forget_topic(str(uuid4()))
     assert len(leaders) == 200
     leaders.set_nodes(0, [(150, "before", 1, None), (151, "gone", 1, None)])
     leaders.set_nodes(0, [(150, "after", 2, "r")])
@@ -93,7 +131,7 @@ def test_what_is_told_is_what_was_said_last(tmp_path: Path) -> None:
     with telling(tmp_path, leaders) as (topics, broker):
         response = Session(topics, broker.client()).add(*((topic_id, 0) for topic_id in ids))
         assert told(response) == {
-            (topic_id, 0): (1000 + number, 5) if number < 100 else (number, number) if number < 200 else NOWHERE
+            (topic_id, 0): (1000 + number, 5) if number < 100 else (number, number) if number < 200 else NO_ID
             for number, topic_id in enumerate(ids)
         }
         assert nodes(response) == [(150, "after", 2, "r")]
@@ -114,15 +152,15 @@ def test_the_replica_here_and_the_image_are_believed_by_their_epoch(tmp_path: Pa
         response = answer(client, request, VERSION, FetchResponse)
         assert (told(response), nodes(response)) == ({(topics.ids["t"], 0): (5, 4)}, [NODES[0]])
         for epoch, expected in ((3, (5, 4)), (4, (7, 4)), (5, (7, 5))):
-            leaders.set_topic(topics.ids["t"], array("q", [leadership(7, epoch)]))
+            leaders.set_topic(str(topics.ids["t"]), topics.ids["t"], array("q", [leadership(7, epoch)]))
             assert told(session.add(("t", 0))) == {(topics.ids["t"], 0): expected}
         partition.become_follower(6)
         assert partition.leadership == NOWHERE
         assert told(session.add(("t", 0))) == {(topics.ids["t"], 0): (7, 5)}
         topics.registry.remove("t", 0)
-        leaders.forget_topic(topics.ids["t"])
+        leaders.forget_topic(str(topics.ids["t"]))
         response = session.add(("t", 0))
-        assert (told(response), nodes(response)) == ({(topics.ids["t"], 0): NOWHERE}, [])
+        assert (told(response), nodes(response)) == ({(topics.ids["t"], 0): NO_ID}, [])
 
 
 @pytest.mark.parametrize("version", [13, 15])
