@@ -228,7 +228,8 @@ def settle(brokers: Iterable[Broker], memory: int) -> None:
 
     Deleted topics are gone from the disk and what was written is on it. The host has given the memory that the next ``memory``
     bytes of page cache will lie in: a virtual machine that hands free memory back (free page reporting) gets it again page by
-    page, which takes twelve times as long as writing to it, and which run meets such pages depends on those before.
+    page, which takes twelve times as long as writing to it, and which run meets such pages depends on those before.  No more
+    than half of what is free is taken for that.
     """
     until = time.monotonic() + SETTLE_TIMEOUT_S
     while any(name.endswith("-delete") for broker in brokers for _, names, _ in os.walk(broker.directory) for name in names):
@@ -236,7 +237,9 @@ def settle(brokers: Iterable[Broker], memory: int) -> None:
             raise RuntimeError(f"deleted topics are still there after {SETTLE_TIMEOUT_S:g} s")
         time.sleep(0.05)
     os.sync()
-    mmap.mmap(-1, memory, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE).close()
+    size = min(memory, os.sysconf("SC_AVPHYS_PAGES") * PAGE // 2)
+    if size:
+        mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE).close()
 
 
 def remove(broker: Broker) -> None:
