@@ -1,7 +1,7 @@
 """A batch that is written in place: records as they come, the header when it is finished."""
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 from kafkax._core.batch cimport (
@@ -10,6 +10,7 @@ from kafkax._core.batch cimport (
 )
 from kafkax._core.crc32c cimport crc32c_update
 from kafkax._core.cursor cimport give, kx_put16, kx_put32, kx_put64, write_i8, write_varlong, writer, writer_t
+from kafkax._core.varint cimport varint_size
 
 cdef enum:
     AT_LEADER_EPOCH = 12
@@ -22,15 +23,6 @@ cdef enum:
     KEPT_ROOM = 16384
     # A larger buffer is given back once its batch is finished.
     MOST = 0x7FFFFFFF
-
-
-cdef inline int32_t varint_size(int64_t value) noexcept nogil:
-    cdef unsigned long long raw = (<unsigned long long>value << 1) ^ <unsigned long long>(value >> 63)
-    cdef int32_t size = 1
-    while raw >= 128:
-        raw >>= 7
-        size += 1
-    return size
 
 
 cdef void batch_begin(batch_buffer_t *batch) noexcept nogil:

@@ -26,6 +26,7 @@ from kafkax._core.connection cimport connection_close, connection_starve, connec
 from kafkax._core.cursor cimport kx_put32
 from kafkax._core.fields cimport is_ascii
 from kafkax._core.files cimport wall_ms
+from kafkax._core.hashes cimport fnv1a
 from kafkax._core.logstate cimport WAIT_HIGH_WATERMARK, append_result_t, waiter_t
 from kafkax._core.mailbox cimport note_woken, ring_thread, wake_parked, wake_thread
 from kafkax._core.network cimport (
@@ -52,15 +53,9 @@ cdef enum:
     MOST_TAKEN = 16777216
     KEPT_TAKEN = 65536
 
-cdef uint64_t PRIME = 0x100000001B3
-cdef uint64_t OFFSET = 0xCBF29CE484222325
-
 
 cdef size_t place_of(const uint8_t *data, size_t size, size_t room) noexcept nogil:
-    cdef uint64_t value = OFFSET
-    cdef size_t at
-    for at in range(size):
-        value = (value ^ data[at]) * PRIME
+    cdef uint64_t value = fnv1a(data, size)
     return (value ^ (value >> 32)) & (room - 1)
 
 

@@ -14,6 +14,7 @@ from kafkax._core.cursor cimport (
 from kafkax._core.fields cimport (
     read_count, read_data, read_header, request_header_t, skip_tags, write_count, write_no_tags, write_text,
 )
+from kafkax._core.varint cimport uvarint_size
 
 __all__ = ["CommitRequest"]
 
@@ -39,14 +40,6 @@ cdef enum:
 
 cdef uint8_t NO_ID[16]
 # The id of a topic that has none: zeros.
-
-
-cdef inline int32_t uvarint_size(int64_t value) noexcept nogil:
-    cdef int32_t size = 1
-    while value >= 128:
-        value >>= 7
-        size += 1
-    return size
 
 
 cdef bint read_part(reader_t *r, int32_t version, commit_part_t *part) noexcept nogil:

@@ -244,6 +244,7 @@ cdef flush_item_t *take_share(flusher_t *flusher, bint *together) noexcept nogil
     while share > 0:
         last = flusher.ready
         kx_store32(&last.state, FLUSHING)
+        last.again_later = 0
         flusher.ready = last.next
         share -= 1
     if last != NULL:
@@ -304,11 +305,14 @@ cdef flush_item_t *finish_round(flusher_t *flusher, flush_item_t *round_items) n
             idle = NULL
         # Once idle, the item may be queued by another thread, which then owns its link.
         next = item.next
-        if item.state == FLUSHING and not (item.again_later and not flusher.stopping):
+        if item.state == FLUSHING and (flusher.stopping or not item.again_later):
             kx_store32(&item.state, IDLE)
             idle = item
         elif item.state == FLUSHING_AGAIN and item.due_ms == 0:
             make_ready(flusher, item)
+            if next != NULL:
+                # One is this thread's own.
+                pthread_cond_signal(&flusher.changed)
         else:
             put_off(flusher, item, item.due_ms if item.state == FLUSHING_AGAIN else due_time(flusher, FLUSH_LATER))
             if flusher.watched_ms == 0 or item.due_ms < flusher.watched_ms:
@@ -317,17 +321,23 @@ cdef flush_item_t *finish_round(flusher_t *flusher, flush_item_t *round_items) n
     return idle
 
 
+cdef void block_signals() noexcept nogil:
+    """They are for Python's threads."""
+    cdef sigset_t signals
+    sigfillset(&signals)
+    pthread_sigmask(SIG_BLOCK, &signals, NULL)
+
+
 cdef void *watch_clock(void *argument) noexcept nogil:
     """Make ready what was put off, when its time has come."""
     cdef flusher_t *flusher = <flusher_t *>argument
     cdef timespec until
-    cdef sigset_t signals
-    sigfillset(&signals)
-    pthread_sigmask(SIG_BLOCK, &signals, NULL)
+    cdef int32_t _each
+    block_signals()
     pthread_mutex_lock(&flusher.lock)
     while not flusher.stopping:
-        if collect_due(flusher, False):
-            pthread_cond_broadcast(&flusher.changed)
+        for _each in range(min(collect_due(flusher, False), flusher.thread_count)):
+            pthread_cond_signal(&flusher.changed)
         flusher.watched_ms = 0 if flusher.later == NULL else flusher.later.due_ms
         if flusher.watched_ms == 0:
             pthread_cond_wait(&flusher.sooner, &flusher.lock)
@@ -343,10 +353,8 @@ cdef void *flush_thread(void *argument) noexcept nogil:
     cdef flusher_t *flusher = <flusher_t *>argument
     cdef flush_item_t *round_items = NULL
     cdef flush_item_t *idle
-    cdef sigset_t signals
     cdef bint together
-    sigfillset(&signals)
-    pthread_sigmask(SIG_BLOCK, &signals, NULL)
+    block_signals()
     while True:
         pthread_mutex_lock(&flusher.lock)
         idle = finish_round(flusher, round_items)

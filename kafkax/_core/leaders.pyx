@@ -10,12 +10,14 @@ from kafkax._core.codes cimport (
 )
 from kafkax._core.cursor cimport write_bytes, write_i32, write_uvarint, writer, writer_t
 from kafkax._core.fields cimport write_no_tags, write_no_text, write_text
+from kafkax._core.hashes cimport fnv1a
 from kafkax._core.network cimport MAX_LISTENERS
 from kafkax._core.partition cimport leader_epoch_of, leader_of, leadership as packed, partition_release, partition_t
 from kafkax._core.pthreads cimport (
     pthread_rwlock_destroy, pthread_rwlock_init, pthread_rwlock_rdlock, pthread_rwlock_unlock, pthread_rwlock_wrlock,
 )
 from kafkax._core.registry cimport registry_get_by_id
+from kafkax._core.varint cimport uvarint_size
 
 __all__ = ["Leaders", "leadership"]
 
@@ -35,11 +37,8 @@ cdef inline size_t bucket_of(const uint8_t *topic_id, size_t room) noexcept nogi
 
 
 cdef size_t bucket_of_name(const uint8_t *name, size_t size, size_t room) noexcept nogil:
-    """FNV-1a; its place among all buckets, where those by name are behind those by id."""
-    cdef uint64_t h = <uint64_t>0xCBF29CE484222325
-    cdef size_t at
-    for at in range(size):
-        h = (h ^ name[at]) * <uint64_t>0x100000001B3
+    """Its place among all buckets, where those by name are behind those by id."""
+    cdef uint64_t h = fnv1a(name, size)
     return room + (<size_t>(h ^ h >> 32) & (room - 1))
 
 
@@ -157,14 +156,6 @@ cdef void write_leader(writer_t *w, int32_t tag, const leader_t *leader) noexcep
     write_i32(w, leader.id)
     write_i32(w, leader.epoch)
     write_uvarint(w, 0)
-
-
-cdef inline size_t uvarint_size(uint32_t value) noexcept nogil:
-    cdef size_t size = 1
-    while value >= 128:
-        size += 1
-        value >>= 7
-    return size
 
 
 cdef void write_endpoints(writer_t *w, const endpoints_t *endpoints) noexcept nogil:

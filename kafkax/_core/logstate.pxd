@@ -139,7 +139,7 @@ cdef struct log_t:
     int64_t high_watermark
     int64_t last_stable_offset
     int64_t flushed_offset
-    # Up to where a sync of this log that is under way goes, which no truncation overtakes; not above ``flushed_offset`` when
+    # Up to where a sync of this log that is under way goes, unless a truncation took it back; not above ``flushed_offset`` when
     # there is none.
     int64_t flushing_offset
     # The marks themselves, under ``lock``.

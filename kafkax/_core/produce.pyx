@@ -77,6 +77,7 @@ from kafkax._core.partition cimport (
 )
 from kafkax._core.record_errors cimport record_errors_bound, record_errors_write
 from kafkax._core.registry cimport registry_get, registry_get_by_id, registry_t
+from kafkax._core.varint cimport uvarint_size
 
 cdef enum:
     FIRST_VERSION = 3
@@ -586,14 +587,7 @@ cdef produce_t *follower(connection_t *connection, const produce_t *request, con
 
 cdef size_t size_width(int32_t size, bint flexible) noexcept nogil:
     """Bytes that the length of so many bytes of records takes."""
-    cdef uint32_t rest = <uint32_t>size + 1
-    cdef size_t width = 1
-    if not flexible:
-        return 4
-    while rest >= 128:
-        rest >>= 7
-        width += 1
-    return width
+    return <size_t>uvarint_size(<uint32_t>size + 1) if flexible else 4
 
 
 cdef int32_t append_run(connection_t *connection, produce_t **requests, int32_t count) noexcept nogil:

@@ -16,7 +16,7 @@ from kafkax._core.batch cimport (
 from kafkax._core.crc32c cimport crc32c_update
 from kafkax._core.cursor cimport kx_put16, kx_put32, kx_put64
 from kafkax._core.message cimport TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, Message
-from kafkax._core.varint cimport put_uvarint
+from kafkax._core.varint cimport put_uvarint, varint_size
 
 from asyncio import CancelledError, InvalidStateError, get_running_loop
 
@@ -71,15 +71,6 @@ cdef size_t record_bound(int64_t key_size, int64_t value_size, int64_t headers_s
 
 cdef inline uint8_t *put_varint(uint8_t *at, int64_t value) noexcept nogil:
     return put_uvarint(at, (<uint64_t>value << 1) ^ <uint64_t>(value >> 63))
-
-
-cdef inline int32_t varint_size(int64_t value) noexcept nogil:
-    cdef uint64_t raw = (<uint64_t>value << 1) ^ <uint64_t>(value >> 63)
-    cdef int32_t size = 1
-    while raw >= 128:
-        raw >>= 7
-        size += 1
-    return size
 
 
 cdef inline uint8_t *put_block(uint8_t *at, const uint8_t *data, int64_t size) noexcept nogil:

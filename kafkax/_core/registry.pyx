@@ -4,6 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp
 from kafkax._core.atomics cimport kx_add32, kx_store32
+from kafkax._core.hashes cimport fnv1a
 from kafkax._core.logstate cimport log_wake_all
 from kafkax._core.partition cimport Partition, partition_release, partition_retain
 from kafkax._core.pthreads cimport (
@@ -18,12 +19,7 @@ cdef enum:
 
 cdef uint64_t hash_key(const void *key, size_t size, int32_t index) noexcept nogil:
     """FNV-1a over the key, mixed with the partition's number."""
-    cdef const uint8_t *at = <const uint8_t *>key
-    cdef uint64_t h = <uint64_t>0xCBF29CE484222325
-    cdef size_t i
-    for i in range(size):
-        h = (h ^ at[i]) * <uint64_t>0x100000001B3
-    h = (h ^ <uint64_t>index) * <uint64_t>0x9E3779B97F4A7C15
+    cdef uint64_t h = (fnv1a(key, size) ^ <uint64_t>index) * <uint64_t>0x9E3779B97F4A7C15
     return h ^ (h >> 32)
 
 

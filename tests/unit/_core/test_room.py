@@ -288,3 +288,17 @@ def test_what_preallocate_asks_for_stays(tmp_path: Path, flusher: Flusher) -> No
     assert active_file(folder).stat().st_size == size
     log.close()
     assert active_file(folder).stat().st_size < size
+
+
+def test_on_a_failed_disk_nobody_looks_after_room_any_more(tmp_path: Path, flusher: Flusher) -> None:
+    folder = tmp_path / "t-0"
+    log = open_log(folder, flusher)
+    append_hastily(log, folder)
+    flusher.fail(5)
+
+    def at_rest() -> bool:
+        before = flusher.rounds
+        time.sleep(0.2)
+        return flusher.rounds == before
+
+    wait_for(at_rest)
