@@ -13,6 +13,7 @@ from posix.stat cimport fstat, struct_stat
 from posix.time cimport CLOCK_MONOTONIC, timespec
 from posix.unistd cimport close
 from kafkax._core.atomics cimport kx_add32, kx_add64, kx_fence, kx_load32, kx_load64, kx_store32, kx_store64
+from kafkax._core.deferred cimport keep_deferred, run_deferred
 from kafkax._core.files cimport disk_fail, disk_forget, disk_new, disk_release, disk_t, monotonic_ms
 from kafkax._core.notify cimport NotifyQueue, notify_push, notify_release, notify_retain
 from kafkax._core.pthreads cimport (
@@ -268,6 +269,7 @@ cdef void flush_each(flusher_t *flusher, flush_item_t *round_items) noexcept nog
             if error:
                 disk_fail(flusher.disk, error)
         item = item.next
+        run_deferred(item == NULL)
 
 
 cdef void flush_together(flusher_t *flusher, flush_item_t *round_items) noexcept nogil:
@@ -283,6 +285,7 @@ cdef void flush_together(flusher_t *flusher, flush_item_t *round_items) noexcept
     item = round_items
     while item != NULL:
         item.settle(item, error)
+        run_deferred(False)
         kx_add64(&flusher.flushes, 1)
         item = item.next
     kx_add64(&flusher.together, 1)
@@ -355,6 +358,7 @@ cdef void *flush_thread(void *argument) noexcept nogil:
     cdef flush_item_t *idle
     cdef bint together
     block_signals()
+    keep_deferred()
     while True:
         pthread_mutex_lock(&flusher.lock)
         idle = finish_round(flusher, round_items)

@@ -101,6 +101,13 @@ cdef inline int64_t monotonic_ms() noexcept nogil:
     return <int64_t>now.tv_sec * 1000 + now.tv_nsec // 1000000
 
 
+cdef inline int64_t monotonic_ns() noexcept nogil:
+    """The same clock in nanoseconds."""
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <int64_t>now.tv_sec * 1000000000 + now.tv_nsec
+
+
 cdef inline double monotonic() noexcept nogil:
     """The same clock in seconds."""
     cdef timespec now

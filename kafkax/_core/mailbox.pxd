@@ -20,6 +20,11 @@ cdef void wake_parked(parked_t *parked) noexcept nogil
 cdef void *note_woken(parked_t *parked) noexcept nogil
 """The same, but for waking the thread: what ``ring_thread`` has to be called with for that, NULL if it need not be."""
 cdef void ring_thread(void *thread) noexcept nogil
+"""Wake the thread, or have the caller stand in for it once it holds no lock. Before what was noted can be gone."""
+cdef void ring(network_thread_t *thread) noexcept nogil
+"""Wake the thread if it sleeps."""
+cdef bint overhear(network_thread_t *thread) noexcept nogil
+"""Take note, for a thread that sleeps, of its signal; False when letters wait for it."""
 cdef void forget_woken(parked_t *parked) noexcept nogil
 """Withdraw a request from those to look at."""
 cdef parked_t *next_woken(network_thread_t *thread) noexcept nogil

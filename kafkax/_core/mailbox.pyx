@@ -3,8 +3,9 @@
 from libc.stdint cimport int32_t, uint64_t
 from libc.stdlib cimport malloc
 from posix.unistd cimport write
-from kafkax._core.atomics cimport kx_store32
+from kafkax._core.atomics cimport kx_add32, kx_store32
 from kafkax._core.codes cimport CORE_NO_MEMORY
+from kafkax._core.deferred cimport defer
 from kafkax._core.linux cimport pthread_equal, pthread_self
 from kafkax._core.network cimport letter_t, network_thread_t, parked_t
 from kafkax._core.pthreads cimport pthread_mutex_lock, pthread_mutex_unlock
@@ -88,8 +89,22 @@ cdef void wake_parked(parked_t *parked) noexcept nogil:
         ring_thread(thread)
 
 
-cdef void ring_thread(void *thread) noexcept nogil:
-    ring(<network_thread_t *>thread)
+cdef void ring_thread(void *noted) noexcept nogil:
+    cdef network_thread_t *thread = <network_thread_t *>noted
+    kx_add32(&thread.reactor.stand_ins, 1)
+    if not defer(thread.stand_in, thread):
+        ring(thread)
+        kx_add32(&thread.reactor.stand_ins, -1)
+
+
+cdef bint overhear(network_thread_t *thread) noexcept nogil:
+    cdef bint alone
+    pthread_mutex_lock(&thread.lock)
+    alone = thread.letters == NULL
+    if alone:
+        kx_store32(&thread.signalled, 0)
+    pthread_mutex_unlock(&thread.lock)
+    return alone
 
 
 cdef void *note_woken(parked_t *parked) noexcept nogil:

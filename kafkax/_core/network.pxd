@@ -214,6 +214,11 @@ cdef struct counters_t:
     int64_t accepted
     int64_t closed[10]
     int64_t warmed
+    int64_t stood_in
+    # Parked requests that were answered by the thread that made it possible.
+    int64_t looks
+    int64_t looks_in_vain
+    # Waits that began by looking, and those of them in which nothing came, or something took the processor.
 
 cdef struct settings_t:
     int64_t request_max_bytes
@@ -231,6 +236,7 @@ cdef struct settings_t:
     int32_t send_buffer
     int32_t receive_buffer
     int64_t backlog
+    int64_t busy_poll_ns
 
 cdef struct listener_t:
     int32_t fd
@@ -253,9 +259,16 @@ cdef struct network_thread_t:
     pthread_t joinable
     int32_t running
     int32_t stopping
+    int32_t credit
+    # For looking before it sleeps; see ``busy_poll``.
+    int64_t worked_ns
+    # When it last was about its work.
     int64_t now_ms
     # The wall clock's time when bytes last came in.
     int64_t received_ms
+    pthread_mutex_t run
+    # Held by who works through its connections, parked requests and timers; see ``stand_in``. Taken before ``lock``.
+    void (*stand_in)(void *thread, bint at_leisure) noexcept nogil
     pthread_mutex_t lock
     letter_t *letters
     letter_t *letters_last
@@ -313,11 +326,15 @@ cdef struct reactor_t:
     # Counts how often lanes went on after they were halted.
     ready_t *ready[16]
     # Of ApiVersions, by version; NULL where the control plane answers.
+    int32_t processors
+    # That the process may run on.
     int32_t thread_count
     network_thread_t threads[64]
     int32_t listener_count
     listener_t listeners[32]
     int32_t connections
+    int32_t stand_ins
+    # Threads that are about to stand in for a network thread.
     int32_t stopping
     int32_t quota_generation
     # 0 while nobody has a quota; any other number sends each connection's next request to the control plane.

@@ -3,14 +3,15 @@ through the connections that have something to do. The first thread also accepts
 
 No turn waits for anything but epoll, so that one connection never stands in the way of another."""
 
-from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EIO, ENOMEM, errno
+from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, ENOMEM, errno
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 from posix.unistd cimport close, read
 from kafkax._core.addresses cimport address_enter
 from kafkax._core.answers cimport answer_fill, answer_find, answer_free, answer_skip
-from kafkax._core.atomics cimport kx_add32, kx_count64, kx_load32, kx_load64
+from kafkax._core.atomics cimport kx_add32, kx_count64, kx_fence, kx_load32, kx_load64
+from kafkax._core.busy_poll cimport wait_for_events
 from kafkax._core.commit_lanes cimport append_commits
 from kafkax._core.connection cimport (
     bury,
@@ -22,7 +23,8 @@ from kafkax._core.connection cimport (
     feed,
     may_feed,
 )
-from kafkax._core.frame cimport has_input, receive
+from kafkax._core.deferred cimport keep_deferred, run_deferred
+from kafkax._core.frame cimport receive
 from kafkax._core.handoff cimport answered
 from kafkax._core.linux cimport (
     EFD_CLOEXEC,
@@ -42,7 +44,6 @@ from kafkax._core.linux cimport (
     epoll_create1,
     epoll_ctl,
     epoll_event,
-    epoll_wait,
     eventfd,
     monotonic_ms,
     pthread_self,
@@ -59,9 +60,7 @@ from kafkax._core.network cimport (
     ANSWER_PENDING,
     API_PRODUCE,
     CLOSE_ASKED,
-    CLOSE_DISK,
     CLOSE_IDLE,
-    CLOSE_PEER,
     CLOSE_PER_IP,
     CLOSE_STOPPING,
     LETTER_ANSWER,
@@ -90,7 +89,7 @@ from kafkax._core.pthreads cimport (
     pthread_mutex_unlock,
     pthread_setname_np,
 )
-from kafkax._core.transfer cimport send_answers
+from kafkax._core.stand_in cimport send_on, stand_in
 
 cdef enum:
     EVENTS = 256
@@ -218,11 +217,6 @@ cdef void end_before(connection_t *connection, uint64_t token) noexcept nogil:
     connection_work(connection)
 
 
-cdef inline bint all_answered(const connection_t *connection) noexcept nogil:
-    """Whether everything has left that is to leave."""
-    return connection.first == NULL or connection.first.state == ANSWER_CLOSES
-
-
 cdef void read_letter(network_thread_t *thread, letter_t *letter) noexcept nogil:
     cdef connection_t *connection
     cdef accepted_t *accepted
@@ -278,20 +272,9 @@ cdef void read_mailbox(network_thread_t *thread) noexcept nogil:
 
 
 cdef void work_on(connection_t *connection) noexcept nogil:
-    cdef int32_t error
     receive(connection)
-    if connection.closed:
-        return
-    error = send_answers(connection)
-    if error:
-        connection_close(connection, CLOSE_DISK if error == EIO else CLOSE_PEER)
-    elif all_answered(connection) and (
-            connection.close_after or (connection.ended and not connection.starved and not has_input(connection))):
-        connection_close(connection, connection.close_reason if connection.close_after else CLOSE_PEER)
-    elif connection.broken and not connection.readable:
-        connection_close(connection, CLOSE_PEER)
-    elif has_input(connection):
-        connection_work(connection)
+    if not connection.closed:
+        send_on(connection)
 
 
 cdef void work_through(network_thread_t *thread) noexcept nogil:
@@ -305,6 +288,7 @@ cdef void work_through(network_thread_t *thread) noexcept nogil:
         if not connection.closed:
             work_on(connection)
         connection = following
+        run_deferred(connection == NULL)
 
 
 cdef void close_idle(network_thread_t *thread) noexcept nogil:
@@ -325,7 +309,7 @@ cdef int32_t wait_time(network_thread_t *thread) noexcept nogil:
     """Milliseconds that the loop may sleep; -1 for as long as nothing happens."""
     cdef int64_t due = next_deadline(thread)
     cdef int64_t idle
-    if thread.work != NULL or kx_load32(&thread.signalled) or may_feed(thread):
+    if thread.work != NULL or may_feed(thread):
         return 0
     if thread.reactor.settings.idle_ms > 0 and thread.idle_first != NULL:
         idle = thread.idle_first.active_ms + thread.reactor.settings.idle_ms
@@ -358,9 +342,19 @@ cdef bint drain(network_thread_t *thread) noexcept nogil:
     return thread.idle_first == NULL
 
 
+cdef int32_t wait(network_thread_t *thread, epoll_event *events) noexcept nogil:
+    """Wait for events, and give ``run`` back meanwhile; how many there are."""
+    cdef int32_t milliseconds = wait_time(thread), count
+    pthread_mutex_unlock(&thread.run)
+    kx_fence()
+    # Whoever found the lock held relies on this look.
+    count = wait_for_events(thread, events, EVENTS, 0 if kx_load32(&thread.signalled) else milliseconds)
+    pthread_mutex_lock(&thread.run)
+    return count
+
+
 cdef void turn(network_thread_t *thread, epoll_event *events) noexcept nogil:
-    cdef int32_t at, count
-    count = epoll_wait(thread.epoll, events, EVENTS, wait_time(thread))
+    cdef int32_t at, count = wait(thread, events)
     thread.now_ms = monotonic_ms()
     for at in range(count):
         note_event(thread, &events[at])
@@ -373,6 +367,7 @@ cdef void turn(network_thread_t *thread, epoll_event *events) noexcept nogil:
     look_at_woken(thread)
     work_through(thread)
     append_commits(thread)
+    run_deferred(thread.work == NULL)
     close_idle(thread)
     if thread.number == 0 and not thread.stopping:
         accept_paused(thread)
@@ -386,6 +381,8 @@ cdef void *run(void *argument) noexcept nogil:
     thread.thread = pthread_self()
     thread.running = 1
     pthread_mutex_unlock(&thread.lock)
+    keep_deferred()
+    pthread_mutex_lock(&thread.run)
     thread.now_ms = monotonic_ms()
     while True:
         turn(thread, events)
@@ -394,6 +391,8 @@ cdef void *run(void *argument) noexcept nogil:
     read_mailbox(thread)
     drain(thread)
     bury(thread)
+    run_deferred(False)
+    pthread_mutex_unlock(&thread.run)
     return NULL
 
 
@@ -404,6 +403,8 @@ cdef int32_t thread_init(reactor_t *reactor, int32_t number) noexcept nogil:
     thread.reactor = reactor
     thread.number = number
     thread.free_slot = -1
+    pthread_mutex_init(&thread.run, NULL)
+    thread.stand_in = stand_in
     pthread_mutex_init(&thread.lock, NULL)
     thread.epoll = epoll_create1(EPOLL_CLOEXEC)
     thread.wakeup = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
@@ -451,6 +452,7 @@ cdef void thread_free(network_thread_t *thread) noexcept nogil:
         close(thread.epoll)
     if thread.wakeup >= 0:
         close(thread.wakeup)
+    pthread_mutex_destroy(&thread.run)
     pthread_mutex_destroy(&thread.lock)
     free(thread.scratch)
     free(thread.slots)

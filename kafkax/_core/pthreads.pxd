@@ -22,6 +22,7 @@ cdef extern from "<pthread.h>" nogil:
     int pthread_mutexattr_destroy(pthread_mutexattr_t *attributes) noexcept
     int pthread_mutex_destroy(pthread_mutex_t *mutex) noexcept
     int pthread_mutex_lock(pthread_mutex_t *mutex) noexcept
+    int pthread_mutex_trylock(pthread_mutex_t *mutex) noexcept
     int pthread_mutex_unlock(pthread_mutex_t *mutex) noexcept
     int pthread_rwlock_init(pthread_rwlock_t *lock, const void *attributes) noexcept
     int pthread_rwlock_destroy(pthread_rwlock_t *lock) noexcept

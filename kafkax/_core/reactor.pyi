@@ -177,5 +177,7 @@ class Reactor:
 
     def counters(self) -> dict[str, Any]:
         """Totals since the start: ``bytes_in``, ``bytes_out``, ``handed_over``, ``accepted``, ``requests`` by API key,
-        ``closed`` by reason, ``cold_reads`` (ranges that a helper had to read from disk before they were sent); and the
-        present ``connections``, ``waiting_for_control_plane``, ``held_bytes``, ``fetch_sessions``."""
+        ``closed`` by reason, ``cold_reads`` (ranges that a helper had to read from disk before they were sent), ``stood_in``
+        (parked requests answered by the thread that made it possible), ``looks`` and ``looks_in_vain`` (waits that began by
+        looking, and those in which nothing came); and the present ``connections``, ``waiting_for_control_plane``,
+        ``held_bytes``, ``fetch_sessions``."""

@@ -8,7 +8,7 @@ from libc.errno cimport errno
 from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
-from posix.unistd cimport close
+from posix.unistd cimport close, usleep
 from kafkax._core.addresses cimport addresses_free, limits_set
 from kafkax._core.answers cimport answer_free, answer_new
 from kafkax._core.atomics cimport kx_load32, kx_load64, kx_store32, kx_store64
@@ -139,6 +139,7 @@ cdef int fill_settings(settings_t *into, settings) except -1:
     into.send_buffer = settings.socket_send_buffer_bytes
     into.receive_buffer = settings.socket_receive_buffer_bytes
     into.backlog = settings.socket_listen_backlog_size
+    into.busy_poll_ns = settings.network_busy_poll_us * 1000
     return 0
 
 
@@ -276,6 +277,7 @@ cdef class Reactor:
             raise RuntimeError("start: the reactor runs already")
         if not 1 <= threads <= MAX_THREADS:
             raise ValueError(f"num.network.threads={threads}: 1 to {MAX_THREADS}")
+        self.reactor.processors = len(os.sched_getaffinity(0))
         for at in range(threads):
             error = thread_init(self.reactor, at)
             self.reactor.thread_count = at + 1
@@ -325,6 +327,9 @@ cdef class Reactor:
         """Free the threads' structures; their counters stay readable."""
         with nogil:
             warmer_stop(self.reactor)
+            # Who was about to stand in for one of them when its last request went finds nothing to do.
+            while kx_load32(&self.reactor.stand_ins):
+                usleep(100)
         cdef int32_t at
         for at in range(self.reactor.thread_count):
             thread_free(&self.reactor.threads[at])
@@ -458,7 +463,8 @@ cdef class Reactor:
     def counters(self):
         cdef int32_t at, key
         cdef counters_t *of
-        totals = {"bytes_in": 0, "bytes_out": 0, "handed_over": 0, "accepted": 0, "cold_reads": 0}
+        totals = {"bytes_in": 0, "bytes_out": 0, "handed_over": 0, "accepted": 0, "cold_reads": 0, "stood_in": 0, "looks": 0,
+                  "looks_in_vain": 0}
         requests = {}
         closed = dict.fromkeys(CLOSE_NAMES, 0)
         for at in range(self.reactor.thread_count):
@@ -468,6 +474,9 @@ cdef class Reactor:
             totals["handed_over"] += kx_load64(&of.handed)
             totals["accepted"] += kx_load64(&of.accepted)
             totals["cold_reads"] += kx_load64(&of.warmed)
+            totals["stood_in"] += kx_load64(&of.stood_in)
+            totals["looks"] += kx_load64(&of.looks)
+            totals["looks_in_vain"] += kx_load64(&of.looks_in_vain)
             for key in range(API_COUNTED):
                 if kx_load64(&of.requests[key]):
                     requests[key] = requests.get(key, 0) + kx_load64(&of.requests[key])

@@ -19,7 +19,7 @@ _MOST_SERIES = 100_000
 """Of clients; what is more is left out, and counted."""
 _NO_NAME = re.compile(r"[^a-zA-Z0-9_]")
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
-_COUNTERS = ("bytes_in", "bytes_out", "accepted", "handed_over", "cold_reads")
+_COUNTERS = ("bytes_in", "bytes_out", "accepted", "handed_over", "cold_reads", "stood_in", "looks", "looks_in_vain")
 _GAUGES = ("connections", "waiting_for_control_plane", "held_bytes", "fetch_sessions")
 
 Labels = Iterable[tuple[str, str]]

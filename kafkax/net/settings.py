@@ -36,3 +36,5 @@ class ReactorSettings:
     socket_send_buffer_bytes: int = -1
     socket_receive_buffer_bytes: int = -1
     socket_listen_backlog_size: int = 50
+    network_busy_poll_us: int = 100
+    """Microseconds; 0 to sleep at once."""

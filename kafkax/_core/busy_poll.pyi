@@ -1,0 +1,1 @@
+"""How a network thread waits for events. Nothing for Python callers."""

@@ -1,0 +1,1 @@
+"""Answers sent for a network thread that sleeps. Nothing for Python callers."""
