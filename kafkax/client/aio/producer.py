@@ -149,6 +149,7 @@ class Producer:
     def _watch(self, channels: list[Channel]) -> None:
         """Take answers on the loop: who waits for them goes on there anyway, so that the I/O thread need not wake for them."""
         self._channels = channels
+        self._forget_ended()
         for channel in channels:
             if channel not in self._watched:
                 with channel.lock:  # under which it would be closed
@@ -157,11 +158,15 @@ class Producer:
                         self._watched[channel] = channel.shared_fd
 
     def _receive(self) -> None:
-        for channel, descriptor in list(self._watched.items()):
+        self._forget_ended()
+        for channel in list(self._watched):
             if channel.shared_fd >= 0:
                 channel.take_over()
                 channel.receive()
-            else:
+
+    def _forget_ended(self) -> None:
+        for channel, descriptor in list(self._watched.items()):
+            if channel.shared_fd < 0:
                 del self._watched[channel]
                 if descriptor not in self._watched.values():
                     with contextlib.suppress(OSError):  # closed already

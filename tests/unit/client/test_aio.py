@@ -175,7 +175,7 @@ async def test_connections_that_end_are_watched_no_more(broker: FakeBroker) -> N
             turns += 1
             receive()
 
-        producer._receive = counted  # type: ignore[method-assign]
+        producer._loop.add_reader(producer._arrivals, counted)
         for number in range(20, 25):
             await producer.send_and_wait("t", b"%d" % number, partition=0)
         await asyncio.sleep(0.1)
