@@ -10,7 +10,7 @@ costs six times. From ``TOGETHER`` items on, one thread syncs the whole file sys
 from libc.stdint cimport int32_t, int64_t
 from kafkax._core.files cimport disk_t
 from kafkax._core.notify cimport notify_t
-from kafkax._core.pthreads cimport pthread_cond_t, pthread_mutex_t, pthread_t
+from kafkax._core.pthreads cimport pthread_cond_t, pthread_mutex_t, pthread_t, sem_t
 
 cdef enum:
     # A flush waits three or four times for the disk, which does several at once: twelve files take 1.7 times as many as four.
@@ -37,6 +37,15 @@ cdef struct flush_item_t:
     void (*settle)(flush_item_t *item, int32_t error) noexcept nogil
     void (*retain)(flush_item_t *item) noexcept nogil
     void (*release)(flush_item_t *item) noexcept nogil
+
+cdef struct flush_worker_t:
+    # A flush thread. It sleeps on a semaphore of its own: a condition variable's waiters take its mutex again before they go on,
+    # and who signals it waits for those that have not gone on yet.
+    flusher_t *flusher
+    pthread_t thread
+    sem_t woken
+    # The one that fell asleep before it.
+    flush_worker_t *below
 
 cdef struct flusher_t:
     int32_t refs
@@ -65,11 +74,12 @@ cdef struct flusher_t:
     int64_t flushes
     int64_t together
     pthread_mutex_t lock
-    # Something is ready; something is put off that is due before the clock is looked at again.
-    pthread_cond_t changed
+    # Something is put off that is due before the clock is looked at again.
     pthread_cond_t sooner
-    pthread_t threads[FLUSH_THREADS]
+    flush_worker_t workers[FLUSH_THREADS]
     int32_t thread_count
+    # Those that sleep, the last to fall asleep first: what it works with is in its processor's caches still.
+    flush_worker_t *asleep
     pthread_t watch
     int32_t watching
 

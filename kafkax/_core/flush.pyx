@@ -17,11 +17,11 @@ from kafkax._core.deferred cimport keep_deferred, run_deferred
 from kafkax._core.files cimport disk_fail, disk_forget, disk_new, disk_release, disk_t, monotonic_ms
 from kafkax._core.notify cimport NotifyQueue, notify_push, notify_release, notify_retain
 from kafkax._core.pthreads cimport (
-    pthread_cond_broadcast, pthread_cond_destroy, pthread_cond_init, pthread_cond_signal, pthread_cond_timedwait,
+    pthread_cond_destroy, pthread_cond_init, pthread_cond_signal, pthread_cond_timedwait,
     pthread_cond_wait,
     pthread_condattr_destroy, pthread_condattr_init, pthread_condattr_setclock, pthread_condattr_t, pthread_create, pthread_join,
     pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock,
-    pthread_setname_np,
+    pthread_setname_np, sem_destroy, sem_init, sem_post, sem_wait,
 )
 
 cdef extern from "<signal.h>" nogil:
@@ -46,6 +46,10 @@ cdef enum:
     LATER = 2
     FLUSHING = 3
     FLUSHING_AGAIN = 4
+    # Who has to be told of something that is to be flushed: a flush thread, or the one that watches the clock.
+    NOBODY = 0
+    WORKER = 1
+    WATCH = 2
     # From so many items on the whole file system is synced at once.
     TOGETHER = 16
     # How long a flush that nobody waits for is put off at least, and how many of them a millisecond may cost at most.
@@ -75,7 +79,6 @@ cdef flusher_t *flusher_new() noexcept nogil:
     pthread_mutex_init(&flusher.lock, NULL)
     pthread_condattr_init(&attributes)
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
-    pthread_cond_init(&flusher.changed, &attributes)
     pthread_cond_init(&flusher.sooner, &attributes)
     pthread_condattr_destroy(&attributes)
     return flusher
@@ -99,7 +102,6 @@ cdef void flusher_release(flusher_t *flusher) noexcept nogil:
     disk_release(flusher.disk)
     notify_release(flusher.notify)
     pthread_mutex_destroy(&flusher.lock)
-    pthread_cond_destroy(&flusher.changed)
     pthread_cond_destroy(&flusher.sooner)
     free(flusher)
 
@@ -167,38 +169,55 @@ cdef int64_t due_time(flusher_t *flusher, int64_t delay_ms) noexcept nogil:
     return flusher.later_due_ms
 
 
-cdef pthread_cond_t *ask(flusher_t *flusher, flush_item_t *item, int64_t due_ms) noexcept nogil:
-    """Note the wish, with the lock held; what to signal afterwards, NULL when nobody has to be told."""
+cdef int32_t ask(flusher_t *flusher, flush_item_t *item, int64_t due_ms) noexcept nogil:
+    """Note the wish, with the lock held; who has to be told: NOBODY, WORKER or WATCH."""
     if item.state == FLUSHING:
         kx_store32(&item.state, FLUSHING_AGAIN)
         kx_store64(&item.due_ms, due_ms)
-        return NULL
+        return NOBODY
     if item.state == FLUSHING_AGAIN:
         if due_ms < item.due_ms:
             kx_store64(&item.due_ms, due_ms)
-        return NULL
+        return NOBODY
     if item.state == READY or (item.state == LATER and item.due_ms <= due_ms):
-        return NULL
+        return NOBODY
     if item.state == LATER:
         take_back(flusher, item)
     else:
         item.retain(item)
     if due_ms == 0:
         make_ready(flusher, item)
-        return &flusher.changed
+        return WORKER
     put_off(flusher, item, due_ms)
-    return &flusher.sooner if flusher.watched_ms == 0 or due_ms < flusher.watched_ms else NULL
+    return WATCH if flusher.watched_ms == 0 or due_ms < flusher.watched_ms else NOBODY
+
+
+cdef flush_worker_t *rouse(flusher_t *flusher) noexcept nogil:
+    """A thread that sleeps, with the lock held, for the caller to wake; NULL if none does: who works looks again when done."""
+    cdef flush_worker_t *worker = flusher.asleep
+    if worker != NULL:
+        flusher.asleep = worker.below
+    return worker
+
+
+cdef void wake(flush_worker_t *worker) noexcept nogil:
+    if worker != NULL:
+        sem_post(&worker.woken)
 
 
 cdef void flusher_submit(flusher_t *flusher, flush_item_t *item, int64_t delay_ms) noexcept nogil:
-    cdef pthread_cond_t *news = NULL
+    cdef int32_t told = NOBODY
+    cdef flush_worker_t *worker = NULL
     pthread_mutex_lock(&flusher.lock)
     if flusher.running and not flusher.stopping:
-        news = ask(flusher, item, due_time(flusher, delay_ms))
+        told = ask(flusher, item, due_time(flusher, delay_ms))
+    if told == WORKER:
+        worker = rouse(flusher)
     pthread_mutex_unlock(&flusher.lock)
     # Who is woken while the lock is held wakes only to wait for it.
-    if news != NULL:
-        pthread_cond_signal(news)
+    wake(worker)
+    if told == WATCH:
+        pthread_cond_signal(&flusher.sooner)
 
 
 cdef bint flusher_expects(flush_item_t *item, int64_t delay_ms) noexcept nogil:
@@ -315,7 +334,7 @@ cdef flush_item_t *finish_round(flusher_t *flusher, flush_item_t *round_items) n
             make_ready(flusher, item)
             if next != NULL:
                 # One is this thread's own.
-                pthread_cond_signal(&flusher.changed)
+                wake(rouse(flusher))
         else:
             put_off(flusher, item, item.due_ms if item.state == FLUSHING_AGAIN else due_time(flusher, FLUSH_LATER))
             if flusher.watched_ms == 0 or item.due_ms < flusher.watched_ms:
@@ -340,7 +359,7 @@ cdef void *watch_clock(void *argument) noexcept nogil:
     pthread_mutex_lock(&flusher.lock)
     while not flusher.stopping:
         for _each in range(min(collect_due(flusher, False), flusher.thread_count)):
-            pthread_cond_signal(&flusher.changed)
+            wake(rouse(flusher))
         flusher.watched_ms = 0 if flusher.later == NULL else flusher.later.due_ms
         if flusher.watched_ms == 0:
             pthread_cond_wait(&flusher.sooner, &flusher.lock)
@@ -352,8 +371,20 @@ cdef void *watch_clock(void *argument) noexcept nogil:
     return NULL
 
 
+cdef void sleep_until_woken(flush_worker_t *worker) noexcept nogil:
+    """Give the lock back meanwhile."""
+    cdef flusher_t *flusher = worker.flusher
+    worker.below = flusher.asleep
+    flusher.asleep = worker
+    pthread_mutex_unlock(&flusher.lock)
+    while sem_wait(&worker.woken) != 0:
+        pass
+    pthread_mutex_lock(&flusher.lock)
+
+
 cdef void *flush_thread(void *argument) noexcept nogil:
-    cdef flusher_t *flusher = <flusher_t *>argument
+    cdef flush_worker_t *worker = <flush_worker_t *>argument
+    cdef flusher_t *flusher = worker.flusher
     cdef flush_item_t *round_items = NULL
     cdef flush_item_t *idle
     cdef bint together
@@ -364,7 +395,7 @@ cdef void *flush_thread(void *argument) noexcept nogil:
         idle = finish_round(flusher, round_items)
         round_items = take_share(flusher, &together)
         while round_items == NULL and idle == NULL and not flusher.stopping:
-            pthread_cond_wait(&flusher.changed, &flusher.lock)
+            sleep_until_woken(worker)
             round_items = take_share(flusher, &together)
         pthread_mutex_unlock(&flusher.lock)
         if idle != NULL:
@@ -382,13 +413,19 @@ cdef void *flush_thread(void *argument) noexcept nogil:
 
 cdef void start_threads(flusher_t *flusher) noexcept nogil:
     """Start as many threads as the system grants; the lock keeps them from sharing out work before they are counted."""
+    cdef flush_worker_t *worker
     pthread_mutex_lock(&flusher.lock)
     flusher.watching = pthread_create(&flusher.watch, NULL, watch_clock, flusher) == 0
     if flusher.watching:
         pthread_setname_np(flusher.watch, "kafkax-flush")
-    while flusher.watching and flusher.thread_count < FLUSH_THREADS and pthread_create(
-            &flusher.threads[flusher.thread_count], NULL, flush_thread, flusher) == 0:
-        pthread_setname_np(flusher.threads[flusher.thread_count], "kafkax-flush")
+    while flusher.watching and flusher.thread_count < FLUSH_THREADS:
+        worker = &flusher.workers[flusher.thread_count]
+        worker.flusher = flusher
+        sem_init(&worker.woken, 0, 0)
+        if pthread_create(&worker.thread, NULL, flush_thread, worker) != 0:
+            sem_destroy(&worker.woken)
+            break
+        pthread_setname_np(worker.thread, "kafkax-flush")
         flusher.thread_count += 1
     flusher.running = flusher.thread_count > 0
     pthread_mutex_unlock(&flusher.lock)
@@ -479,11 +516,13 @@ cdef class Flusher:
                 with gil:
                     return
             flusher.stopping = 1
-            pthread_cond_broadcast(&flusher.changed)
+            while flusher.asleep != NULL:
+                wake(rouse(flusher))
             pthread_cond_signal(&flusher.sooner)
             pthread_mutex_unlock(&flusher.lock)
             pthread_join(flusher.watch, NULL)
             for thread in range(flusher.thread_count):
-                pthread_join(flusher.threads[thread], NULL)
+                pthread_join(flusher.workers[thread].thread, NULL)
+                sem_destroy(&flusher.workers[thread].woken)
             flusher.running = 0
             close_file_system(flusher)

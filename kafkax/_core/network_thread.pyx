@@ -82,11 +82,17 @@ from kafkax._core.network cimport (
 )
 from kafkax._core.park cimport expire_impatient, look_at_expired, look_at_woken, look_up_done, next_deadline
 from kafkax._core.pthreads cimport (
+    PTHREAD_MUTEX_ADAPTIVE_NP,
     pthread_create,
     pthread_mutex_destroy,
     pthread_mutex_init,
     pthread_mutex_lock,
+    pthread_mutex_t,
     pthread_mutex_unlock,
+    pthread_mutexattr_destroy,
+    pthread_mutexattr_init,
+    pthread_mutexattr_settype,
+    pthread_mutexattr_t,
     pthread_setname_np,
 )
 from kafkax._core.stand_in cimport send_on, stand_in
@@ -396,6 +402,15 @@ cdef void *run(void *argument) noexcept nogil:
     return NULL
 
 
+cdef void init_run_lock(pthread_mutex_t *lock) noexcept nogil:
+    """Who stands in holds it for no longer than it takes to fall asleep and be woken."""
+    cdef pthread_mutexattr_t attributes
+    pthread_mutexattr_init(&attributes)
+    pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ADAPTIVE_NP)
+    pthread_mutex_init(lock, &attributes)
+    pthread_mutexattr_destroy(&attributes)
+
+
 cdef int32_t thread_init(reactor_t *reactor, int32_t number) noexcept nogil:
     cdef network_thread_t *thread = &reactor.threads[number]
     cdef epoll_event event
@@ -403,7 +418,7 @@ cdef int32_t thread_init(reactor_t *reactor, int32_t number) noexcept nogil:
     thread.reactor = reactor
     thread.number = number
     thread.free_slot = -1
-    pthread_mutex_init(&thread.run, NULL)
+    init_run_lock(&thread.run)
     thread.stand_in = stand_in
     pthread_mutex_init(&thread.lock, NULL)
     thread.epoll = epoll_create1(EPOLL_CLOEXEC)

@@ -11,6 +11,8 @@ cdef extern from "<pthread.h>" nogil:
         pass
     enum:
         PTHREAD_MUTEX_RECURSIVE
+        # Looks for a moment before it sleeps. An extension of glibc.
+        PTHREAD_MUTEX_ADAPTIVE_NP
     ctypedef struct pthread_cond_t:
         pass
     ctypedef struct pthread_condattr_t:
@@ -42,3 +44,11 @@ cdef extern from "<pthread.h>" nogil:
     # Shown by tools such as top; at most 15 characters.
     int pthread_setname_np(pthread_t thread, const char *name) noexcept
     int pthread_join(pthread_t thread, void **result) noexcept
+
+cdef extern from "<semaphore.h>" nogil:
+    ctypedef struct sem_t:
+        pass
+    int sem_init(sem_t *semaphore, int shared, unsigned int value) noexcept
+    int sem_destroy(sem_t *semaphore) noexcept
+    int sem_post(sem_t *semaphore) noexcept
+    int sem_wait(sem_t *semaphore) noexcept
