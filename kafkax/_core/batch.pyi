@@ -43,3 +43,28 @@ def validate_records(
     ``need_key``, a timestamp outside the bounds. Raises KafkaError INVALID_RECORD when the records do not parse, and
     what decompression raises.
     """
+
+class Walk(NamedTuple):
+    """What the walk before an append found: the largest timestamp, the first record that has it, and what breaks the rules.
+
+    ``error_kind``, and that of each of the first ``errors`` beside the record's index: 1 for no key, 2 for a timestamp.
+    """
+
+    max_timestamp: int
+    max_timestamp_index: int
+    error_count: int
+    error_kind: int
+    errors: list[tuple[int, int]]
+
+def walk(
+    data: Buffer,
+    *,
+    need_key: bool = False,
+    min_timestamp: int | None = None,
+    max_timestamp: int | None = None,
+    room: int = 8,
+) -> Walk:
+    """Walk the records of one uncompressed batch as an append does. Of those that break a rule the first ``room`` are named.
+
+    Raises KafkaError INVALID_RECORD when the records do not parse. ``room`` is 64 at most.
+    """

@@ -1,11 +1,14 @@
 """Record batches of magic 2: header, checks, and records walked in place."""
 
-from libc.limits cimport LLONG_MIN
+from libc.limits cimport LLONG_MAX, LLONG_MIN
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from kafkax._core.codes cimport CORE_END, ERR_CORRUPT_MESSAGE, ERR_INVALID_RECORD, OK
 from kafkax._core.crc32c cimport crc32c_update
 from kafkax._core.cursor cimport (
     kx_be16, kx_be32, kx_be64, read_i8, read_varint, read_varlong, reader, reader_t, remaining, take,
+)
+from kafkax._core.runs cimport (
+    AHEAD, RUN_DELTAS, __builtin_prefetch, kx_le64, ordered_delta, run_alike, run_same, run_t, shape_of, shape_t, stamp_order,
 )
 
 from typing import NamedTuple
@@ -19,8 +22,11 @@ cdef enum:
     SMALLEST_LENGTH = 14
     NO_TIMESTAMP = -1
     SHORTEST_PLAIN = 8
-    # Bytes that a walk over records asks memory for in advance: 0.91 of the time where records differ in size.
-    AHEAD = 256
+    FEWEST_FOR_RUNS = 5
+    # With fewer records of one size in a row, sizes may differ in the rest of a run.
+    FEW_OF_A_SIZE = 8
+    # Looking for a run costs as much as parsing a few records.
+    SHORT_RUN = 32
 
 
 cdef int64_t batch_size_at(const uint8_t *data, size_t size) noexcept nogil:
@@ -76,10 +82,6 @@ cdef int32_t skip_headers(reader_t *r, int32_t count) noexcept nogil:
             take(r, size)
         count -= 1
     return ERR_INVALID_RECORD if r.bad else OK
-
-
-cdef extern from *:
-    void __builtin_prefetch(const void *) noexcept nogil
 
 
 cdef inline const uint8_t *short_varint(const uint8_t *at, int64_t *value) noexcept nogil:
@@ -210,21 +212,71 @@ cdef int32_t walk_step(const record_t *record, int32_t index, const batch_t *bat
     return account(record, index, batch, rules, walk)
 
 
+cdef inline bint runs_allowed(const batch_t *batch, const record_rules_t *rules) noexcept nogil:
+    """Whether of a run's timestamps only the latest need be looked at: none is -1, too early, or outside 64 bits."""
+    return RUN_DELTAS <= batch.base_timestamp <= LLONG_MAX - RUN_DELTAS and not (
+        rules.check_timestamp and batch.base_timestamp - RUN_DELTAS < rules.min_timestamp)
+
+
+cdef int64_t run_from(run_t *run, const uint8_t *before, const uint8_t *end, int32_t index, const batch_t *batch,
+                      const record_rules_t *rules) noexcept nogil:
+    cdef shape_t shape
+    cdef int64_t timestamp
+    cdef int32_t most
+    run.count = 0
+    run.latest = -1
+    if not shape_of(before, &shape):
+        return LLONG_MIN
+    run.left = end - run.at
+    run.head = kx_le64(before)
+    run.order = stamp_order(&shape, run.head)
+    most = min(shape.most, batch.count) - index
+    run_same(run, &shape, run.at - before, most)
+    if run.count < FEW_OF_A_SIZE:
+        run_alike(run, &shape, most)
+    timestamp = batch.base_timestamp + ordered_delta(&shape, run.order)
+    if (rules.check_timestamp and timestamp > rules.max_timestamp) or (rules.need_key and shape.key_size < 0):
+        run.count = -1
+    return timestamp
+
+
 cdef int32_t records_walk(const uint8_t *at, const uint8_t *end, const batch_t *batch, const record_rules_t *rules,
                           walk_t *out) noexcept nogil:
     # Neither leaves this function by reference in the loop of plain records, so that the compiler keeps both in registers.
     cdef record_t plain
     cdef walk_t walk
     cdef record_t record
+    cdef run_t run
+    cdef const uint8_t *before = at
+    cdef int64_t timestamp
     cdef int32_t index = 0
+    # Records until a run is looked for again: twice as many each time that none was worth it.
+    cdef int32_t wait = 1
+    cdef int32_t stop = 1 if batch.count >= FEWEST_FOR_RUNS and runs_allowed(batch, rules) else batch.count
     walk_begin(&walk)
-    while index < batch.count and plain_record(at, end, &plain):
-        at = plain.end
-        # Where a record ends is known only once its size was read, so the processor can't look ahead by itself.
-        __builtin_prefetch(at + AHEAD)
-        if account(&plain, index, batch, rules, &walk) != OK:
-            return ERR_INVALID_RECORD
-        index += 1
+    while True:
+        while index < stop and plain_record(at, end, &plain):
+            before = at
+            at = plain.end
+            # Where a record ends is known only once its size was read, so the processor can't look ahead by itself.
+            __builtin_prefetch(at + AHEAD)
+            if account(&plain, index, batch, rules, &walk) != OK:
+                return ERR_INVALID_RECORD
+            index += 1
+        if index < stop or index >= batch.count:
+            break
+        run.at = at
+        timestamp = run_from(&run, before, end, index, batch, rules)
+        if run.count < 0:
+            stop = batch.count
+            continue
+        if timestamp > walk.max_timestamp:
+            walk.max_timestamp = timestamp
+            walk.max_timestamp_offset_delta = index + run.latest
+        at = run.at
+        index += run.count
+        wait = 1 if run.count >= SHORT_RUN else 2 * wait
+        stop = min(index + wait, batch.count)
     out[0] = walk
     while index < batch.count:
         if record_next(&at, end, &record) != OK or account(&record, index, batch, rules, out) != OK:
@@ -252,6 +304,14 @@ class BatchHeader(NamedTuple):
     producer_epoch: int
 
 
+class Walk(NamedTuple):
+    max_timestamp: int
+    max_timestamp_index: int
+    error_count: int
+    error_kind: int
+    errors: list
+
+
 cdef int64_t check_first(const uint8_t[::1] data, batch_t *batch) except -1:
     """Size of the batch at the start of ``data``, checked; raises KafkaError."""
     cdef int64_t size = batch_size_at(&data[0], data.shape[0]) if data.shape[0] else CORE_END
@@ -261,6 +321,15 @@ cdef int64_t check_first(const uint8_t[::1] data, batch_t *batch) except -1:
             f"{data.shape[0]} bytes do not begin with a whole batch of magic 2 with a right checksum",
         )
     return size
+
+
+cdef int32_t make_rules(record_rules_t *rules, bint need_key, min_timestamp, max_timestamp) except -1:
+    rules.need_key = need_key
+    rules.check_timestamp = min_timestamp is not None or max_timestamp is not None
+    rules.min_timestamp = LOWEST if min_timestamp is None else min_timestamp
+    rules.max_timestamp = (1 << 63) - 1 if max_timestamp is None else max_timestamp
+    rules.room = 0
+    return 0
 
 
 def read_header(const uint8_t[::1] data not None):
@@ -295,11 +364,7 @@ def validate_records(const uint8_t[::1] data not None, *, bint need_key=False, m
     cdef int32_t index
     cdef bytes body
     cdef int64_t size = check_first(data, &batch)
-    rules.need_key = need_key
-    rules.check_timestamp = min_timestamp is not None or max_timestamp is not None
-    rules.min_timestamp = LOWEST if min_timestamp is None else min_timestamp
-    rules.max_timestamp = (1 << 63) - 1 if max_timestamp is None else max_timestamp
-    rules.room = 0
+    make_rules(&rules, need_key, min_timestamp, max_timestamp)
     at = &data[0] + BATCH_HEADER
     end = &data[0] + size
     if batch_compressed(&batch):
@@ -319,3 +384,19 @@ def validate_records(const uint8_t[::1] data not None, *, bint need_key=False, m
     if at != end:
         raise KafkaError(ErrorCode.INVALID_RECORD, f"bytes follow the {batch.count} records that the batch declares")
     return errors
+
+
+def walk(const uint8_t[::1] data not None, *, bint need_key=False, min_timestamp=None, max_timestamp=None, int32_t room=8):
+    cdef batch_t batch
+    cdef record_rules_t rules
+    cdef walk_t walk
+    cdef record_error_t[64] errors
+    cdef int32_t index
+    check_first(data, &batch)
+    make_rules(&rules, need_key, min_timestamp, max_timestamp)
+    rules.errors = errors
+    rules.room = max(0, min(room, 64))
+    if batch_compressed(&batch) or batch_walk(&data[0], &batch, &rules, &walk) != OK:
+        raise KafkaError(ErrorCode.INVALID_RECORD, f"{batch.count} records without compression do not fill the batch")
+    named = [(errors[index].index, errors[index].kind) for index in range(min(walk.error_count, rules.room))]
+    return Walk(walk.max_timestamp, walk.max_timestamp_offset_delta, walk.error_count, walk.error_kind, named)
