@@ -31,6 +31,9 @@ cdef void room_found(room_t *room, int64_t size, int64_t blocks) noexcept nogil
 # A flush found ``grown`` bytes more than the last; ``alone``: by a sync of this file and no other.
 cdef void room_flush(room_t *room, int64_t grown, bint alone, int64_t now_ms) noexcept nogil
 
+# Whether small syncs follow each other, and ``dirty`` bytes are as few as those have to write.
+cdef bint room_hasty(room_t *room, int64_t dirty) noexcept nogil
+
 # Add zeros behind ``parts``, which are to be written at ``size``, where the log is written hastily and none are left; how many
 # ranges. Not behind byte ``most``.
 cdef int32_t room_zeros(room_t *room, int32_t fd, iovec *parts, int32_t count, int64_t size, int64_t most) noexcept nogil

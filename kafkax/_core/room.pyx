@@ -52,6 +52,10 @@ cdef void room_flush(room_t *room, int64_t grown, bint alone, int64_t now_ms) no
     room.grown_ms = now_ms
 
 
+cdef bint room_hasty(room_t *room, int64_t dirty) noexcept nogil:
+    return kx_load32(&room.hasty) and 0 < dirty <= HASTY_BYTES
+
+
 cdef int32_t room_zeros(room_t *room, int32_t fd, iovec *parts, int32_t count, int64_t size, int64_t most) noexcept nogil:
     cdef int64_t end = size
     cdef int32_t added = 0
