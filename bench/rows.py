@@ -20,7 +20,7 @@ Figures = dict[str, float]
 RECORD_SIZE = 100
 PARTITIONS = 6
 CONNECTIONS = 6
-RUN_BYTES = 512 << 20
+RUN_BYTES = 1 << 30
 """A run ends when it has moved so much, so that its writes stay in the page cache."""
 
 
