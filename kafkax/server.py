@@ -199,11 +199,23 @@ class Server:
             moves=self._moves(registry),
         )
         self.config.on_change(self._broker_configs_changed)
-        await self._serve(self._listen(registry))
+        await self._join(member, self._listen(registry), clustered)
+        self._start_tasks()
+
+    async def _join(self, member: ClusterMember, reactor: Reactor, clustered: bool) -> None:
+        """Become a member of the cluster, and answer clients.
+
+        Who answers before it knows its topics makes clients believe that they are gone, and begin anew. In a cluster there is no
+        way around it, since the controller may be another broker, which has to tell this one what it leads.
+        """
+        await self._serve(reactor)
+        if clustered:
+            reactor.start(self.config["num.network.threads"])
         self._stack.push_async_callback(member.hand_over)
         await member.join(self.endpoints)
         await self._settle(member)
-        self._start_tasks()
+        if not clustered:
+            reactor.start(self.config["num.network.threads"])
 
     def _moves(self, registry: Registry) -> Moves:
         moves = Moves(self.logs, lambda partition: registry.get(*partition), self.config, self._clock)
@@ -359,7 +371,6 @@ class Server:
         self.config.on_change(partial(self._limits_changed, reactor))
         await self._serve_tls(dispatcher)
         await self._serve_metrics(reactor)
-        reactor.start(self.config["num.network.threads"])
 
     async def _serve_tls(self, dispatcher: Dispatcher) -> None:
         """Open the TLS listeners, which the control plane serves; what they are made of is loaded only where there are any."""
