@@ -208,14 +208,14 @@ class Server:
         Who answers before it knows its topics makes clients believe that they are gone, and begin anew. In a cluster there is no
         way around it, since the controller may be another broker, which has to tell this one what it leads.
         """
-        await self._serve(reactor)
+        dispatcher = self._prepare(reactor)
         if clustered:
-            reactor.start(self.config["num.network.threads"])
+            await self._serve(dispatcher, reactor)
         self._stack.push_async_callback(member.hand_over)
         await member.join(self.endpoints)
         await self._settle(member)
         if not clustered:
-            reactor.start(self.config["num.network.threads"])
+            await self._serve(dispatcher, reactor)
 
     def _moves(self, registry: Registry) -> Moves:
         moves = Moves(self.logs, lambda partition: registry.get(*partition), self.config, self._clock)
@@ -353,7 +353,8 @@ class Server:
                 continue
         member.ready.set()
 
-    async def _serve(self, reactor: Reactor) -> None:
+    def _prepare(self, reactor: Reactor) -> Dispatcher:
+        """All that answers requests, but for the first of them."""
         router = Router(self.services)
         rates = self.services.admin.connection_rates
         dispatcher = Dispatcher(
@@ -369,8 +370,12 @@ class Server:
         rates.follow(self.services.cache, let_in=dispatcher.let_in, changed=reactor.screen)
         self._limit_connections(reactor)
         self.config.on_change(partial(self._limits_changed, reactor))
+        return dispatcher
+
+    async def _serve(self, dispatcher: Dispatcher, reactor: Reactor) -> None:
         await self._serve_tls(dispatcher)
         await self._serve_metrics(reactor)
+        reactor.start(self.config["num.network.threads"])
 
     async def _serve_tls(self, dispatcher: Dispatcher) -> None:
         """Open the TLS listeners, which the control plane serves; what they are made of is loaded only where there are any."""

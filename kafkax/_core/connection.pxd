@@ -12,6 +12,9 @@ cdef void connection_close(connection_t *connection, int32_t reason) noexcept no
 """End it now; the struct stays until the thread's loop has turned (``bury``)."""
 cdef void connection_work(connection_t *connection) noexcept nogil
 """Have the thread look at it in this turn of its loop."""
+cdef void work_through(network_thread_t *thread, void (*each)(connection_t *connection) noexcept nogil) noexcept nogil
+"""One turn for every connection that has something to do; what it leaves undone waits for the next turn. ``work_next`` of the
+last one is NULL."""
 cdef void connection_touch(connection_t *connection) noexcept nogil
 """Count it as active now."""
 cdef void connection_starve(connection_t *connection, int32_t starved) noexcept nogil

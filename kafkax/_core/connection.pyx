@@ -177,6 +177,18 @@ cdef void connection_work(connection_t *connection) noexcept nogil:
         connection.thread.work = connection
 
 
+cdef void work_through(network_thread_t *thread, void (*each)(connection_t *connection) noexcept nogil) noexcept nogil:
+    cdef connection_t *connection = thread.work
+    cdef connection_t *following
+    thread.work = NULL
+    while connection != NULL:
+        following = connection.work_next
+        connection.in_work = 0
+        if not connection.closed:
+            each(connection)
+        connection = following
+
+
 cdef void connection_starve(connection_t *connection, int32_t starved) noexcept nogil:
     cdef network_thread_t *thread = connection.thread
     if connection.starved:

@@ -7,10 +7,11 @@ loses its membership. Nothing is read: whoever shares the socket sees the answer
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+from posix.time cimport CLOCK_MONOTONIC, timespec
 from posix.unistd cimport close
 
 from kafkax._core.atomics cimport kx_load64, kx_store64
+from kafkax._core.linux cimport monotonic_ns
 from kafkax._core.pthreads cimport (
     pthread_cond_broadcast, pthread_cond_destroy, pthread_cond_init, pthread_cond_timedwait, pthread_cond_wait,
     pthread_condattr_destroy, pthread_condattr_init, pthread_condattr_setclock, pthread_condattr_t, pthread_mutex_destroy,
@@ -29,12 +30,6 @@ cdef extern from "<sys/socket.h>" nogil:
 
 cdef enum:
     SECOND = 1000000000
-
-
-cdef inline int64_t monotonic() noexcept nogil:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return <int64_t>now.tv_sec * SECOND + now.tv_nsec
 
 
 cdef class Keepalive:
@@ -65,7 +60,7 @@ cdef class Keepalive:
         cdef int64_t now
         pthread_mutex_lock(&self._lock)
         while not self._stopped:
-            now = monotonic()
+            now = monotonic_ns()
             if self._fd < 0 or self._size == 0 or now >= self._limit:
                 pthread_cond_wait(&self._changed, &self._lock)
             elif now < self._due:
@@ -98,7 +93,7 @@ cdef class Keepalive:
         cdef size_t size = frame.shape[0]
         cdef uint8_t *copy = <uint8_t *>malloc(max(size, 1))
         cdef uint8_t *old
-        cdef int64_t now = monotonic()
+        cdef int64_t now = monotonic_ns()
         if copy == NULL:
             raise MemoryError(f"no {size} bytes for a heartbeat")
         if size:

@@ -15,12 +15,12 @@ from kafkax._core.atomics cimport kx_load64, kx_store64
 from kafkax._core.histogram cimport Histogram, histogram_record
 from kafkax._core.linux cimport (
     CLOCK_MONOTONIC, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, epoll_create1, epoll_ctl, epoll_event,
-    epoll_wait, timespec,
+    epoll_wait, monotonic_ns, timespec,
 )
 from kafkax._core.load_answers cimport answer_t
 from kafkax._core.load_connection cimport (
     LOAD_CLOSED, LOAD_MALFORMED, LOAD_NO_MEMORY, LOAD_OUT_OF_ORDER, LOAD_SILENT, LOAD_SYSTEM, Target, connection_fill,
-    connection_flush, connection_free, connection_free_slots, connection_init, connection_receive, connection_t, load_now, slot_t,
+    connection_flush, connection_free, connection_free_slots, connection_init, connection_receive, connection_t, slot_t,
     target_t,
 )
 
@@ -59,7 +59,7 @@ cdef void note_slow(load_t* load, const slot_t* slot) noexcept nogil:
 cdef void on_done(void* owner, connection_t* connection, slot_t* slot, const answer_t* answer) noexcept nogil:
     """Count one answered request (with acks=0: one that is wholly sent)."""
     cdef load_t* load = <load_t*>owner
-    load.now = load_now()
+    load.now = monotonic_ns()
     load.last_heard = load.ended = load.now
     histogram_record(load.latency, load.now - slot.due)
     if load.slow_from > 0 and load.now - slot.due >= load.slow_from:
@@ -113,7 +113,7 @@ cdef int flush(load_t* load, int index) noexcept nogil:
 cdef int refill(load_t* load, int index) noexcept nogil:
     """Closed loop: use every free slot of a connection."""
     cdef connection_t* connection = &load.connections[index]
-    load.now = load_now()
+    load.now = monotonic_ns()
     while connection_free_slots(connection) > 0 and may_issue(load):
         connection_fill(connection, load.now)
         load.issued += 1
@@ -195,7 +195,7 @@ cdef int loop(load_t* load) noexcept nogil:
         if code == 0 and load.interval == 0:
             code = refill(load, index)
     while code == 0:
-        load.now = load_now()
+        load.now = monotonic_ns()
         if load.interval > 0:
             code = issue_due(load)
         waiting = outstanding(load)
@@ -209,7 +209,7 @@ cdef int loop(load_t* load) noexcept nogil:
         for index in range(count):
             if code == 0:
                 code = serve(load, &events[index])
-        if waiting and load_now() - load.last_heard > load.silence:
+        if waiting and monotonic_ns() - load.last_heard > load.silence:
             return LOAD_SILENT
     return code
 
@@ -285,7 +285,7 @@ cdef class Load:
         if self.data.started:
             raise RuntimeError("a Load runs once")
         with nogil:
-            self.data.now = self.data.started = self.data.ended = self.data.last_heard = load_now()
+            self.data.now = self.data.started = self.data.ended = self.data.last_heard = monotonic_ns()
             self.data.issuing = True
             code = loop(&self.data)
             self.data.issuing = False

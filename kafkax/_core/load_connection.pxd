@@ -55,7 +55,6 @@ cdef struct connection_t:
 # One answer, or the sending of a request that has none.
 ctypedef void (*done_t)(void* owner, connection_t* connection, slot_t* slot, const answer_t* answer) noexcept nogil
 
-cdef int64_t load_now() noexcept nogil
 cdef int connection_init(connection_t* connection, int fd, int depth, target_t* targets, int target_count) noexcept nogil
 cdef void connection_free(connection_t* connection) noexcept nogil
 cdef void connection_fill(connection_t* connection, int64_t due) noexcept nogil

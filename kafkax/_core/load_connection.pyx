@@ -17,7 +17,7 @@ from posix.unistd cimport close
 from kafkax._core.crc32c cimport crc32c_update
 from kafkax._core.cursor cimport kx_be32, kx_put32, kx_put64
 from kafkax._core.linux cimport (
-    CLOCK_MONOTONIC, MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL, clock_gettime, iovec, msghdr, recv, sendfile, sendmsg, timespec,
+    MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL, iovec, msghdr, recv, sendfile, sendmsg,
 )
 from kafkax._core.load_answers cimport ANSWER_MALFORMED, answer_parse, answer_t
 
@@ -38,12 +38,6 @@ cdef enum:
     FILE_FROM = 32 << 10
     # An answer above this is taken for garbage.
     ANSWER_LIMIT = 1 << 30
-
-
-cdef int64_t load_now() noexcept nogil:
-    cdef timespec time
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return <int64_t>time.tv_sec * 1000000000 + time.tv_nsec
 
 
 cdef int connection_init(connection_t* connection, int fd, int depth, target_t* targets, int target_count) noexcept nogil:

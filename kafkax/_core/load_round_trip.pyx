@@ -6,11 +6,11 @@ from libc.string cimport strerror
 
 from kafkax._core.atomics cimport kx_load64, kx_store64
 from kafkax._core.histogram cimport Histogram, histogram_record
-from kafkax._core.linux cimport timespec
+from kafkax._core.linux cimport monotonic_ns, timespec
 from kafkax._core.load_answers cimport API_FETCH, answer_t
 from kafkax._core.load_connection cimport (
     LOAD_CLOSED, LOAD_NO_MEMORY, LOAD_SILENT, LOAD_SYSTEM, Target, connection_fill, connection_flush, connection_free,
-    connection_free_slots, connection_init, connection_receive, connection_t, load_now, slot_t,
+    connection_free_slots, connection_init, connection_receive, connection_t, slot_t,
 )
 
 from kafkax.errors import ErrorCode, KafkaError, ProtocolError
@@ -36,7 +36,7 @@ cdef enum:
 
 cdef void on_done(void* owner, connection_t* connection, slot_t* slot, const answer_t* answer) noexcept nogil:
     cdef round_trip_t* trip = <round_trip_t*>owner
-    cdef int64_t now = load_now()
+    cdef int64_t now = monotonic_ns()
     if answer.error != 0:
         trip.failed = answer.error
     elif slot.target.api != API_FETCH:
@@ -49,14 +49,14 @@ cdef void on_done(void* owner, connection_t* connection, slot_t* slot, const ans
 cdef int keep_waiting(round_trip_t* trip) noexcept nogil:
     """Have a fetch parked at the end of the log at all times."""
     if connection_free_slots(&trip.consumer) > 0:
-        connection_fill(&trip.consumer, load_now())
+        connection_fill(&trip.consumer, monotonic_ns())
     return connection_flush(&trip.consumer, on_done, trip)
 
 
 cdef int exchange(round_trip_t* trip, int64_t silence) noexcept nogil:
     """Send one record; return once it is acknowledged and delivered."""
     cdef pollfd[2] sockets
-    cdef int64_t deadline = load_now() + silence
+    cdef int64_t deadline = monotonic_ns() + silence
     cdef int code
     sockets[0].fd, sockets[0].events = trip.producer.fd, <short>POLLIN
     sockets[1].fd, sockets[1].events = trip.consumer.fd, <short>POLLIN
@@ -74,7 +74,7 @@ cdef int exchange(round_trip_t* trip, int64_t silence) noexcept nogil:
             code = connection_receive(&trip.producer, on_done, trip)
         if code == 0 and trip.failed != 0:
             return REFUSED
-        if code == 0 and load_now() > deadline:
+        if code == 0 and monotonic_ns() > deadline:
             return LOAD_SILENT
     return code
 
@@ -87,13 +87,13 @@ cdef void sleep_until(int64_t due) noexcept nogil:
 
 
 cdef int repeat(round_trip_t* trip, int64_t count, int64_t interval, int64_t silence) noexcept nogil:
-    cdef int64_t started = load_now()
+    cdef int64_t started = monotonic_ns()
     cdef int64_t number
     cdef int code = keep_waiting(trip)
     for number in range(count):
         if code < 0 or kx_load64(&trip.stop):
             break
-        trip.due = load_now()
+        trip.due = monotonic_ns()
         if interval > 0:
             trip.due = started + number * interval
             sleep_until(trip.due)

@@ -4,10 +4,10 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.errno cimport EINTR, errno
 from libc.stdint cimport int64_t, uint64_t
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport close, read
 
 from kafkax._core.channel cimport Channel
+from kafkax._core.linux cimport monotonic_ns
 
 import os
 
@@ -25,13 +25,6 @@ cdef enum:
     MOST_PATIENCES = 4
     WEIGHT = 8
     FEW = 64
-    MILLISECOND = 1000000
-
-
-cdef inline int64_t monotonic() noexcept nogil:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return <int64_t>now.tv_sec * 1000 * MILLISECOND + now.tv_nsec
 
 
 cdef class Lookout:
@@ -58,14 +51,14 @@ cdef class Lookout:
     cdef int _look(self, pollfd *polled, unsigned long count, int64_t end) noexcept nogil:
         """Poll without sleeping until a time; 0 when it found nothing."""
         cdef int found = 0
-        while found == 0 and monotonic() < end:
+        while found == 0 and monotonic_ns() < end:
             sched_yield()
             found = poll(polled, count, 0)
         return found
 
     cdef int _poll(self, pollfd *polled, unsigned long count, int timeout) except -2:
         """How many are ready; -1 when a signal came."""
-        cdef int64_t begun = monotonic()
+        cdef int64_t begun = monotonic_ns()
         cdef int found = 0
         cdef int failure = 0
         if timeout and self.usual_ns < self.patience_ns:
@@ -77,7 +70,7 @@ cdef class Lookout:
             with nogil:
                 found = poll(polled, count, timeout)
                 failure = errno
-        self.usual_ns += (min(monotonic() - begun, MOST_PATIENCES * PATIENCE_NS) - self.usual_ns) // WEIGHT
+        self.usual_ns += (min(monotonic_ns() - begun, MOST_PATIENCES * PATIENCE_NS) - self.usual_ns) // WEIGHT
         if found < 0:
             if failure != EINTR:
                 raise OSError(failure, os.strerror(failure))

@@ -22,6 +22,7 @@ from kafkax._core.connection cimport (
     connection_work,
     feed,
     may_feed,
+    work_through,
 )
 from kafkax._core.deferred cimport keep_deferred, run_deferred
 from kafkax._core.frame cimport receive
@@ -278,23 +279,11 @@ cdef void read_mailbox(network_thread_t *thread) noexcept nogil:
 
 
 cdef void work_on(connection_t *connection) noexcept nogil:
+    cdef bint last = connection.work_next == NULL
     receive(connection)
     if not connection.closed:
         send_on(connection)
-
-
-cdef void work_through(network_thread_t *thread) noexcept nogil:
-    """One turn for every connection that has something to do; what it leaves undone waits for the next turn."""
-    cdef connection_t *connection = thread.work
-    cdef connection_t *following
-    thread.work = NULL
-    while connection != NULL:
-        following = connection.work_next
-        connection.in_work = 0
-        if not connection.closed:
-            work_on(connection)
-        connection = following
-        run_deferred(connection == NULL)
+    run_deferred(last and connection.thread.work == NULL)
 
 
 cdef void close_idle(network_thread_t *thread) noexcept nogil:
@@ -368,10 +357,10 @@ cdef void turn(network_thread_t *thread, epoll_event *events) noexcept nogil:
     if may_feed(thread):
         feed(thread)
     look_at_expired(thread)
-    work_through(thread)
+    work_through(thread, work_on)
     append_commits(thread)
     look_at_woken(thread)
-    work_through(thread)
+    work_through(thread, work_on)
     append_commits(thread)
     run_deferred(thread.work == NULL)
     close_idle(thread)

@@ -8,7 +8,7 @@ letters, receives, and frees connections, since it may hold events that name the
 from libc.errno cimport EIO
 from libc.stdint cimport int32_t, int64_t
 from kafkax._core.atomics cimport kx_add32, kx_count64, kx_fence, kx_load32
-from kafkax._core.connection cimport connection_close, connection_work
+from kafkax._core.connection cimport connection_close, connection_work, work_through
 from kafkax._core.frame cimport has_input
 from kafkax._core.linux cimport monotonic_ms
 from kafkax._core.mailbox cimport next_woken, overhear, ring
@@ -40,19 +40,6 @@ cdef void send_on(connection_t *connection) noexcept nogil:
         connection_work(connection)
 
 
-cdef void send_worked(network_thread_t *thread) noexcept nogil:
-    """Send for every connection that has something to do."""
-    cdef connection_t *connection = thread.work
-    cdef connection_t *following
-    thread.work = NULL
-    while connection != NULL:
-        following = connection.work_next
-        connection.in_work = 0
-        if not connection.closed:
-            send_on(connection)
-        connection = following
-
-
 cdef bint look_for(network_thread_t *thread) noexcept nogil:
     """Answer what was woken, with ``run`` held; False when the thread itself is needed for more."""
     cdef int64_t deadline = next_deadline(thread)
@@ -67,7 +54,7 @@ cdef bint look_for(network_thread_t *thread) noexcept nogil:
         looks += 1
         kx_count64(&thread.counters.stood_in, 1)
         parked = next_woken(thread) if looks < MOST_LOOKS else NULL
-    send_worked(thread)
+    work_through(thread, send_on)
     # A thread that sleeps knows the deadline that was the first when it fell asleep.
     return (looks < MOST_LOOKS and thread.work == NULL and thread.graveyard == NULL
             and (next_deadline(thread) < 0 or next_deadline(thread) >= deadline >= 0))

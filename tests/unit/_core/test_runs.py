@@ -222,6 +222,11 @@ def plain(offset_delta: bytes, key: int, value: int, stamp: int) -> bytes:
     return encode_varint(len(body)) + body
 
 
+def alternating(*series: list[bytes]) -> list[bytes]:
+    """The records of the series in turn, each at its own index."""
+    return [series[index % len(series)][index] for index in range(len(series[0]))]
+
+
 ANY = (False, None, None, 8)
 VALUES = ((3, 3), (3, 9), (70, 70), (70, 90))
 SHAPES = [(key, *values, stamp) for key in (-1, 0, 4, 70) for values in VALUES for stamp in (5, -500)]
@@ -231,7 +236,7 @@ SHAPES = [(key, *values, stamp) for key in (-1, 0, 4, 70) for values in VALUES f
 def test_every_bit_of_sizes_and_deltas_counts(key: int, value: int, other: int, stamp: int) -> None:
     first, second = (alike(100, key=key, value=size, stamp=stamp) for size in (value, other))
     for count, at in ((12, 8), (12, 11), (90, 80)):
-        records = [(first, second)[index % 2][index] for index in range(count)]
+        records = alternating(first, second)[:count]
         record = records[at]
         lengths = [*range(14), *range(max(key, 0) + 4, max(key, 0) + 14), len(record) - 1]
         for place in sorted({place for place in lengths if place < len(record)}):
@@ -244,7 +249,7 @@ def test_every_bit_of_sizes_and_deltas_counts(key: int, value: int, other: int, 
 @pytest.mark.parametrize(("key", "value", "other", "stamp"), SHAPES)
 def test_batches_that_end_anywhere(key: int, value: int, other: int, stamp: int) -> None:
     first, second = (alike(9, key=key, value=size, stamp=stamp) for size in (value, other))
-    records = [(first, second)[index % 2][index] for index in range(9)]
+    records = alternating(first, second)
     whole = b"".join(records)
     right = found(sealed(whole, 9), ANY)
     assert right == expected(sealed(whole, 9), ANY) is not None
@@ -260,7 +265,7 @@ def test_batches_that_end_anywhere(key: int, value: int, other: int, stamp: int)
 def test_every_offset_delta_counts(key: int, sizes: tuple[int, int]) -> None:
     count = 300
     both = [alike(count, key=key, value=size) for size in sizes]
-    records = [both[index % 2][index] for index in range(count)]
+    records = alternating(*both)
     assert found(sealed(b"".join(records), count), ANY) == Walk(NOW + 100, 0, 0, 0, [])
     for at in range(count):
         for wrong in (at - 1, at + 1, at ^ 64, at ^ 128):
@@ -274,7 +279,7 @@ def test_every_offset_delta_counts(key: int, sizes: tuple[int, int]) -> None:
 def test_offset_deltas_that_take_another_byte(key: int, sizes: tuple[int, int]) -> None:
     count = 8300
     both = [alike(count, key=key, value=size) for size in sizes]
-    records = [both[index % 2][index] for index in range(count)]
+    records = alternating(*both)
     assert found(sealed(b"".join(records), count), ANY) == Walk(NOW + 100, 0, 0, 0, [])
     for at, delta in ((64, b"\x80"), (8192, b"\x80\x80")):
         for wrong in (delta, encode_varint(at - 1), encode_varint(at + 1)):
@@ -284,8 +289,7 @@ def test_offset_deltas_that_take_another_byte(key: int, sizes: tuple[int, int]) 
 
 def test_records_without_keys_are_named_in_a_run() -> None:
     for values in ((70, 70), (70, 90)):
-        both = [alike(40, key=-1, value=value) for value in values]
-        data = sealed(b"".join(both[index % 2][index] for index in range(40)), 40)
+        data = sealed(b"".join(alternating(*(alike(40, key=-1, value=value) for value in values))), 40)
         assert found(data, (True, None, None, 3)) == Walk(NOW + 100, 0, 40, NO_KEY, [(at, NO_KEY) for at in range(3)])
 
 

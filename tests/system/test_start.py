@@ -1,0 +1,66 @@
+"""A broker that starts answers when it knows what it has."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import struct
+from pathlib import Path
+
+import pytest
+
+from kafkax.config import BrokerConfig
+from kafkax.server import Server
+from tests.compat.brokers import free_port
+from tests.unit.net.certificates import self_signed
+
+
+async def answered(port: int, context: ssl.SSLContext | None) -> int:
+    """Ask for ApiVersions, once somebody listens; the correlation id of the answer."""
+    while True:
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+            break
+        except ConnectionRefusedError:
+            await asyncio.sleep(0.05)
+    try:
+        writer.write(struct.pack(">ihhih", 10, 18, 0, 7, -1))
+        return int(struct.unpack(">ii", await reader.readexactly(8))[1])
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+async def test_a_broker_alone_answers_nothing_before_its_topics_are_there(
+    encrypted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle, settling, known = Server._settle, asyncio.Event(), asyncio.Event()
+
+    async def late(server: Server, member: object) -> None:
+        settling.set()
+        await known.wait()
+        await settle(server, member)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Server, "_settle", late)
+    port, pem = free_port(), self_signed(tmp_path)
+    context = ssl.create_default_context(cafile=str(tmp_path / "broker.crt")) if encrypted else None
+    overrides = {
+        "listeners": f"{'SSL' if encrypted else 'PLAINTEXT'}://127.0.0.1:{port}",
+        "security.inter.broker.protocol": "SSL" if encrypted else "PLAINTEXT",
+        "log.dirs": str(tmp_path / "data"),
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": str(pem),
+    }
+    server = Server(BrokerConfig.load(None, overrides))
+    starting = asyncio.ensure_future(server.start())
+    try:
+        await settling.wait()
+        asked = asyncio.ensure_future(answered(port, context))
+        assert not (await asyncio.wait([asked], timeout=0.3))[0], "answered too early"
+        known.set()
+        assert await asyncio.wait_for(asked, 30) == 7
+        await starting
+    finally:
+        known.set()
+        await starting
+        await server.stop()
