@@ -67,12 +67,15 @@ cdef struct flusher_t:
     # The directory, opened, and its file system, for ``syncfs``; -1 where that is not known to keep its promise.
     int32_t directory
     int64_t device
+    # See ``_core/barrier``; -1 where there is none.
+    int32_t barrier
     disk_t *disk
     notify_t *notify
     int64_t token
     int64_t rounds
     int64_t flushes
     int64_t together
+    int64_t replaced
     pthread_mutex_t lock
     # Something is put off that is due before the clock is looked at again.
     pthread_cond_t sooner
@@ -89,6 +92,10 @@ cdef void flusher_release(flusher_t *flusher) noexcept nogil
 cdef void flusher_submit(flusher_t *flusher, flush_item_t *item, int64_t delay_ms) noexcept nogil
 # Whether a flush is asked for already, and no later than that. What was appended before the call is part of it.
 cdef bint flusher_expects(flush_item_t *item, int64_t delay_ms) noexcept nogil
+# What has the disk empty its cache when it is synced, for a log on ``device``; -1 where it takes a sync of its file.
+cdef int32_t flusher_barrier(flusher_t *flusher, int64_t device) noexcept nogil
+# Note a flush that did with that.
+cdef void flusher_replaced(flusher_t *flusher) noexcept nogil
 cdef disk_t *flusher_disk(flusher_t *flusher) noexcept nogil
 
 

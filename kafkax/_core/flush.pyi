@@ -33,6 +33,10 @@ class Flusher:
     def together(self) -> int:
         """Rounds that synced the whole file system, since many logs were dirty."""
 
+    @property
+    def replaced(self) -> int:
+        """Flushes of one log that wrote what replaces zeros on the disk and did without a sync of its file."""
+
     def sync_file_system(self) -> bool:
         """Sync whatever was written to the file system of the directory.
 

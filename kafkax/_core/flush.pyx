@@ -13,6 +13,7 @@ from posix.stat cimport fstat, struct_stat
 from posix.time cimport CLOCK_MONOTONIC, timespec
 from posix.unistd cimport close
 from kafkax._core.atomics cimport kx_add32, kx_add64, kx_fence, kx_load32, kx_load64, kx_store32, kx_store64
+from kafkax._core.barrier cimport barrier_open
 from kafkax._core.deferred cimport keep_deferred, run_deferred
 from kafkax._core.files cimport disk_fail, disk_forget, disk_new, disk_release, disk_t, monotonic_ms
 from kafkax._core.notify cimport NotifyQueue, notify_push, notify_release, notify_retain
@@ -74,6 +75,7 @@ cdef flusher_t *flusher_new() noexcept nogil:
         return NULL
     flusher.refs = 1
     flusher.directory = -1
+    flusher.barrier = -1
     flusher.disk.on_failure = tell_failure
     flusher.disk.context = flusher
     pthread_mutex_init(&flusher.lock, NULL)
@@ -98,6 +100,8 @@ cdef void flusher_release(flusher_t *flusher) noexcept nogil:
     if flusher == NULL or kx_add32(&flusher.refs, -1) > 0:
         return
     close_file_system(flusher)
+    if flusher.barrier >= 0:
+        close(flusher.barrier)
     disk_forget(flusher.disk)
     disk_release(flusher.disk)
     notify_release(flusher.notify)
@@ -108,6 +112,14 @@ cdef void flusher_release(flusher_t *flusher) noexcept nogil:
 
 cdef disk_t *flusher_disk(flusher_t *flusher) noexcept nogil:
     return flusher.disk
+
+
+cdef int32_t flusher_barrier(flusher_t *flusher, int64_t device) noexcept nogil:
+    return flusher.barrier if flusher != NULL and flusher.device == device else -1
+
+
+cdef void flusher_replaced(flusher_t *flusher) noexcept nogil:
+    kx_add64(&flusher.replaced, 1)
 
 
 cdef void make_ready(flusher_t *flusher, flush_item_t *item) noexcept nogil:
@@ -466,6 +478,7 @@ cdef class Flusher:
             self.flusher.token = self._token
             self.flusher.notify = queue.queue
         open_file_system(self.flusher, os.fsencode(directory), platform.release())
+        self.flusher.barrier = barrier_open(directory)
         start_threads(self.flusher)
         if not self.flusher.running:
             raise OSError(ENOMEM, f"no thread to flush {directory}")
@@ -490,6 +503,10 @@ cdef class Flusher:
     @property
     def together(self):
         return kx_load64(&self.flusher.together)
+
+    @property
+    def replaced(self):
+        return kx_load64(&self.flusher.replaced)
 
     def sync_file_system(self):
         cdef int32_t error = 0

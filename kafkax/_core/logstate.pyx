@@ -15,7 +15,10 @@ from kafkax._core.files cimport (
     directory_device, directory_new, directory_release, disk_fail, disk_new, disk_release, disk_retain, monotonic_ms, open_in,
     sync_directory,
 )
-from kafkax._core.flush cimport FLUSH_LATER, flusher_disk, flusher_expects, flusher_release, flusher_retain, flusher_submit
+from kafkax._core.flush cimport (
+    FLUSH_LATER, flusher_barrier, flusher_disk, flusher_expects, flusher_release, flusher_replaced, flusher_retain,
+    flusher_submit,
+)
 from kafkax._core.notify cimport notify_push, notify_release
 from kafkax._core.producer_state cimport producers_decide, producers_first_unstable, producers_free, producers_new
 from kafkax._core.pthreads cimport (
@@ -23,7 +26,7 @@ from kafkax._core.pthreads cimport (
     pthread_mutexattr_destroy, pthread_mutexattr_init, pthread_mutexattr_settype, pthread_mutexattr_t,
 )
 from kafkax._core.replicas cimport replica_fetched, replica_may_join, replica_t, replicas_committed, replicas_find, replicas_t
-from kafkax._core.room cimport room_ahead, room_blocks, room_cut, room_flush, room_hasty, room_idle
+from kafkax._core.room cimport room_ahead, room_blocks, room_cut, room_flush, room_hasty, room_idle, room_replaces
 from kafkax._core.segment cimport segment_fd, segment_name, segment_release, segment_retain, segment_sync, slice_release
 
 cdef extern from "<fcntl.h>" nogil:
@@ -425,13 +428,17 @@ cdef int32_t flush_run(flush_item_t *item) noexcept nogil:
     return 0
 
 
+cdef int64_t device_of(log_t *log) noexcept nogil:
+    if kx_load64(&log.device) == 0:
+        kx_store64(&log.device, directory_device(log.directory))
+    return log.device
+
+
 cdef void flush_mark(flush_item_t *item) noexcept nogil:
     """Note what a sync of the whole file system, which begins now, will have made safe."""
     cdef log_t *log = <log_t *>item
-    if log.device == 0:
-        log.device = directory_device(log.directory)
     log.marked = 0
-    if log.device != log.flusher.device or not kx_swap32(&log.sync_wanted, 0):
+    if device_of(log) != log.flusher.device or not kx_swap32(&log.sync_wanted, 0):
         return
     pthread_mutex_lock(&log.lock)
     log.marked = log.segment_count > 0
@@ -516,13 +523,23 @@ cdef int32_t sync_index(segment_t *segment, const char *kind) noexcept nogil:
     return error
 
 
-cdef int32_t sync_segment(segment_t *segment) noexcept nogil:
+cdef int32_t barrier_for(log_t *log, segment_t *segment, int64_t size) noexcept nogil:
+    """What the segment's file needs no sync beside, up to ``size``; -1 if it needs one."""
+    cdef int32_t barrier = -1
+    if room_replaces(&segment.room, size):
+        barrier = flusher_barrier(log.flusher, device_of(log))
+    if barrier >= 0:
+        flusher_replaced(log.flusher)
+    return barrier
+
+
+cdef int32_t sync_segment(log_t *log, segment_t *segment) noexcept nogil:
     cdef int64_t size = kx_load64(&segment.size)
     cdef int32_t error = 0
     if kx_load32(&segment.deleted):
         return 0
     if size > segment.flushed_size:
-        error = segment_sync(segment)
+        error = segment_sync(segment, size, barrier_for(log, segment, size))
     if not error:
         error = aborted_sync(segment)
     if not error and kx_load32(&segment.sealed):
@@ -564,7 +581,7 @@ cdef int32_t log_flush(log_t *log) noexcept nogil:
     count = dirty_segments(log, &dirty, &upto, &generation)
     for i in range(count):
         if not error:
-            error = sync_segment(dirty[i])
+            error = sync_segment(log, dirty[i])
         segment_release(dirty[i])
     free(dirty)
     if not error and count >= 0:

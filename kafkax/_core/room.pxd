@@ -3,7 +3,8 @@
 Two kinds, each for the load that it helps, measured in docs/performance.md:
 
 - *Zeros*, where somebody waits for one small sync after the other. A sync of blocks that were written before has no file size
-  and no extents to note, so it does without a commit of the file system's journal.
+  and no extents to note, so it does without a commit of the file system's journal; and where the file system is known, without
+  the inode, whose time of change is new with nearly every sync.
 - *Blocks*, behind the file's end, where megabytes come at once: write-back then has none to look for, which it does under a lock
   that appends need.
 
@@ -14,14 +15,22 @@ from kafkax._core.files cimport iovec
 
 cdef enum:
     # Most ranges that ``room_zeros`` adds.
-    ZERO_PARTS = 4
+    ZERO_PARTS = 16
 
 cdef struct room_t:
     # Byte behind the zeros, and behind the blocks; not above the segment's size when there are none.
     int64_t zeros_end
     int64_t blocks_end
-    # When a flush last found something new, monotonic ms.
+    # Where the last zeros begin: they are in the file once it has so many bytes of batches.
+    int64_t zeros_begin
+    # Up to where a sync has brought blocks, extents and size to the disk, unless the file was cut since: for whom ``cuts`` was
+    # the same then. Guarded by the flush lock.
+    int64_t safe_end
+    int32_t safe_cuts
+    int32_t cuts
+    # When a flush last found something new, monotonic ms, and how many bytes.
     int64_t grown_ms
+    int64_t grown
     # Small syncs follow each other: the next append that needs it brings zeros.
     int32_t hasty
 
@@ -37,6 +46,13 @@ cdef bint room_hasty(room_t *room, int64_t dirty) noexcept nogil
 # Add zeros behind ``parts``, which are to be written at ``size``, where the log is written hastily and none are left; how many
 # ranges. Not behind byte ``most``.
 cdef int32_t room_zeros(room_t *room, int32_t fd, iovec *parts, int32_t count, int64_t size, int64_t most) noexcept nogil
+
+# Before a sync of the file with ``size`` bytes of batches, and after it: note what it brings to the disk beside them.
+cdef int64_t room_sync_begins(room_t *room, int64_t size, int32_t *cuts) noexcept nogil
+cdef void room_synced(room_t *room, int64_t end, int32_t cuts) noexcept nogil
+
+# Whether all up to ``size`` only replaces zeros that a sync has brought to the disk.
+cdef bint room_replaces(room_t *room, int64_t size) noexcept nogil
 
 # Have blocks behind ``size``, up to byte ``most``; less or none where there is no room for them.
 cdef void room_blocks(room_t *room, int32_t fd, int64_t size, int64_t most) noexcept nogil

@@ -4,7 +4,7 @@ from libc.errno cimport errno
 from libc.stdint cimport int32_t, int64_t
 from posix.types cimport off_t
 from posix.unistd cimport ftruncate
-from kafkax._core.atomics cimport kx_load32, kx_load64, kx_store32, kx_store64
+from kafkax._core.atomics cimport kx_add32, kx_load32, kx_load64, kx_store32, kx_store64
 from kafkax._core.files cimport iovec
 
 cdef extern from "<fcntl.h>" nogil:
@@ -23,6 +23,8 @@ cdef enum:
     # Syncs that come closer together than this, and have no more to write than the zeros that they bring along, are hasty.
     HASTY_MS = 20
     HASTY_BYTES = 262144
+    # Zeros last for about so many syncs, so that what those bring along, which has the file's blocks written, is rare.
+    SYNCS_AHEAD = 16
     # Room for which nothing came for so long is given back.
     IDLE_MS = 50
     # A file takes no more ahead than this part of what is left of the disk.
@@ -50,6 +52,7 @@ cdef void room_flush(room_t *room, int64_t grown, bint alone, int64_t now_ms) no
         return
     kx_store32(&room.hasty, alone and grown <= HASTY_BYTES and now_ms - room.grown_ms <= HASTY_MS)
     room.grown_ms = now_ms
+    kx_store64(&room.grown, grown)
 
 
 cdef bint room_hasty(room_t *room, int64_t dirty) noexcept nogil:
@@ -58,22 +61,41 @@ cdef bint room_hasty(room_t *room, int64_t dirty) noexcept nogil:
 
 cdef int32_t room_zeros(room_t *room, int32_t fd, iovec *parts, int32_t count, int64_t size, int64_t most) noexcept nogil:
     cdef int64_t end = size
+    cdef int64_t wanted = min(max(kx_load64(&room.grown) * SYNCS_AHEAD // ZEROS, 1), ZERO_PARTS)
     cdef int32_t added = 0
     cdef int32_t at
     if not kx_load32(&room.hasty):
         return 0
     for at in range(count):
         end += parts[at].iov_len
-    if end <= room.zeros_end or affordable(fd) < HASTY_BYTES:
+    if end <= room.zeros_end or affordable(fd) < wanted * ZEROS:
         return 0
-    while added < ZERO_PARTS and end + ZEROS <= most:
+    while added < wanted and end + ZEROS <= most:
         parts[count + added].iov_base = _zeros
         parts[count + added].iov_len = ZEROS
         end += ZEROS
         added += 1
     if added:
+        # In this order: who sees the new end sees where the zeros begin, too, which is not reached while they are written.
+        kx_store64(&room.zeros_begin, end - added * ZEROS)
         kx_store64(&room.zeros_end, end)
     return added
+
+
+cdef int64_t room_sync_begins(room_t *room, int64_t size, int32_t *cuts) noexcept nogil:
+    cdef int64_t end
+    cuts[0] = kx_load32(&room.cuts)
+    end = kx_load64(&room.zeros_end)
+    return end if size >= kx_load64(&room.zeros_begin) else 0
+
+
+cdef void room_synced(room_t *room, int64_t end, int32_t cuts) noexcept nogil:
+    room.safe_end = end
+    room.safe_cuts = cuts
+
+
+cdef bint room_replaces(room_t *room, int64_t size) noexcept nogil:
+    return size <= room.safe_end and room.safe_cuts == kx_load32(&room.cuts)
 
 
 cdef void room_blocks(room_t *room, int32_t fd, int64_t size, int64_t most) noexcept nogil:
@@ -96,6 +118,7 @@ cdef bint room_idle(room_t *room, int64_t size, int64_t now_ms) noexcept nogil:
 
 
 cdef int32_t room_cut(room_t *room, int32_t fd, int64_t size) noexcept nogil:
+    kx_add32(&room.cuts, 1)
     kx_store64(&room.zeros_end, 0)
     kx_store64(&room.blocks_end, 0)
     return 0 if ftruncate(fd, size) == 0 else errno

@@ -116,8 +116,9 @@ cdef int32_t segment_rename(segment_t *segment, const char *suffix) noexcept nog
 # A read failed with that errno: take the log directory offline, unless the segment is out of service anyway.
 cdef void segment_failed(segment_t *segment, int32_t error) noexcept nogil
 
-# Sync the log file; 0 or errno.
-cdef int32_t segment_sync(segment_t *segment) noexcept nogil
+# Sync the log file up to ``size`` at least; 0 or errno. With a ``barrier`` (see there) only data is, which only replaces blocks
+# that are safe; -1: all of it. Flush lock held.
+cdef int32_t segment_sync(segment_t *segment, int64_t size, int32_t barrier) noexcept nogil
 
 # File descriptor of the log file for ``sendfile`` and ``preadv2``, opened when needed; -errno when it cannot be.
 cdef int32_t segment_fd(segment_t *segment) noexcept nogil

@@ -21,13 +21,17 @@ from kafkax._core.index cimport (
     offset_index_floor, offset_index_truncate, time_index_add, time_index_truncate,
 )
 from kafkax._core.pthreads cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
-from kafkax._core.room cimport room_ahead, room_cut, room_zeros
+from kafkax._core.room cimport room_ahead, room_cut, room_sync_begins, room_synced, room_zeros
 
 from kafkax.errors import ErrorCode, KafkaError
 
 cdef extern from "<fcntl.h>" nogil:
     enum:
         POSIX_FADV_RANDOM
+        SYNC_FILE_RANGE_WAIT_BEFORE
+        SYNC_FILE_RANGE_WRITE
+        SYNC_FILE_RANGE_WAIT_AFTER
+    int sync_file_range(int fd, off_t at, off_t size, unsigned int flags) noexcept
     int posix_fallocate(int fd, off_t at, off_t size) noexcept
     int posix_fadvise(int fd, off_t at, off_t size, int advice) noexcept
 
@@ -36,6 +40,8 @@ cdef enum:
     WINDOW = 4608
     SMALLEST_BATCH = 61
     MAX_RELATIVE = 0x7FFFFFFF
+    # All three, since less leaves out pages that the kernel is busy with.
+    WRITE_AND_WAIT = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER
 
 
 cdef segment_t *segment_new(directory_t *directory, int64_t base_offset, int64_t size, int64_t created_ms) noexcept nogil:
@@ -333,11 +339,22 @@ cdef int32_t segment_rename(segment_t *segment, const char *suffix) noexcept nog
     return result
 
 
-cdef int32_t segment_sync(segment_t *segment) noexcept nogil:
+cdef int32_t segment_sync(segment_t *segment, int64_t size, int32_t barrier) noexcept nogil:
     cdef int32_t fd = segment_fd(segment)
+    cdef int64_t dirty = segment.flushed_size
+    cdef int64_t zeros_end
+    cdef int32_t cuts
     if fd < 0:
         return -fd
-    return 0 if fdatasync(fd) == 0 else errno
+    if barrier >= 0:
+        if sync_file_range(fd, dirty, size - dirty, WRITE_AND_WAIT) != 0 or fdatasync(barrier) != 0:
+            return errno
+        return 0
+    zeros_end = room_sync_begins(&segment.room, size, &cuts)
+    if fdatasync(fd) != 0:
+        return errno
+    room_synced(&segment.room, zeros_end, cuts)
+    return 0
 
 
 cdef void segment_failed(segment_t *segment, int32_t error) noexcept nogil:

@@ -13,6 +13,7 @@ import gc
 import os
 import struct
 import subprocess
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,8 +112,9 @@ def test_a_sync_of_the_whole_file_system_keeps_every_log(disk: Disk) -> None:
     assert flusher.together == 1
     assert {log.flushed_offset for log in logs} == {1}
     disk.cut()
-    # Their files are open until then.
+    # Their files are open until then, and what its barrier is.
     logs.clear()
+    del flusher
     disk.unmount()
     disk.mount()
     found = [Log.open(str(disk.root / f"t-{number}"), LogSettings(), clean=False) for number in range(MANY)]
@@ -129,6 +131,31 @@ def test_a_sync_of_the_whole_file_system_that_fails_takes_the_directory_offline(
     assert flusher.failed
     assert {log.flushed_offset for log in logs} == {0}
     logs.clear()
+
+
+def test_what_replaced_zeros_is_there_after_a_cut(disk: Disk) -> None:
+    flusher = Flusher(str(disk.root))
+    folder = disk.root / "t-0"
+    folder.mkdir()
+    log = Log.open(str(folder), LogSettings(flush_messages=1), flusher=flusher)
+    deadline = time.monotonic() + 60
+    count = 0
+    while flusher.replaced < 500:
+        log.append(build_batch([Record(value=b"%01000d" % count)]))
+        count += 1
+        while log.flushed_offset < count:
+            assert time.monotonic() < deadline
+    disk.cut()
+    del log
+    flusher.stop()
+    del flusher
+    disk.unmount()
+    disk.mount()
+    found = Log.open(str(folder), LogSettings(), clean=False)
+    piece = found.read(0, 1 << 24)
+    assert piece is not None
+    values = [record.value for batch in iter_batches(piece.read()) for record in batch.records()]
+    assert values == [b"%01000d" % number for number in range(count)]
 
 
 @pytest.mark.parametrize("count", [1, 3, MANY])
@@ -154,9 +181,10 @@ def test_created_logs_are_there_after_a_cut_though_nothing_was_written_to_them(d
 
 
 @pytest.mark.timeout(120 + 30 * ROUNDS)
-def test_flushed_data_survives_a_cut(disk: Disk) -> None:
+@pytest.mark.parametrize("segment_bytes", [50_000, 2_000_000], ids=["segments-roll", "zeros-ahead"])
+def test_flushed_data_survives_a_cut(disk: Disk, segment_bytes: int) -> None:
     broker = Broker(disk.root / "broker" / "data")
-    campaign = Campaign(broker, segment_bytes="50000", kafkax_durability="flushed")
+    campaign = Campaign(broker, segment_bytes=str(segment_bytes), kafkax_durability="flushed")
 
     def fault() -> None:
         # A cut machine runs nothing more.  A process that ran on would see fdatasync succeed for what the cut then drops:

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from kafkax._core.barrier import UNKNOWN, kind_of
 from kafkax._core.flush import Flusher
 from kafkax._core.log import Log, LogSettings, RecoveryProgress
 from tests.unit._core.batches import NOW, Rec, batch
 
 ENDLESS = (1 << 63) - 1
-ZEROS = 4 * 65536
+MOST_ZEROS = 16 * 65536
 AT_ONCE = 9_000_000
 """More than is left to be written back later."""
 
@@ -65,6 +66,37 @@ def append_hastily(log: Log, folder: Path) -> None:
             assert time.monotonic() < deadline
 
 
+def append_and_flush(log: Log, size: int = 50) -> None:
+    end = log.append(batch([Rec(value=b"x" * size, timestamp=NOW)])).last_offset + 1
+    wait_for(lambda: log.flushed_offset >= end)
+
+
+@pytest.fixture
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder on a file system in which data that replaces data needs no sync of its file."""
+    folder = tmp_path_factory.mktemp("disk")
+    if kind_of(folder.stat().st_dev) == UNKNOWN:
+        pytest.skip(f"{folder} is not on ext4")
+    return folder
+
+
+@pytest.fixture
+def disk_flusher(disk: Path) -> Iterator[Flusher]:
+    flusher = Flusher(str(disk))
+    yield flusher
+    flusher.stop()
+
+
+def replacing_log(folder: Path, flusher: Flusher) -> Log:
+    """A log with zeros that a sync has brought to the disk, and with a flush or more that only replaced some of them."""
+    log = open_log(folder, flusher)
+    before = flusher.replaced
+    append_hastily(log, folder)
+    append_and_flush(log)
+    assert flusher.replaced > before
+    return log
+
+
 def append_megabytes(log: Log) -> None:
     log.append(batch([Rec(value=b"x" * AT_ONCE, timestamp=NOW)]))
 
@@ -79,7 +111,7 @@ def test_hasty_syncs_bring_zeros_that_go_when_the_haste_is_over(tmp_path: Path, 
     log = open_log(folder, flusher)
     append_hastily(log, folder)
     size, data = active_size(log), active_file(folder).read_bytes()
-    assert size < len(data) <= size + ZEROS
+    assert size < len(data) <= size + MOST_ZEROS
     assert not any(data[size:])
     assert everything(log) == data[:size]
     wait_for(lambda: active_file(folder).stat().st_size == active_size(log))
@@ -141,7 +173,7 @@ def test_logs_that_share_a_sync_bring_no_zeros(tmp_path: Path) -> None:
         each.append(batch([Rec(value=b"x", timestamp=NOW)]))
     flusher.stop()
     assert flusher.together == 1
-    log.append(batch([Rec(value=b"x" * 2 * ZEROS, timestamp=NOW)]))
+    log.append(batch([Rec(value=b"x" * (MOST_ZEROS - 1000), timestamp=NOW)]))
     assert active_file(folder).stat().st_size == active_size(log)
 
 
@@ -170,6 +202,51 @@ def test_after_a_crash_zeros_are_cut_and_are_no_torn_batch(tmp_path: Path, flush
     assert active_file(crashed).stat().st_size == expected[1]
     assert progress.bytes_cut == 0
     again.close()
+
+
+def test_what_replaces_zeros_is_flushed_without_a_sync_of_the_file(disk: Path, disk_flusher: Flusher) -> None:
+    log = replacing_log(disk / "t-0", disk_flusher)
+    assert disk_flusher.replaced < disk_flusher.flushes
+    log.close()
+
+
+def test_a_file_that_was_cut_is_synced_before_zeros_are_replaced_again(disk: Path, disk_flusher: Flusher) -> None:
+    log = replacing_log(disk / "t-0", disk_flusher)
+    log.truncate(1)
+    before = disk_flusher.replaced
+    append_and_flush(log)
+    assert disk_flusher.replaced == before
+    log.close()
+
+
+def test_a_new_segment_is_synced(disk: Path, disk_flusher: Flusher) -> None:
+    log = replacing_log(disk / "t-0", disk_flusher)
+    log.roll()
+    before = disk_flusher.replaced
+    append_and_flush(log)
+    assert disk_flusher.replaced == before
+    log.close()
+
+
+def test_what_goes_beyond_the_zeros_is_synced(disk: Path, disk_flusher: Flusher) -> None:
+    log = replacing_log(disk / "t-0", disk_flusher)
+    before = disk_flusher.replaced
+    append_and_flush(log, MOST_ZEROS - 1000)
+    assert disk_flusher.replaced == before
+    log.close()
+
+
+@pytest.mark.parametrize(("size", "parts"), [(50, 1), (20_000, 4), (200_000, 16)])
+def test_zeros_last_for_some_sixteen_syncs(tmp_path: Path, flusher: Flusher, size: int, parts: int) -> None:
+    folder = tmp_path / "t-0"
+    log = open_log(folder, flusher, max_message_bytes=2 * MOST_ZEROS)
+
+    def room() -> int:
+        append_and_flush(log, size)
+        return active_file(folder).stat().st_size - active_size(log)
+
+    wait_for(lambda: (parts - 1) * 65536 < room() <= (parts + 1) * 65536)
+    log.close()
 
 
 def two_segments(folder: Path) -> list[Path]:
