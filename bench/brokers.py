@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
 
+from bench.ports import free_port
 from kafkax.cli.perf.bootstrap import Address, Bootstrap, Topic
 from kafkax.errors import ErrorCode, KafkaError
 
@@ -24,18 +25,6 @@ START_TIMEOUT_S = 60.0
 SETTLE_TIMEOUT_S = 60.0
 SETTLE_S = 0.5
 FLOOR_TOPIC = "floor"
-
-
-def free_port() -> int:
-    """A port that nothing listens on, with the next one free too (Kafka's controller takes it)."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as first:
-            port: int = first.getsockname()[1]
-            try:
-                with socket.create_server(("127.0.0.1", port + 1)):
-                    return port
-            except OSError:
-                continue
 
 
 def real_kafka() -> Path | None:
@@ -51,7 +40,7 @@ class Broker(ABC):
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory / self.name
-        self.port = free_port()
+        self.port = free_port(1)  # the next one is for Apache Kafka's controller
         self.pid = 0
         self.start_seconds = 0.0
         """From the start of the process until it accepted a connection."""

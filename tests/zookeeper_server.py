@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from bench.ports import free_port
 from tests.processes import freeze
 
 _JAR = Path("/usr/share/java/zookeeper.jar")
@@ -24,13 +25,6 @@ def missing() -> str | None:
     if not _JAR.exists():
         return f"no {_JAR}; install Debian's package zookeeper"
     return None
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class ZooKeeperServer:

@@ -14,18 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.ports import free_port
+
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-def free_port(following: int = 0, host: str = "127.0.0.1") -> int:
-    """A port on which nothing listens at the moment, nor on as many ports that follow it."""
-    while True:
-        with contextlib.ExitStack() as probes:
-            port = int(probes.enter_context(socket.create_server((host, 0))).getsockname()[1])
-            with contextlib.suppress(OSError, OverflowError):
-                for offset in range(1, following + 1):
-                    probes.enter_context(socket.create_server((host, port + offset)))
-                return port
 
 
 class RunningBroker:
@@ -95,8 +86,19 @@ def launch(launcher: Path, kind: str, folder: Path, port: int, *more: object) ->
         with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", port), 1).close()
             return
-        assert time.monotonic() < deadline, f"{kind} does not listen on port {port}"
+        assert _runs(folder), f"{kind} ended: {_printed(folder)}"
+        assert time.monotonic() < deadline, f"{kind} does not listen on port {port}: {_printed(folder)}"
         time.sleep(0.2)
+
+
+def _runs(folder: Path) -> bool:
+    """Whether what was started in the folder has not ended."""
+    status = Path("/proc", (folder / "pid").read_text().strip(), "status")
+    return status.exists() and "State:\tZ" not in status.read_text()
+
+
+def _printed(folder: Path) -> str:
+    return (folder / "out.log").read_text(errors="replace")[-3000:]
 
 
 def real_kafka() -> Path | None:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.compat.brokers import free_port, launch, real_kafka, running_broker
+from bench.ports import free_port
+from tests.compat.brokers import launch, real_kafka, running_broker
 
 
 @pytest.fixture(scope="session")

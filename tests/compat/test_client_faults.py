@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 import kafkax
+from bench.ports import free_port
 from kafkax import aio
 from kafkax.client.admin import NewTopic
 from kafkax.errors import ErrorCode, KafkaError
-from tests.compat.brokers import free_port, start_broker
+from tests.compat.brokers import start_broker
 
 COUNT = 30_000
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import kafkax
+from bench.ports import free_port
 from kafkax.client.admin import (
     AclBinding,
     AclBindingFilter,
@@ -29,7 +30,7 @@ from kafkax.client.admin import (
     UserScramCredentialUpsertion,
 )
 from kafkax.errors import ErrorCode, KafkaError
-from tests.compat.brokers import free_port, running_broker
+from tests.compat.brokers import running_broker
 from tests.compat.conftest import started
 from tests.unit.net.certificates import self_signed
 

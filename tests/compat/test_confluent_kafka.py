@@ -8,8 +8,9 @@ from urllib.request import urlopen
 
 import pytest
 
+from bench.ports import free_port
 from kafkax.client.admin import AdminClient, ConfigAlteration, ConfigOperation, ConfigResource, ResourceType
-from tests.compat.brokers import free_port, running_broker
+from tests.compat.brokers import running_broker
 from tests.compat.dataset import FIRST_TIMESTAMP, TOTAL_BYTES, Digest, samples
 
 confluent_kafka = pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed")

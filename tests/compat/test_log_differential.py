@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from bench.ports import free_port
 from kafkax._core.log import Log, LogSettings
 from kafkax.clock import SystemClock
 from kafkax.config import BrokerConfig, TopicConfig
@@ -27,7 +28,7 @@ from kafkax.storage.loading import LoadProgress
 from kafkax.storage.manager import LogManager
 from kafkax.storage.producer_snapshot import read_snapshot
 from kafkax.storage.txn_index import read_transactions
-from tests.compat.brokers import free_port, running_broker
+from tests.compat.brokers import running_broker
 from tests.compat.conftest import started
 from tests.compat.log_stories import (
     COMPRESSIONS,

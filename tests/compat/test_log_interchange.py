@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.compat.brokers import free_port, launch, running_broker
+from bench.ports import free_port
+from tests.compat.brokers import launch, running_broker
 from tests.compat.dataset import Digest, samples
 
 confluent_kafka = pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed")
@@ -63,7 +64,7 @@ def consume(bootstrap: str, expected: int) -> Digest:
 @contextmanager
 def real_broker(tools: Path, home: Path) -> Iterator[str]:
     """Apache Kafka 4.3.1 in KRaft mode with its data in ``home/data``."""
-    port = free_port()
+    port = free_port(1)
     home.mkdir(parents=True, exist_ok=True)
     try:
         launch(tools, "kraft", home, port)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.ports import free_port
 from kafkax.errors import ErrorCode
 from kafkax.protocol.messages.create_topics import CreatableTopic, CreatableTopicConfig, CreateTopicsRequest
 from kafkax.protocol.messages.fetch import FetchPartition, FetchRequest, FetchTopic
@@ -22,7 +23,7 @@ from kafkax.protocol.messages.init_producer_id import InitProducerIdRequest
 from kafkax.protocol.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
 from kafkax.protocol.record import Record
 from kafkax.protocol.records import build_batch, iter_batches
-from tests.compat.brokers import RunningBroker, free_port, start_broker
+from tests.compat.brokers import RunningBroker, start_broker
 from tests.processes import freeze
 from tests.system.wire import Wire
 

@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.compat.brokers import REPOSITORY, free_port
+from bench.ports import free_port
+from tests.compat.brokers import REPOSITORY
 from tests.zookeeper_server import ZooKeeperEnsemble, ZooKeeperServer
 
 SESSION_MS = 4000

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 
-from tests.zookeeper_server import free_port
+from bench.ports import free_port
 
 _CHUNK = 65_536
 

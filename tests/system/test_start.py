@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.ports import free_port
 from kafkax.config import BrokerConfig
 from kafkax.server import Server
-from tests.compat.brokers import free_port
 from tests.unit.net.certificates import self_signed
 
 

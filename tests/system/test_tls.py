@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from bench.ports import free_port
 from kafkax.config import BrokerConfig, ConfigError
 from kafkax.errors import KafkaError
 from kafkax.net.tls import TlsSettings, server_context
 from kafkax.protocol.messages.api_versions import ApiVersionsRequest
-from tests.compat.brokers import RunningBroker, free_port, running_broker
+from tests.compat.brokers import RunningBroker, running_broker
 from tests.system.wire import Wire
 from tests.unit.net.certificates import self_signed
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kafkax.errors import ErrorCode
 from kafkax.protocol.messages.create_topics import CreatableTopicResult, CreateTopicsResponse
 from kafkax.protocol.messages.describe_cluster import DescribeClusterBroker, DescribeClusterResponse
 from kafkax.protocol.messages.find_coordinator import Coordinator, FindCoordinatorResponse
@@ -60,6 +61,9 @@ class FakeCoordinator(FakeBroker):
         )
 
     def _14(self, request: Any) -> SyncGroupResponse:
+        if not request.assignments:
+            # The only member leads; one that did not hear of itself has to join again.
+            return SyncGroupResponse(error_code=ErrorCode.REBALANCE_IN_PROGRESS)
         (mine,) = request.assignments
         return SyncGroupResponse(protocol_type="consumer", protocol_name="range", assignment=bytes(mine.assignment))
 

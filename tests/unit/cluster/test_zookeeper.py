@@ -8,12 +8,12 @@ from uuid import uuid4
 import pytest
 from kazoo.client import KazooClient
 
+from bench.ports import free_port
 from kafkax.cluster.registration import prepare_cluster, register_broker
 from kafkax.cluster.store import ConnectionLostError, Create, SessionLostError, SessionState, StoreError
 from kafkax.cluster.znodes import BrokerRegistration, Endpoint
 from kafkax.cluster.zookeeper import ZooKeeperSettings, ZooKeeperStore
 from kafkax.cluster.zookeeper_reads import READS_PER_REQUEST
-from tests.zookeeper_server import free_port
 
 CONNECTED, SUSPENDED, LOST = SessionState.CONNECTED, SessionState.SUSPENDED, SessionState.LOST
 
