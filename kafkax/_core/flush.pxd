@@ -59,6 +59,9 @@ cdef struct flusher_t:
     flush_item_t *later
     flush_item_t *later_last
     int32_t later_count
+    # How long a flush that nobody waits for is put off at least, and how many bytes of a log it may come to.
+    int64_t lazy_ms
+    int64_t lazy_bytes
     # When the next round of what nobody waits for is, and how many the last one had.
     int64_t later_due_ms
     int32_t later_taken

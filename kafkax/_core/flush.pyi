@@ -12,10 +12,18 @@ class Flusher:
         queue: where a failure is told; ``None``: only ``failed`` tells.
         on_failure: called with errno, once, from ``queue.dispatch()``, when a write or an ``fdatasync`` failed: from then on
             every log opened with this flusher answers KAFKA_STORAGE_ERROR and nothing more is acknowledged.
+        lazy_ms: how long what nobody waits for may stay unflushed (``log.flush.lazy.ms``).
+        lazy_bytes: how many bytes of a log may (``log.flush.lazy.bytes``).
     """
 
     def __init__(
-        self, directory: str, queue: NotifyQueue | None = None, on_failure: Callable[[int], object] | None = None
+        self,
+        directory: str,
+        queue: NotifyQueue | None = None,
+        on_failure: Callable[[int], object] | None = None,
+        *,
+        lazy_ms: int = 1000,
+        lazy_bytes: int = 1 << 28,
     ) -> None: ...
     @property
     def failed(self) -> int:

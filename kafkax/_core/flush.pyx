@@ -53,8 +53,7 @@ cdef enum:
     WATCH = 2
     # From so many items on the whole file system is synced at once.
     TOGETHER = 16
-    # How long a flush that nobody waits for is put off at least, and how many of them a millisecond may cost at most.
-    LATER_MS = 50
+    # How many flushes that nobody waits for a millisecond may cost at most.
     LATER_PER_MS = 10
 
 
@@ -177,7 +176,7 @@ cdef int64_t due_time(flusher_t *flusher, int64_t delay_ms) noexcept nogil:
     if delay_ms != FLUSH_LATER:
         return now + delay_ms
     if flusher.later_due_ms <= now:
-        flusher.later_due_ms = now + max(<int64_t>LATER_MS, <int64_t>flusher.later_taken // LATER_PER_MS)
+        flusher.later_due_ms = now + max(flusher.lazy_ms, <int64_t>flusher.later_taken // LATER_PER_MS)
     return flusher.later_due_ms
 
 
@@ -465,11 +464,14 @@ cdef int open_file_system(flusher_t *flusher, bytes directory, str release) exce
 
 
 cdef class Flusher:
-    def __cinit__(self, str directory, NotifyQueue queue=None, on_failure=None):
+    def __cinit__(self, str directory, NotifyQueue queue=None, on_failure=None, *, int64_t lazy_ms=1000,
+                  int64_t lazy_bytes=1 << 28):
         self.directory = directory
         self.flusher = flusher_new()
         if self.flusher == NULL:
             raise MemoryError
+        self.flusher.lazy_ms = lazy_ms
+        self.flusher.lazy_bytes = lazy_bytes
         self._queue = queue
         self._token = 0
         if queue is not None and on_failure is not None:

@@ -245,6 +245,11 @@ class Log:
     @property
     def last_stable_offset(self) -> int: ...
     @property
+    def end_to_be_flushed(self) -> int | None:
+        """Log end offset that the high watermark reaches by a flush alone, which comes by itself; None where it is there, waits
+        for other replicas, or for what ``flush.messages`` and ``flush.ms`` ask for."""
+
+    @property
     def flushed_offset(self) -> int:
         """Recovery point: everything below is on disk."""
 

@@ -20,7 +20,8 @@ from kafkax._core.logstate cimport (
     LOG_CLOSED, LOG_REPLACED, MARK_EXTERNAL,
     ORIGIN_CLIENT, ORIGIN_COORDINATOR, ORIGIN_VALIDATED, READ_COMMITTED, READ_LOG_END, READ_UNCOMMITTED,
     log_active,
-    log_appended, log_fail, log_failed, log_flush, log_new, log_release, log_set_high_watermark, log_set_mark_mode, log_settle,
+    log_appended, log_fail, log_failed, log_flush, log_flush_is_all, log_new, log_release, log_set_high_watermark,
+    log_set_mark_mode, log_settle,
     log_wake_all, read_result_release,
 )
 from kafkax._core.lookup cimport log_aborted, log_at_max_timestamp, log_at_timestamp, log_load, log_read, moment_t
@@ -628,6 +629,11 @@ cdef class Log:
     @property
     def last_stable_offset(self):
         return kx_load64(&self.log.last_stable_offset)
+
+    @property
+    def end_to_be_flushed(self):
+        cdef int64_t end = log_flush_is_all(self.log)
+        return None if end < 0 else end
 
     @property
     def flushed_offset(self):

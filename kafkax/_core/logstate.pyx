@@ -37,7 +37,8 @@ cdef extern from "<fcntl.h>" nogil:
 cdef enum:
     NEVER = 0x7FFFFFFFFFFFFFFF
     # Write-back begins when so much is dirty, so that the kernel never throttles an append to clear a backlog.
-    WRITE_BACK_BYTES = 8388608
+    # Logs of which a flush finds so much grow fast.
+    FAST_BYTES = 8388608
 
 
 cdef log_t *log_new(const char *path, const log_settings_t *settings, flusher_t *flusher) noexcept nogil:
@@ -337,14 +338,27 @@ cdef void log_appended(log_t *log, bint awaited) noexcept nogil:
         # Somebody waits for the flush, or will hurry it; until then more appends may share it, but not so many that who
         # hurries it waits long.
         dirty = kx_load64(&log.end.position) - kx_load64(&log.written_back)
-        awaited = awaited or kx_load32(&log.waiting) or log.notify != NULL or dirty >= WRITE_BACK_BYTES
+        awaited = awaited or kx_load32(&log.waiting) or log.notify != NULL or dirty >= log.flusher.lazy_bytes
         ask_for_flush(log, True, 0 if awaited else FLUSH_LATER)
         if awaited:
             write_ahead(log)
     else:
         dirty = kx_load64(&log.end.position) - kx_load64(&log.written_back)
-        if dirty >= WRITE_BACK_BYTES or dirty < 0:
+        if dirty >= log.flusher.lazy_bytes or dirty < 0:
             ask_for_flush(log, dirty < 0, 0)
+
+
+cdef void log_hurry(log_t *log, int64_t offset) noexcept nogil:
+    if (log.flusher != NULL and kx_load64(&log.flushing_offset) <= offset < kx_load64(&log.log_end_offset)
+            and flushes_always(log)):
+        ask_for_flush(log, True, 0)
+
+
+cdef int64_t log_flush_is_all(log_t *log) noexcept nogil:
+    cdef int64_t end = kx_load64(&log.log_end_offset)
+    if log.flusher == NULL or log.mark_mode != MARK_AUTO_FLUSHED or not flushes_always(log):
+        return -1
+    return end if kx_load64(&log.high_watermark) < end else -1
 
 
 cdef void flush_retain(flush_item_t *item) noexcept nogil:
@@ -388,7 +402,7 @@ cdef void flush_begin(flush_item_t *item, bint alone) noexcept nogil:
     now = monotonic_ms()
     synced = kx_load32(&log.sync_wanted)
     see_growth(log, segment, size, synced, now)
-    if size - flushed >= WRITE_BACK_BYTES or room_idle(&segment.room, size, now):
+    if size - flushed >= FAST_BYTES or room_idle(&segment.room, size, now):
         change_room(log, now)
     if segment_fd(segment) >= 0 and size > flushed and not (alone and synced):
         sync_file_range(segment_fd(segment), flushed, size - flushed, SYNC_FILE_RANGE_WRITE)

@@ -24,7 +24,8 @@ from kafkax._core.log cimport Log, aborted_list, append_result, origin_of, raise
 from kafkax._core.logstate cimport (
     LOG_REPLACED, MARK_EXTERNAL,
     ORIGIN_CLIENT, ORIGIN_COORDINATOR, READ_COMMITTED, READ_LOG_END, READ_UNCOMMITTED, WAIT_HIGH_WATERMARK, WAIT_LAST_STABLE,
-    WAIT_LOG_END, log_appended, log_fail, log_failed, log_follower_fetched, log_release, log_retain, log_set_high_watermark,
+    WAIT_LOG_END, log_appended, log_fail, log_failed, log_follower_fetched, log_hurry, log_release, log_retain,
+    log_set_high_watermark,
     log_set_mark_mode, log_set_replicas, log_settle, log_unwait, log_wait, log_wake, log_wake_all, read_result_release,
 )
 from kafkax._core.lookup cimport log_marks, log_read
@@ -221,6 +222,8 @@ cdef int32_t read_checked(partition_t *partition, int64_t offset, int32_t curren
     while True:
         code = log_read(log, offset, max_bytes, min_one_batch, isolation, wait, out)
         if code != ERR_KAFKA_STORAGE_ERROR or partition_log(partition) == log:
+            if code == OK and out.piece.segment == NULL and not out.incomplete and isolation != READ_LOG_END:
+                log_hurry(log, offset)
             return code
         read_result_release(out)
         log = partition_log(partition)

@@ -154,7 +154,13 @@ class LogManager:
         def failed(error: int) -> None:
             self.take_offline(directory, f"a read, write or sync failed: {os.strerror(error)}")
 
-        return Flusher(str(directory.path), self._queue, failed)
+        return Flusher(
+            str(directory.path),
+            self._queue,
+            failed,
+            lazy_ms=self._broker["log.flush.lazy.ms"],
+            lazy_bytes=self._broker["log.flush.lazy.bytes"],
+        )
 
     def _run_load(self, load: DirectoryLoad) -> None:
         try:

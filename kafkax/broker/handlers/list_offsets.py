@@ -7,7 +7,9 @@ carries a timeout (KIP-1075); 11 allows -6, the earliest offset waiting for uplo
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from kafkax.broker.handlers.spec import RequestContext, Spec
@@ -37,14 +39,16 @@ _SINCE = {MAX_TIMESTAMP: 7, EARLIEST_LOCAL: 8, LATEST_TIERED: 9, EARLIEST_PENDIN
 """First version that knows a special timestamp."""
 
 _EPOCHS_SINCE = 4
+_FLUSH_SECONDS = 5.0
 _CONSUMER = -1
 _DEBUGGER = -2
 _UNKNOWN = (-1, -1, -1)
 """Timestamp, offset and leader epoch where there is no such record."""
 
 
-def handle(context: RequestContext, request: ListOffsetsRequest) -> ListOffsetsResponse:
-    """Answer each partition by itself."""
+async def handle(context: RequestContext, request: ListOffsetsRequest) -> ListOffsetsResponse:
+    """Answer each partition by itself, once what was appended before is flushed."""
+    await _flush(context, request)
     answers = []
     for topic in request.topics:
         named = Counter(partition.partition_index for partition in topic.partitions)
@@ -64,6 +68,26 @@ def handle(context: RequestContext, request: ListOffsetsRequest) -> ListOffsetsR
             partitions.append(answer)
         answers.append(ListOffsetsTopicResponse(name=topic.name, partitions=partitions))
     return ListOffsetsResponse(topics=answers)
+
+
+async def _flush(context: RequestContext, request: ListOffsetsRequest) -> None:
+    """Wait for flushes that were put off since nobody waited for them, so that who has written finds all of it.
+
+    A broker that hangs on its disk answers by what is flushed.
+    """
+    if request.replica_id not in (_CONSUMER, _DEBUGGER):
+        return
+    marks: list[tuple[Partition, str, int]] = []
+    for topic in request.topics:
+        for asked in topic.partitions:
+            if asked.timestamp in (EARLIEST, EARLIEST_LOCAL):
+                continue
+            with suppress(KafkaError):  # whoever is asked for it is told so below
+                partition = context.services.partition(topic.name, asked.partition_index)
+                end = partition.log.end_to_be_flushed
+                if end is not None:
+                    marks.append((partition, "high_watermark", end))
+    await asyncio.gather(*(context.services.purgatory.any_reaches([mark], _FLUSH_SECONDS) for mark in marks))
 
 
 def _find(

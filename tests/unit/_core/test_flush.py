@@ -58,9 +58,36 @@ def test_few_logs_are_synced_by_themselves(tmp_path: Path) -> None:
     assert (flusher.together, flusher.flushes) == (0, FEW)
 
 
+def test_what_nobody_waits_for_is_flushed_once_it_is_so_much(tmp_path: Path) -> None:
+    flusher = Flusher(str(tmp_path), lazy_ms=HOUR_MS, lazy_bytes=1000)
+    (log,) = open_logs(tmp_path, flusher, 1)
+    fill([log], 1)
+    time.sleep(0.05)
+    assert log.flushed_offset == 0
+    while log.size < 1000:
+        fill([log], 1)
+    wait_until_flushed([log], log.log_end_offset)
+    flusher.stop()
+
+
+def test_only_a_flush_that_comes_by_itself_is_worth_waiting_for(tmp_path: Path) -> None:
+    flusher = Flusher(str(tmp_path), lazy_ms=HOUR_MS)
+    (log,) = open_logs(tmp_path, flusher, 1)
+    assert log.end_to_be_flushed is None
+    fill([log], 2)
+    assert log.end_to_be_flushed == 2
+    log.update_settings(LogSettings(flush_ms=HOUR_MS, timestamp_after_max_ms=ENDLESS))
+    assert log.end_to_be_flushed is None
+    log.update_settings(LogSettings(timestamp_after_max_ms=ENDLESS))
+    log.flush()
+    assert log.end_to_be_flushed is None
+    flusher.stop()
+
+
+@pytest.mark.parametrize("lazy_ms", [0, 50])
 @pytest.mark.parametrize("count", [FEW, MANY])
-def test_a_flush_follows_every_append_sooner_or_later(tmp_path: Path, count: int) -> None:
-    flusher = Flusher(str(tmp_path))
+def test_a_flush_follows_every_append_sooner_or_later(tmp_path: Path, count: int, lazy_ms: int) -> None:
+    flusher = Flusher(str(tmp_path), lazy_ms=lazy_ms)
     logs = open_logs(tmp_path, flusher, count)
     for turn in range(1, 6):
         fill(logs, 1)

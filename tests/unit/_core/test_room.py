@@ -24,7 +24,7 @@ AT_ONCE = 9_000_000
 
 @pytest.fixture
 def flusher(tmp_path: Path) -> Iterator[Flusher]:
-    flusher = Flusher(str(tmp_path))
+    flusher = Flusher(str(tmp_path), lazy_ms=50, lazy_bytes=8 << 20)
     yield flusher
     flusher.stop()
 
