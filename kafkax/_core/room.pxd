@@ -15,7 +15,7 @@ from kafkax._core.files cimport iovec
 
 cdef enum:
     # Most ranges that ``room_zeros`` adds.
-    ZERO_PARTS = 16
+    ZERO_PARTS = 4
 
 cdef struct room_t:
     # Byte behind the zeros, and behind the blocks; not above the segment's size when there are none.
