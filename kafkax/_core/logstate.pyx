@@ -36,8 +36,7 @@ cdef extern from "<fcntl.h>" nogil:
 
 cdef enum:
     NEVER = 0x7FFFFFFFFFFFFFFF
-    # Write-back begins when so much is dirty, so that the kernel never throttles an append to clear a backlog.
-    # Logs of which a flush finds so much grow fast.
+    # Logs of which a flush finds so much to write grow fast.
     FAST_BYTES = 8388608
 
 
@@ -355,10 +354,13 @@ cdef void log_hurry(log_t *log, int64_t offset) noexcept nogil:
 
 
 cdef int64_t log_flush_is_all(log_t *log) noexcept nogil:
-    cdef int64_t end = kx_load64(&log.log_end_offset)
-    if log.flusher == NULL or log.mark_mode != MARK_AUTO_FLUSHED or not flushes_always(log):
-        return -1
-    return end if kx_load64(&log.high_watermark) < end else -1
+    cdef int64_t end = -1
+    pthread_mutex_lock(&log.lock)
+    if (log.flusher != NULL and log.mark_mode == MARK_AUTO_FLUSHED and flushes_always(log)
+            and log.high.offset < log.end.offset):
+        end = log.end.offset
+    pthread_mutex_unlock(&log.lock)
+    return end
 
 
 cdef void flush_retain(flush_item_t *item) noexcept nogil:
