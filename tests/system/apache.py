@@ -31,12 +31,23 @@ class Apache:
         """Start it, and wait until it listens."""
         launcher = real_kafka()
         assert launcher is not None
+        wait_until(self._forgotten, f"the session of the broker {self._node.number} that was killed is over")
         configs = {"log.dirs": str(self._node.data), "zookeeper.session.timeout.ms": "6000", **self._configs}
         given = [f"{key}={value}" for key, value in configs.items()]
         command = [str(launcher), "zkbroker", str(self._folder), str(self._node.port), str(self._node.number), self._zookeeper]
         # the launcher gives up earlier than a busy machine needs
         subprocess.run([*command, *given], check=False, timeout=120, env={**os.environ, "HEAP": "300m"})
         wait_until(self._listens, f"Apache Kafka {self._node.number} listens", 180)
+
+    def _forgotten(self) -> bool:
+        """Whether no earlier session of the broker is left: Apache Kafka begins to serve, and ends when it finds one."""
+        zookeeper = KazooClient(self._zookeeper)
+        zookeeper.start()
+        try:
+            return zookeeper.exists(f"/brokers/ids/{self._node.number}") is None
+        finally:
+            zookeeper.stop()
+            zookeeper.close()
 
     def _listens(self) -> bool:
         try:
