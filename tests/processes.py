@@ -7,7 +7,15 @@ import signal
 import time
 from pathlib import Path
 
-__all__ = ["freeze"]
+__all__ = ["alive", "freeze"]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process has not ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def freeze(pid: int) -> None:

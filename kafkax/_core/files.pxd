@@ -3,7 +3,15 @@ a ``directory_t`` (a log's folder, which may be renamed while slices still point
 directory of ``log.dirs``, which fails as a whole)."""
 
 from libc.stdint cimport int32_t, int64_t
+from posix.types cimport off_t
 from kafkax._core.pthreads cimport pthread_mutex_t
+
+cdef extern from "<fcntl.h>" nogil:
+    enum:
+        SYNC_FILE_RANGE_WAIT_BEFORE
+        SYNC_FILE_RANGE_WRITE
+        SYNC_FILE_RANGE_WAIT_AFTER
+    int sync_file_range(int fd, off_t at, off_t size, unsigned int flags) noexcept
 
 cdef extern from "<sys/uio.h>" nogil:
     struct iovec:

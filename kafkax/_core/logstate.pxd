@@ -207,7 +207,8 @@ cdef inline bint log_failed(log_t *log) noexcept nogil:
 cdef void log_publish_end(log_t *log, int64_t offset) noexcept nogil
 # After ``log_publish_end``, without locks: wake who waited, ask for a flush, soon if ``awaited`` (by acks=all, by a leader).
 cdef void log_appended(log_t *log, bint awaited) noexcept nogil
-# Somebody asked in vain for what stands at ``offset``: if it is there, and no flush under way covers it, there is one now.
+# Somebody asked in vain for what stands at ``offset``, or waits for it: if it is there, neither flushed nor covered by a flush
+# under way, there is one now.
 cdef void log_hurry(log_t *log, int64_t offset) noexcept nogil
 # The log end offset where the high watermark is below it and waits for nothing but a flush that comes by itself; -1 otherwise.
 cdef int64_t log_flush_is_all(log_t *log) noexcept nogil

@@ -5,15 +5,15 @@ from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memmove
 from posix.fcntl cimport O_RDWR
-from posix.types cimport off_t
 from posix.unistd cimport close, fdatasync
 from kafkax._core.aborted cimport aborted_sync
 from kafkax._core.atomics cimport kx_add32, kx_fence, kx_load32, kx_load64, kx_store32, kx_store64, kx_store_pointer, kx_swap32
 from kafkax._core.codes cimport CORE_NO_MEMORY, ERR_KAFKA_STORAGE_ERROR, ERR_NOT_LEADER_OR_FOLLOWER, OK
 from kafkax._core.epochs cimport epochs_free, epochs_new
 from kafkax._core.files cimport (
+    SYNC_FILE_RANGE_WRITE,
     directory_device, directory_new, directory_release, disk_fail, disk_new, disk_release, disk_retain, monotonic_ms, open_in,
-    sync_directory,
+    sync_directory, sync_file_range,
 )
 from kafkax._core.flush cimport (
     FLUSH_LATER, flusher_barrier, flusher_disk, flusher_expects, flusher_release, flusher_replaced, flusher_retain,
@@ -28,11 +28,6 @@ from kafkax._core.pthreads cimport (
 from kafkax._core.replicas cimport replica_fetched, replica_may_join, replica_t, replicas_committed, replicas_find, replicas_t
 from kafkax._core.room cimport room_ahead, room_blocks, room_cut, room_flush, room_hasty, room_idle, room_replaces
 from kafkax._core.segment cimport segment_fd, segment_name, segment_release, segment_retain, segment_sync, slice_release
-
-cdef extern from "<fcntl.h>" nogil:
-    enum:
-        SYNC_FILE_RANGE_WRITE
-    int sync_file_range(int fd, off_t at, off_t size, unsigned int flags) noexcept
 
 cdef enum:
     NEVER = 0x7FFFFFFFFFFFFFFF
@@ -348,8 +343,8 @@ cdef void log_appended(log_t *log, bint awaited) noexcept nogil:
 
 
 cdef void log_hurry(log_t *log, int64_t offset) noexcept nogil:
-    if (log.flusher != NULL and kx_load64(&log.flushing_offset) <= offset < kx_load64(&log.log_end_offset)
-            and flushes_always(log)):
+    cdef int64_t covered = max(kx_load64(&log.flushed_offset), kx_load64(&log.flushing_offset))
+    if log.flusher != NULL and covered <= offset < kx_load64(&log.log_end_offset) and flushes_always(log):
         ask_for_flush(log, True, 0)
 
 
@@ -631,7 +626,8 @@ cdef void unlink_waiter(log_t *log, waiter_t *waiter) noexcept nogil:
 
 
 cdef bint log_wait(log_t *log, waiter_t *waiter) noexcept nogil:
-    cdef bint hurry
+    cdef int64_t offset = waiter.offset
+    cdef bint hurry = waiter.kind != WAIT_LOG_END
     pthread_mutex_lock(&log.wait_lock)
     kx_add32(&log.waiting, 1)
     kx_fence()
@@ -645,12 +641,10 @@ cdef bint log_wait(log_t *log, waiter_t *waiter) noexcept nogil:
     if waiter.next != NULL:
         waiter.next.prev = waiter
     log.waiters[waiter.kind] = waiter
-    # The waiter may be woken and gone once the lock is. A flush that is under way wakes it as well, or hears what comes then.
-    hurry = (waiter.kind != WAIT_LOG_END and kx_load64(&log.log_end_offset) > kx_load64(&log.flushed_offset)
-             and waiter.offset > kx_load64(&log.flushing_offset))
     pthread_mutex_unlock(&log.wait_lock)
-    if hurry and log.flusher != NULL and flushes_always(log):
-        ask_for_flush(log, True, 0)
+    # The waiter may be woken and gone by now. A flush that is under way wakes it as well, or hears what comes then.
+    if hurry:
+        log_hurry(log, offset - 1)
     return False
 
 

@@ -13,8 +13,8 @@ from kafkax._core.atomics cimport kx_add32, kx_load32, kx_store32, kx_store64
 from kafkax._core.batch cimport AT_MAGIC, BATCH_HEADER, batch_check, batch_read, batch_t
 from kafkax._core.codes cimport CORE_COLD, CORE_END, CORE_INDEX_WRONG, CORE_IO_ERROR, ERR_CORRUPT_MESSAGE, OK
 from kafkax._core.files cimport (
-    directory_release, directory_retain, disk_fail, iovec, offset_name, open_in, read_present, read_up_to, rename_in, unlink_in,
-    write_parts,
+    SYNC_FILE_RANGE_WAIT_AFTER, SYNC_FILE_RANGE_WAIT_BEFORE, SYNC_FILE_RANGE_WRITE, directory_release, directory_retain,
+    disk_fail, iovec, offset_name, open_in, read_present, read_up_to, rename_in, sync_file_range, unlink_in, write_parts,
 )
 from kafkax._core.index cimport (
     OFFSET_ENTRY, TIME_ENTRY, index_close, index_free, index_init, index_open, index_reset, index_seal, offset_index_add,
@@ -28,10 +28,6 @@ from kafkax.errors import ErrorCode, KafkaError
 cdef extern from "<fcntl.h>" nogil:
     enum:
         POSIX_FADV_RANDOM
-        SYNC_FILE_RANGE_WAIT_BEFORE
-        SYNC_FILE_RANGE_WRITE
-        SYNC_FILE_RANGE_WAIT_AFTER
-    int sync_file_range(int fd, off_t at, off_t size, unsigned int flags) noexcept
     int posix_fallocate(int fd, off_t at, off_t size) noexcept
     int posix_fadvise(int fd, off_t at, off_t size, int advice) noexcept
 

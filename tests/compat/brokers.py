@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.ports import free_port
+from tests.processes import alive
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -86,15 +87,9 @@ def launch(launcher: Path, kind: str, folder: Path, port: int, *more: object) ->
         with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", port), 1).close()
             return
-        assert _runs(folder), f"{kind} ended: {_printed(folder)}"
+        assert alive(int((folder / "pid").read_text())), f"{kind} ended: {_printed(folder)}"
         assert time.monotonic() < deadline, f"{kind} does not listen on port {port}: {_printed(folder)}"
         time.sleep(0.2)
-
-
-def _runs(folder: Path) -> bool:
-    """Whether what was started in the folder has not ended."""
-    status = Path("/proc", (folder / "pid").read_text().strip(), "status")
-    return status.exists() and "State:\tZ" not in status.read_text()
 
 
 def _printed(folder: Path) -> str:

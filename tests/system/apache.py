@@ -8,12 +8,12 @@ import signal
 import socket
 import subprocess
 import time
-from pathlib import Path
 
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
 
 from tests.compat.brokers import real_kafka
+from tests.processes import alive
 from tests.system.clusters import Node, TestCluster, wait_until
 
 
@@ -31,7 +31,7 @@ class Apache:
         """Start it, and wait until it listens."""
         launcher = real_kafka()
         assert launcher is not None
-        wait_until(self._forgotten, f"the session of the broker {self._node.number} that was killed is over")
+        self._wait_until_forgotten()
         configs = {"log.dirs": str(self._node.data), "zookeeper.session.timeout.ms": "6000", **self._configs}
         given = [f"{key}={value}" for key, value in configs.items()]
         command = [str(launcher), "zkbroker", str(self._folder), str(self._node.port), str(self._node.number), self._zookeeper]
@@ -39,12 +39,13 @@ class Apache:
         subprocess.run([*command, *given], check=False, timeout=120, env={**os.environ, "HEAP": "300m"})
         wait_until(self._listens, f"Apache Kafka {self._node.number} listens", 180)
 
-    def _forgotten(self) -> bool:
-        """Whether no earlier session of the broker is left: Apache Kafka begins to serve, and ends when it finds one."""
+    def _wait_until_forgotten(self) -> None:
+        """No earlier session of the broker may be left: Apache Kafka begins to serve, and ends when it finds one."""
         zookeeper = KazooClient(self._zookeeper)
         zookeeper.start()
         try:
-            return zookeeper.exists(f"/brokers/ids/{self._node.number}") is None
+            path = f"/brokers/ids/{self._node.number}"
+            wait_until(lambda: zookeeper.exists(path) is None, f"the session of broker {self._node.number} is over")
         finally:
             zookeeper.stop()
             zookeeper.close()
@@ -60,12 +61,12 @@ class Apache:
         """SIGTERM, and wait."""
         pid = int((self._folder / "pid").read_text())
         os.kill(pid, signal.SIGTERM)
-        wait_until(lambda: not _alive(pid), f"Apache Kafka {self._node.number} ended", 120)
+        wait_until(lambda: not alive(pid), f"Apache Kafka {self._node.number} ended", 120)
 
     @property
     def running(self) -> bool:
         """Whether its process lives."""
-        return _alive(int((self._folder / "pid").read_text()))
+        return alive(int((self._folder / "pid").read_text()))
 
     def kill(self) -> None:
         """Kill it if it runs."""
@@ -92,10 +93,3 @@ def make_controller(cluster: TestCluster, node: Node) -> None:
     finally:
         zookeeper.stop()
     raise AssertionError(f"broker {node.number} did not become controller")
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False

@@ -38,6 +38,9 @@ EARLIEST_PENDING_UPLOAD = -6
 _SINCE = {MAX_TIMESTAMP: 7, EARLIEST_LOCAL: 8, LATEST_TIERED: 9, EARLIEST_PENDING_UPLOAD: 11}
 """First version that knows a special timestamp."""
 
+_NOT_BOUNDED = (EARLIEST, EARLIEST_LOCAL, LATEST_TIERED, EARLIEST_PENDING_UPLOAD)
+"""Special timestamps whose answers do not depend on the high watermark."""
+
 _EPOCHS_SINCE = 4
 _FLUSH_SECONDS = 5.0
 _CONSUMER = -1
@@ -80,7 +83,7 @@ async def _flush(context: RequestContext, request: ListOffsetsRequest) -> None:
     marks: list[tuple[Partition, str, int]] = []
     for topic in request.topics:
         for asked in topic.partitions:
-            if asked.timestamp in (EARLIEST, EARLIEST_LOCAL):
+            if asked.timestamp in _NOT_BOUNDED:
                 continue
             with suppress(KafkaError):  # whoever is asked for it is told so below
                 partition = context.services.partition(topic.name, asked.partition_index)

@@ -15,6 +15,7 @@ from kafkax._core.barrier import UNKNOWN, kind_of
 from kafkax._core.flush import Flusher
 from kafkax._core.log import Log, LogSettings, RecoveryProgress
 from tests.unit._core.batches import NOW, Rec, batch
+from tests.unit._core.mounts import mounted
 
 ENDLESS = (1 << 63) - 1
 MOST_ZEROS = 4 * 65536
@@ -210,28 +211,18 @@ def test_what_replaces_zeros_is_flushed_without_a_sync_of_the_file(disk: Path, d
     log.close()
 
 
-def test_a_file_that_was_cut_is_synced_before_zeros_are_replaced_again(disk: Path, disk_flusher: Flusher) -> None:
+@pytest.mark.parametrize(
+    ("change", "size"),
+    [(lambda log: log.truncate(1), 50), (lambda log: log.roll(), 50), (lambda _: None, MOST_ZEROS - 1000)],
+    ids=["a cut file", "a new segment", "more than the zeros"],
+)
+def test_what_does_more_than_replace_zeros_is_synced(
+    disk: Path, disk_flusher: Flusher, change: Callable[[Log], object], size: int
+) -> None:
     log = replacing_log(disk / "t-0", disk_flusher)
-    log.truncate(1)
+    change(log)
     before = disk_flusher.replaced
-    append_and_flush(log)
-    assert disk_flusher.replaced == before
-    log.close()
-
-
-def test_a_new_segment_is_synced(disk: Path, disk_flusher: Flusher) -> None:
-    log = replacing_log(disk / "t-0", disk_flusher)
-    log.roll()
-    before = disk_flusher.replaced
-    append_and_flush(log)
-    assert disk_flusher.replaced == before
-    log.close()
-
-
-def test_what_goes_beyond_the_zeros_is_synced(disk: Path, disk_flusher: Flusher) -> None:
-    log = replacing_log(disk / "t-0", disk_flusher)
-    before = disk_flusher.replaced
-    append_and_flush(log, MOST_ZEROS - 1000)
+    append_and_flush(log, size)
     assert disk_flusher.replaced == before
     log.close()
 
@@ -314,15 +305,8 @@ def test_blocks_of_a_run_before_go_after_a_crash(tmp_path: Path) -> None:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 64 MiB."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a file system takes root")
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)], capture_output=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"no tmpfs here: {mounted.stderr!r}")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    with mounted(tmp_path / "small", "tmpfs", "size=64m") as folder:
+        yield folder
 
 
 def test_blocks_ahead_take_no_more_than_their_share_of_the_free_disk(small_disk: Path, flusher: Flusher) -> None:
