@@ -24,7 +24,7 @@ from kafkax.cli.perf.measure import connect
 from kafkax.cli.perf.options import FETCH, PRODUCE
 from kafkax.cli.perf.workload import fetch_target, produce_target, record_batch, spread
 
-ROUNDS = 3
+ROUNDS = 5
 MB = 1e6
 
 

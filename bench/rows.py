@@ -123,8 +123,8 @@ def fill(broker: Broker, topic: Topic, partitions: int, size: int) -> None:
     version = broker.versions()[PRODUCE]
     targets = [[produce_target(topic, index, batch, 100, version=version)] for index in range(partitions)]
     drive(broker, targets, 5, 60, partitions * size // len(batch))
-    # What was written becomes readable once it counts as committed, with kafkax after a flush.
-    time.sleep(0.5)
+    # What was written becomes readable once it counts as committed, with kafkax after the flush of what nobody waits for.
+    time.sleep(2)
 
 
 def fetching(broker: Broker, name: str, configs: Mapping[str, str], seconds: float) -> Figures:
