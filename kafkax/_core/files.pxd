@@ -22,6 +22,9 @@ cdef struct disk_t:
     int32_t refs
     # errno of the failure that took the log directory offline; 0 while it works.
     int32_t failed
+    # Windows (``_core/window``) of its segments, and how many it may have.
+    int32_t windows
+    int32_t windows_most
     # Guards the two below: who fails the disk may outlive who wants to hear of it.
     pthread_mutex_t lock
     void (*on_failure)(void *context, int32_t error) noexcept nogil
@@ -71,6 +74,8 @@ cdef int32_t rename_in(directory_t *directory, const char *name, const char *to)
 cdef int32_t sync_directory(directory_t *directory) noexcept nogil
 # Bytes, or -errno.
 cdef int64_t file_size(directory_t *directory, const char *name) noexcept nogil
+# Bytes that a file of the file system may take ahead of what is written to it: a small part of what is left.
+cdef int64_t free_share(int32_t fd) noexcept nogil
 # Kafka's file name: 20 digits and the suffix, into ``out`` (at least 64 bytes).
 cdef void offset_name(int64_t offset, const char *suffix, char *out) noexcept nogil
 cdef int64_t wall_ms() noexcept nogil

@@ -22,6 +22,12 @@ cdef extern from "<unistd.h>" nogil:
     ssize_t pread(int fd, void *out, size_t size, off_t at) noexcept
     ssize_t pwrite(int fd, const void *data, size_t size, off_t at) noexcept
 
+cdef extern from "<sys/vfs.h>" nogil:
+    ctypedef struct statfs_t "struct statfs":
+        unsigned long f_bsize
+        unsigned long f_bavail
+    int fstatfs(int fd, statfs_t *out) noexcept
+
 cdef extern from "<stdio.h>" nogil:
     int c_rename "rename"(const char *old, const char *new) noexcept
 
@@ -38,6 +44,8 @@ cdef enum:
     PATH_SIZE = 4096
     # Digits of an offset in a file's name.
     DIGITS = 20
+    # A file takes no more ahead than this part of what is left of the disk.
+    SHARE_OF_FREE = 64
 
 
 cdef disk_t *disk_new() noexcept nogil:
@@ -272,6 +280,13 @@ cdef int64_t file_size(directory_t *directory, const char *name) noexcept nogil:
     if error:
         return -error
     return info.st_size if stat(path, &info) == 0 else -errno
+
+
+cdef int64_t free_share(int32_t fd) noexcept nogil:
+    cdef statfs_t info
+    if fstatfs(fd, &info) != 0:
+        return 0
+    return <int64_t>(info.f_bavail // SHARE_OF_FREE) * <int64_t>info.f_bsize
 
 
 cdef void offset_name(int64_t offset, const char *suffix, char *out) noexcept nogil:

@@ -14,6 +14,7 @@ class Flusher:
             every log opened with this flusher answers KAFKA_STORAGE_ERROR and nothing more is acknowledged.
         lazy_ms: how long what nobody waits for may stay unflushed (``log.flush.lazy.ms``).
         lazy_bytes: how many bytes of a log may (``log.flush.lazy.bytes``).
+        windows: how many of its logs may be appended to by a mapping of their file at a time (``log.append.maps``).
     """
 
     def __init__(
@@ -24,6 +25,7 @@ class Flusher:
         *,
         lazy_ms: int = 1000,
         lazy_bytes: int = 1 << 28,
+        windows: int = 10000,
     ) -> None: ...
     @property
     def failed(self) -> int:

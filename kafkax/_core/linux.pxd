@@ -9,13 +9,6 @@ cdef extern from "<pthread.h>" nogil:
     pthread_t pthread_self()
     int pthread_equal(pthread_t, pthread_t)
 
-cdef extern from "<signal.h>" nogil:
-    ctypedef struct sigset_t:
-        pass
-    int sigfillset(sigset_t*)
-    int pthread_sigmask(int, const sigset_t*, sigset_t*)
-    int SIG_SETMASK
-
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data_t:
         void* ptr

@@ -38,7 +38,6 @@ from kafkax._core.linux cimport (
     EPOLLRDHUP,
     EPOLL_CLOEXEC,
     EPOLL_CTL_ADD,
-    SIG_SETMASK,
     SOCK_CLOEXEC,
     SOCK_NONBLOCK,
     accept4,
@@ -48,9 +47,6 @@ from kafkax._core.linux cimport (
     eventfd,
     monotonic_ms,
     pthread_self,
-    pthread_sigmask,
-    sigfillset,
-    sigset_t,
     sockaddr,
     sockaddr_in6,
     socklen_t,
@@ -96,6 +92,7 @@ from kafkax._core.pthreads cimport (
     pthread_mutexattr_t,
     pthread_setname_np,
 )
+from kafkax._core.signals cimport block_signals
 from kafkax._core.stand_in cimport send_on, stand_in
 
 cdef enum:
@@ -376,6 +373,7 @@ cdef void *run(void *argument) noexcept nogil:
     thread.thread = pthread_self()
     thread.running = 1
     pthread_mutex_unlock(&thread.lock)
+    block_signals()
     keep_deferred()
     pthread_mutex_lock(&thread.run)
     thread.now_ms = monotonic_ms()
@@ -423,15 +421,10 @@ cdef int32_t thread_init(reactor_t *reactor, int32_t number) noexcept nogil:
 
 
 cdef int32_t thread_start(network_thread_t *thread) noexcept nogil:
-    """Signals stay with the threads of Python."""
-    cdef sigset_t every, before
     cdef int32_t error
-    sigfillset(&every)
-    pthread_sigmask(SIG_SETMASK, &every, &before)
     error = pthread_create(&thread.joinable, NULL, run, thread)
     if not error:
         pthread_setname_np(thread.joinable, "kafkax-network")
-    pthread_sigmask(SIG_SETMASK, &before, NULL)
     return error
 
 

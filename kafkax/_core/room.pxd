@@ -1,17 +1,19 @@
 """Room in an active segment's file ahead of what is appended, for logs that are written fast.
 
-Two kinds, each for the load that it helps, measured in docs/performance.md:
+Three kinds, each for the load that it helps, measured in docs/performance.md:
 
 - *Zeros*, where somebody waits for one small sync after the other. A sync of blocks that were written before has no file size
   and no extents to note, so it does without a commit of the file system's journal; and where the file system is known, without
   the inode, whose time of change is new with nearly every sync.
 - *Blocks*, behind the file's end, where megabytes come at once: write-back then has none to look for, which it does under a lock
   that appends need.
+- A *window* (`_core/window`), where small appends come that nobody waits for.
 
-Both are given back when nothing is appended for a moment, when the segment is sealed, and after a crash."""
+All are given back when nothing is appended for a moment, when the segment is sealed, and after a crash."""
 
 from libc.stdint cimport int32_t, int64_t
-from kafkax._core.files cimport iovec
+from kafkax._core.files cimport disk_t, iovec
+from kafkax._core.window cimport window_t
 
 cdef enum:
     # Most ranges that ``room_zeros`` adds.
@@ -33,6 +35,7 @@ cdef struct room_t:
     int64_t grown
     # Small syncs follow each other: the next append that needs it brings zeros.
     int32_t hasty
+    window_t window
 
 # What a segment of ``size`` bytes on ``blocks`` of 512 has from a run before.
 cdef void room_found(room_t *room, int64_t size, int64_t blocks) noexcept nogil
@@ -42,6 +45,10 @@ cdef void room_flush(room_t *room, int64_t grown, bint alone, int64_t now_ms) no
 
 # Whether small syncs follow each other, and ``dirty`` bytes are as few as those have to write.
 cdef bint room_hasty(room_t *room, int64_t dirty) noexcept nogil
+
+# Whether ``parts``, which are to be written at ``size``, were copied there through the window, and how that went: 0 or errno.
+cdef bint room_copies(room_t *room, disk_t *disk, int32_t fd, const iovec *parts, int32_t count, int64_t size, int64_t most,
+                      int32_t *error) noexcept nogil
 
 # Add zeros behind ``parts``, which are to be written at ``size``, where the log is written hastily and none are left; how many
 # ranges. Not behind byte ``most``.

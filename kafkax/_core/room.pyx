@@ -5,18 +5,13 @@ from libc.stdint cimport int32_t, int64_t
 from posix.types cimport off_t
 from posix.unistd cimport ftruncate
 from kafkax._core.atomics cimport kx_add32, kx_load32, kx_load64, kx_store32, kx_store64
-from kafkax._core.files cimport iovec
+from kafkax._core.files cimport free_share, iovec
+from kafkax._core.window cimport window_close, window_flush, window_ready, window_write
 
 cdef extern from "<fcntl.h>" nogil:
     enum:
         FALLOC_FL_KEEP_SIZE
     int fallocate(int fd, int mode, off_t at, off_t size) noexcept
-
-cdef extern from "<sys/vfs.h>" nogil:
-    ctypedef struct statfs_t "struct statfs":
-        unsigned long f_bsize
-        unsigned long f_bavail
-    int fstatfs(int fd, statfs_t *out) noexcept
 
 cdef enum:
     ZEROS = 65536
@@ -25,10 +20,9 @@ cdef enum:
     HASTY_BYTES = 262144
     # Zeros last for about so many syncs, so that what those bring along, which has the file's blocks written, is rare.
     SYNCS_AHEAD = 16
-    # Room for which nothing came for so long is given back.
+    # Room for which nothing came for so long is given back; a window, which is small, is kept for who writes now and then.
     IDLE_MS = 50
-    # A file takes no more ahead than this part of what is left of the disk.
-    SHARE_OF_FREE = 64
+    WINDOW_IDLE_MS = 60000
     # What a file system may need beside a file's bytes, to tell them from room of a run before.
     SLACK = 65536
 
@@ -40,23 +34,31 @@ cdef void room_found(room_t *room, int64_t size, int64_t blocks) noexcept nogil:
         kx_store64(&room.blocks_end, blocks * 512)
 
 
-cdef int64_t affordable(int32_t fd) noexcept nogil:
-    cdef statfs_t info
-    if fstatfs(fd, &info) != 0:
-        return 0
-    return <int64_t>(info.f_bavail // SHARE_OF_FREE) * <int64_t>info.f_bsize
-
-
 cdef void room_flush(room_t *room, int64_t grown, bint alone, int64_t now_ms) noexcept nogil:
     if grown == 0:
         return
     kx_store32(&room.hasty, alone and grown <= HASTY_BYTES and now_ms - room.grown_ms <= HASTY_MS)
     room.grown_ms = now_ms
     kx_store64(&room.grown, grown)
+    window_flush(&room.window)
 
 
 cdef bint room_hasty(room_t *room, int64_t dirty) noexcept nogil:
     return kx_load32(&room.hasty) and 0 < dirty <= HASTY_BYTES
+
+
+cdef bint room_copies(room_t *room, disk_t *disk, int32_t fd, const iovec *parts, int32_t count, int64_t size, int64_t most,
+                      int32_t *error) noexcept nogil:
+    cdef int64_t length = 0
+    cdef int32_t at
+    if kx_load32(&room.hasty):
+        return False
+    for at in range(count):
+        length += parts[at].iov_len
+    if not window_ready(&room.window, disk, fd, size, length, most):
+        return False
+    error[0] = window_write(&room.window, parts, count, size)
+    return True
 
 
 cdef int32_t room_zeros(room_t *room, int32_t fd, iovec *parts, int32_t count, int64_t size, int64_t most) noexcept nogil:
@@ -68,7 +70,7 @@ cdef int32_t room_zeros(room_t *room, int32_t fd, iovec *parts, int32_t count, i
         return 0
     for at in range(count):
         end += parts[at].iov_len
-    if end <= room.zeros_end or affordable(fd) < wanted * ZEROS:
+    if end <= room.zeros_end or free_share(fd) < wanted * ZEROS:
         return 0
     while added < wanted and end + ZEROS <= most:
         parts[count + added].iov_base = _zeros
@@ -103,22 +105,27 @@ cdef void room_blocks(room_t *room, int32_t fd, int64_t size, int64_t most) noex
     cdef int64_t end
     if begin - size >= size // 2 or begin >= most:
         return
-    end = min(min(3 * size, most), begin + affordable(fd))
+    end = min(min(3 * size, most), begin + free_share(fd))
     # Where that is refused the appends find their blocks themselves, and are told when there are none.
     if end > begin and fallocate(fd, FALLOC_FL_KEEP_SIZE, begin, end - begin) == 0:
         kx_store64(&room.blocks_end, end)
 
 
-cdef bint room_ahead(room_t *room, int64_t size) noexcept nogil:
+cdef bint much_ahead(room_t *room, int64_t size) noexcept nogil:
     return kx_load64(&room.zeros_end) > size or kx_load64(&room.blocks_end) > size
 
 
+cdef bint room_ahead(room_t *room, int64_t size) noexcept nogil:
+    return much_ahead(room, size) or kx_load64(&room.window.end) > size
+
+
 cdef bint room_idle(room_t *room, int64_t size, int64_t now_ms) noexcept nogil:
-    return room_ahead(room, size) and now_ms - room.grown_ms >= IDLE_MS
+    return room_ahead(room, size) and now_ms - room.grown_ms >= (IDLE_MS if much_ahead(room, size) else WINDOW_IDLE_MS)
 
 
 cdef int32_t room_cut(room_t *room, int32_t fd, int64_t size) noexcept nogil:
     kx_add32(&room.cuts, 1)
     kx_store64(&room.zeros_end, 0)
     kx_store64(&room.blocks_end, 0)
+    window_close(&room.window)
     return 0 if ftruncate(fd, size) == 0 else errno

@@ -14,14 +14,15 @@ from kafkax._core.batch cimport AT_MAGIC, BATCH_HEADER, batch_check, batch_read,
 from kafkax._core.codes cimport CORE_COLD, CORE_END, CORE_INDEX_WRONG, CORE_IO_ERROR, ERR_CORRUPT_MESSAGE, OK
 from kafkax._core.files cimport (
     SYNC_FILE_RANGE_WAIT_AFTER, SYNC_FILE_RANGE_WAIT_BEFORE, SYNC_FILE_RANGE_WRITE, directory_release, directory_retain,
-    disk_fail, iovec, offset_name, open_in, read_present, read_up_to, rename_in, sync_file_range, unlink_in, write_parts,
+    disk_fail, disk_t, iovec, offset_name, open_in, read_present, read_up_to, rename_in, sync_file_range, unlink_in, write_parts,
 )
 from kafkax._core.index cimport (
     OFFSET_ENTRY, TIME_ENTRY, index_close, index_free, index_init, index_open, index_reset, index_seal, offset_index_add,
     offset_index_floor, offset_index_truncate, time_index_add, time_index_truncate,
 )
 from kafkax._core.pthreads cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
-from kafkax._core.room cimport room_ahead, room_cut, room_sync_begins, room_synced, room_zeros
+from kafkax._core.room cimport room_ahead, room_copies, room_cut, room_sync_begins, room_synced, room_zeros
+from kafkax._core.window cimport window_close
 
 from kafkax.errors import ErrorCode, KafkaError
 
@@ -72,6 +73,7 @@ cdef void segment_release(segment_t *segment) noexcept nogil:
         return
     if segment.fd >= 0:
         close(segment.fd)
+    window_close(&segment.room.window)
     index_free(&segment.offsets)
     index_free(&segment.times)
     pthread_mutex_destroy(&segment.lock)
@@ -242,20 +244,21 @@ cdef void segment_take_back(segment_t *segment) noexcept nogil:
     room_cut(&segment.room, segment.fd, segment.size)
 
 
-cdef int32_t segment_write(segment_t *segment, iovec *parts, int32_t count, int64_t most) noexcept nogil:
-    cdef int32_t error
-    if segment.preallocated == 0:
-        count += room_zeros(&segment.room, segment.fd, parts, count, segment.size, most)
-    error = write_parts(segment.fd, parts, count, segment.size)
+cdef int32_t segment_write(segment_t *segment, disk_t *windows, iovec *parts, int32_t count, int64_t most) noexcept nogil:
+    cdef int32_t error = 0
+    if segment.preallocated or not room_copies(&segment.room, windows, segment.fd, parts, count, segment.size, most, &error):
+        if segment.preallocated == 0:
+            count += room_zeros(&segment.room, segment.fd, parts, count, segment.size, most)
+        error = write_parts(segment.fd, parts, count, segment.size)
     if error:
         segment_take_back(segment)
     return error
 
 
-cdef int32_t segment_append(segment_t *segment, iovec *parts, int32_t part_count, batch_t **batches, int32_t count,
-                            int64_t most, int64_t index_interval) noexcept nogil:
+cdef int32_t segment_append(segment_t *segment, disk_t *windows, iovec *parts, int32_t part_count, batch_t **batches,
+                            int32_t count, int64_t most, int64_t index_interval) noexcept nogil:
     cdef int64_t position = segment.size
-    cdef int32_t error = segment_write(segment, parts, part_count, most)
+    cdef int32_t error = segment_write(segment, windows, parts, part_count, most)
     cdef int32_t at = 0
     if error:
         return error
@@ -284,6 +287,7 @@ cdef int32_t segment_seal(segment_t *segment) noexcept nogil:
         error = index_seal(&segment.times, segment.directory, name)
     if not error and (segment.preallocated or room_ahead(&segment.room, segment.size)):
         error = room_cut(&segment.room, segment.fd, segment.size)
+    window_close(&segment.room.window)
     segment.preallocated = 0
     return error
 

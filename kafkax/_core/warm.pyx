@@ -10,13 +10,9 @@ from posix.unistd cimport pread, sysconf
 from kafkax._core.codes cimport CORE_NO_MEMORY
 from kafkax._core.linux cimport (
     RWF_NOWAIT,
-    SIG_SETMASK,
     iovec,
     preadv2,
-    pthread_sigmask,
     readahead,
-    sigfillset,
-    sigset_t,
     syscall,
 )
 from kafkax._core.logstate cimport read_result_release, read_result_t
@@ -41,6 +37,7 @@ from kafkax._core.pthreads cimport (
     pthread_t,
 )
 from kafkax._core.segment cimport segment_failed, segment_fd, segment_release, segment_retain, segment_t
+from kafkax._core.signals cimport block_signals
 
 cdef extern from "<unistd.h>" nogil:
     int _SC_PAGESIZE
@@ -190,7 +187,9 @@ cdef job_t *next_job(warmer_t *warmer) noexcept nogil:
 
 cdef void *run(void *argument) noexcept nogil:
     cdef warmer_t *warmer = <warmer_t *>argument
-    cdef job_t *job = next_job(warmer)
+    cdef job_t *job
+    block_signals()
+    job = next_job(warmer)
     while job != NULL:
         do_job(job)
         free_job(job)
@@ -200,22 +199,18 @@ cdef void *run(void *argument) noexcept nogil:
 
 cdef int32_t warmer_start(reactor_t *reactor) noexcept nogil:
     cdef warmer_t *warmer = <warmer_t *>calloc(1, sizeof(warmer_t))
-    cdef sigset_t every, before
     cdef int32_t at, error = 0
     if warmer == NULL:
         return ENOMEM
     reactor.warmer = warmer
     pthread_mutex_init(&warmer.lock, NULL)
     pthread_cond_init(&warmer.work, NULL)
-    sigfillset(&every)
-    pthread_sigmask(SIG_SETMASK, &every, &before)
     for at in range(HELPERS):
         error = pthread_create(&warmer.threads[at], NULL, run, warmer)
         if error:
             break
         warmer.started = at + 1
         pthread_setname_np(warmer.threads[at], "kafkax-warm")
-    pthread_sigmask(SIG_SETMASK, &before, NULL)
     return error
 
 

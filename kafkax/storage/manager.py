@@ -160,6 +160,7 @@ class LogManager:
             failed,
             lazy_ms=self._broker["log.flush.lazy.ms"],
             lazy_bytes=self._broker["log.flush.lazy.bytes"],
+            windows=self._broker["log.append.maps"] // len(self.directories),
         )
 
     def _run_load(self, load: DirectoryLoad) -> None:

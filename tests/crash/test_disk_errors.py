@@ -82,10 +82,10 @@ class Cluster:
     def partitions_in(self, folder: Path) -> list[int]:
         return self.directories()[str(folder)][1]
 
-    def produce(self, partition: int) -> ErrorCode:
-        data = build_batch([Record(b"k", b"v" * 50_000, (), int(time.time() * 1000))])
+    def produce(self, partition: int, size: int = 50_000, acks: int = -1) -> ErrorCode:
+        data = build_batch([Record(b"k", b"v" * size, (), int(time.time() * 1000))])
         topic = TopicProduceData(name="t", partition_data=[PartitionProduceData(index=partition, records=data)])
-        request = ProduceRequest(transactional_id=None, acks=-1, timeout_ms=LIMIT * 1000, topic_data=[topic])
+        request = ProduceRequest(transactional_id=None, acks=acks, timeout_ms=LIMIT * 1000, topic_data=[topic])
         return ErrorCode(self.wire.ask(request, 9).responses[0].partition_responses[0].error_code)
 
     def fetch(self, partition: int) -> tuple[ErrorCode, int]:
@@ -145,6 +145,27 @@ def test_a_failing_disk_takes_its_directory_out_of_service(
             until(lambda: cluster.fetch(cluster.failing)[0] is ErrorCode.NONE, "no leader after the repair")
             assert cluster.fetch(cluster.failing)[1] > 50_000
             assert cluster.produce(cluster.failing) is ErrorCode.NONE
+    finally:
+        cluster.broker.process.kill()
+        cluster.broker.process.wait()
+
+
+def test_a_page_that_the_disk_does_not_have_takes_its_directory_out_of_service(
+    tmp_path: Path, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Cluster(tmp_path, library, monkeypatch)
+    file = cluster.folders[1] / f"t-{cluster.failing}" / f"{0:020}.log"
+    try:
+        for _ in range(20):
+            assert cluster.produce(cluster.failing, size=50, acks=1) is ErrorCode.NONE
+        assert file.stat().st_size == 65536, "there is a window for small appends"
+        os.truncate(file, 0)
+        assert cluster.produce(cluster.failing, size=50, acks=1) is ErrorCode.KAFKA_STORAGE_ERROR
+        until(
+            lambda: cluster.directories()[str(cluster.folders[1])] == (ErrorCode.KAFKA_STORAGE_ERROR, []),
+            "the directory stays in service",
+        )
+        assert cluster.produce(cluster.sound) is ErrorCode.NONE
     finally:
         cluster.broker.process.kill()
         cluster.broker.process.wait()

@@ -158,6 +158,30 @@ def test_what_replaced_zeros_is_there_after_a_cut(disk: Disk) -> None:
     assert values == [b"%01000d" % number for number in range(count)]
 
 
+def test_what_was_copied_into_a_window_is_there_after_a_cut(disk: Disk) -> None:
+    flusher = Flusher(str(disk.root), lazy_ms=3_600_000)
+    folder = disk.root / "t-0"
+    folder.mkdir()
+    log = Log.open(str(folder), LogSettings(), flusher=flusher)
+    for count in range(2000):
+        log.append(build_batch([Record(value=b"%0100d" % count)]))
+        if count == 1000:
+            log.flush()
+            assert (folder / f"{0:020}.log").stat().st_size > log.size, "it has a window"
+    disk.cut()
+    del log
+    flusher.stop()
+    del flusher
+    disk.unmount()
+    disk.mount()
+    found = Log.open(str(folder), LogSettings(), clean=False)
+    piece = found.read(0, 1 << 24)
+    assert piece is not None
+    values = [record.value for batch in iter_batches(piece.read()) for record in batch.records()]
+    assert values == [b"%0100d" % number for number in range(len(values))]
+    assert len(values) >= 1001
+
+
 @pytest.mark.parametrize("count", [1, 3, MANY])
 def test_created_logs_are_there_after_a_cut_though_nothing_was_written_to_them(disk: Disk, count: int) -> None:
     topic_id = uuid.uuid4()

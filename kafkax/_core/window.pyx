@@ -1,0 +1,79 @@
+"""A mapped window of an active segment's file behind its end, for logs that get one small append after the other."""
+
+from libc.stdint cimport int32_t, int64_t
+from posix.mman cimport MADV_RANDOM, MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, madvise, mmap, munmap
+from posix.types cimport off_t
+from kafkax._core.atomics cimport kx_add32, kx_load32, kx_store32, kx_store64
+from kafkax._core.files cimport free_share
+
+cdef extern from "<fcntl.h>" nogil:
+    int fallocate(int fd, int mode, off_t at, off_t size) noexcept
+
+cdef extern from "guarded_copy.h" nogil:
+    int kx_watch_faults() noexcept
+    int kx_copy_guarded(char *to, const iovec *parts, int count) noexcept
+
+cdef enum:
+    WINDOW = 65536
+    PAGE = 4096
+    # From here on a write costs less than a copy, whose pages the kernel gives one by one.
+    SMALL = 512
+    # So many small appends between two flushes pay for a window.
+    SEVERAL = 3
+
+if kx_watch_faults():
+    raise OSError("SIGBUS cannot be handled")
+
+
+cdef bint window_open(window_t *window, disk_t *disk, int32_t fd, int64_t size, int64_t end) noexcept nogil:
+    cdef int64_t begin = size // PAGE * PAGE
+    cdef void *at = MAP_FAILED
+    if kx_add32(&disk.windows, 1) <= disk.windows_most and free_share(fd) >= WINDOW:
+        if fallocate(fd, 0, size, end - size) == 0:
+            at = mmap(NULL, end - begin, PROT_READ | PROT_WRITE, MAP_SHARED, fd, begin)
+        if at == MAP_FAILED:
+            window.refused = 1
+    if at == MAP_FAILED:
+        # There may be room later.
+        kx_add32(&disk.windows, -1)
+        window_flush(window)
+        return False
+    # The pages are new: there is nothing to read ahead.
+    madvise(at, end - begin, MADV_RANDOM)
+    window.disk = disk
+    window.at = <char *>at
+    window.begin = begin
+    kx_store64(&window.end, end)
+    return True
+
+
+cdef bint window_ready(window_t *window, disk_t *disk, int32_t fd, int64_t size, int64_t length, int64_t most) noexcept nogil:
+    cdef int64_t end = min(size // PAGE * PAGE + WINDOW, most)
+    if disk == NULL or length > SMALL or window.refused:
+        return False
+    if window.at != NULL and window.begin <= size and size + length <= window.end:
+        return True
+    if window.at == NULL:
+        kx_store32(&window.small, kx_load32(&window.small) + 1)
+        if window.small <= SEVERAL:
+            return False
+    window_close(window)
+    return size + length <= end and window_open(window, disk, fd, size, end)
+
+
+cdef int32_t window_write(window_t *window, const iovec *parts, int32_t count, int64_t size) noexcept nogil:
+    return kx_copy_guarded(window.at + (size - window.begin), parts, count)
+
+
+cdef void window_flush(window_t *window) noexcept nogil:
+    kx_store32(&window.small, 0)
+
+
+cdef void window_close(window_t *window) noexcept nogil:
+    if window.at == NULL:
+        return
+    munmap(window.at, window.end - window.begin)
+    window.at = NULL
+    kx_store64(&window.end, 0)
+    kx_add32(&window.disk.windows, -1)
+    window.disk = NULL
