@@ -21,7 +21,7 @@ cdef struct window_t:
     disk_t *disk
 
 # Have the window hold ``length`` bytes at ``size``, the file's end, if that is worth it; not behind byte ``most``. At most
-# ``disk.windows_most`` of a log directory have one at a time.
+# ``disk.windows_most`` of a log directory have one at a time, and all of them together a small part of the free disk.
 cdef bint window_ready(window_t *window, disk_t *disk, int32_t fd, int64_t size, int64_t length, int64_t most) noexcept nogil
 
 # Copy ``parts`` to byte ``size`` of the file, for which it is ready; 0, or EIO where the disk fails.

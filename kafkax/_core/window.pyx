@@ -28,15 +28,13 @@ if kx_watch_faults():
 cdef bint window_open(window_t *window, disk_t *disk, int32_t fd, int64_t size, int64_t end) noexcept nogil:
     cdef int64_t begin = size // PAGE * PAGE
     cdef void *at = MAP_FAILED
-    if kx_add32(&disk.windows, 1) <= disk.windows_most and free_share(fd) >= WINDOW:
+    cdef int32_t windows = kx_add32(&disk.windows, 1)
+    if windows <= disk.windows_most and <int64_t>windows * WINDOW <= free_share(fd):
         if fallocate(fd, 0, size, end - size) == 0:
             at = mmap(NULL, end - begin, PROT_READ | PROT_WRITE, MAP_SHARED, fd, begin)
-        if at == MAP_FAILED:
-            window.refused = 1
+        window.refused = at == MAP_FAILED
     if at == MAP_FAILED:
-        # There may be room later.
         kx_add32(&disk.windows, -1)
-        window_flush(window)
         return False
     # The pages are new: there is nothing to read ahead.
     madvise(at, end - begin, MADV_RANDOM)
@@ -51,14 +49,16 @@ cdef bint window_ready(window_t *window, disk_t *disk, int32_t fd, int64_t size,
     cdef int64_t end = min(size // PAGE * PAGE + WINDOW, most)
     if disk == NULL or length > SMALL or window.refused:
         return False
-    if window.at != NULL and window.begin <= size and size + length <= window.end:
-        return True
-    if window.at == NULL:
-        kx_store32(&window.small, kx_load32(&window.small) + 1)
-        if window.small <= SEVERAL:
-            return False
-    window_close(window)
-    return size + length <= end and window_open(window, disk, fd, size, end)
+    if window.at != NULL:
+        if window.begin <= size and size + length <= window.end:
+            return True
+        window_close(window)
+    kx_store32(&window.small, kx_load32(&window.small) + 1)
+    if window.small <= SEVERAL or size + length > end:
+        return False
+    # What comes of it, the next one has to be earned again: large appends may take the file past it, and room may be refused.
+    kx_store32(&window.small, 0)
+    return window_open(window, disk, fd, size, end)
 
 
 cdef int32_t window_write(window_t *window, const iovec *parts, int32_t count, int64_t size) noexcept nogil:

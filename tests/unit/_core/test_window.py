@@ -98,6 +98,18 @@ def test_large_and_small_appends_mix(tmp_path: Path, flusher: Flusher) -> None:
     assert active_file(folder).read_bytes() == data[:size]
 
 
+def test_a_window_that_large_appends_left_behind_is_not_replaced_at_once(tmp_path: Path, flusher: Flusher) -> None:
+    folder = tmp_path / "t-0"
+    log = log_with_window(folder, flusher)
+    append(log, 2 * WINDOW // LARGE, LARGE)
+    append(log, 1)
+    assert not has_window(log, folder)
+    append(log, SEVERAL)
+    assert has_window(log, folder)
+    assert numbers(log) == list(range(log.log_end_offset))
+    log.close()
+
+
 def test_large_appends_get_none(tmp_path: Path, flusher: Flusher) -> None:
     log = open_log(tmp_path / "t-0", flusher)
     append(log, SEVERAL, LARGE)
@@ -182,15 +194,17 @@ def test_no_more_logs_have_one_than_are_allowed(tmp_path: Path) -> None:
     flusher.stop()
 
 
-def test_a_window_takes_no_more_than_its_share_of_the_free_disk(tmp_path: Path, flusher: Flusher) -> None:
+def test_windows_take_no_more_than_their_share_of_the_free_disk(tmp_path: Path, flusher: Flusher) -> None:
     with mounted(tmp_path / "small", "tmpfs", "size=3m") as disk:
-        log = open_log(disk / "t-0", flusher)
-        append(log, SEVERAL)
-        assert not has_window(log, disk / "t-0")
-        subprocess.run(["mount", "-o", "remount,size=100m", str(disk)], check=True)
-        append(log, SEVERAL)
-        assert has_window(log, disk / "t-0")
-        log.close()
+        folders = [disk / f"t-{number}" for number in range(3)]
+        logs = [open_log(folder, flusher) for folder in folders]
+        for size, windows in (("3m", 0), ("10m", 2), ("100m", 3)):
+            subprocess.run(["mount", "-o", f"remount,size={size}", str(disk)], check=True)
+            for log in logs:
+                append(log, SEVERAL)
+            assert sum(map(has_window, logs, folders)) == windows
+        for log in logs:
+            log.close()
 
 
 def test_a_page_that_the_disk_does_not_have_fails_the_disk_and_not_the_process(tmp_path: Path, flusher: Flusher) -> None:
