@@ -18,8 +18,9 @@ cdef enum:
     # Syncs that come closer together than this, and have no more to write than the zeros that they bring along, are hasty.
     HASTY_MS = 20
     HASTY_BYTES = 262144
-    # Zeros last for about so many syncs, so that what those bring along, which has the file's blocks written, is rare.
-    SYNCS_AHEAD = 16
+    # Zeros last for about so many syncs, where ``ZERO_PARTS`` does: what those bring along, which has the file's blocks written
+    # and takes several times as long, is then rarer than one in a hundred.
+    SYNCS_AHEAD = 256
     # Room for which nothing came for so long is given back; a window, which is small, is kept for who writes now and then.
     IDLE_MS = 50
     WINDOW_IDLE_MS = 60000

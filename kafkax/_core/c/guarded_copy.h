@@ -18,15 +18,19 @@ static struct sigaction kx_fault_before;
 
 static void kx_on_fault(int number, siginfo_t *info, void *context) {
     sigjmp_buf *target = kx_fault_target;
-    if (target != NULL)
+    /* Not positive: somebody sent it. */
+    if (target != NULL && info->si_code > 0)
         siglongjmp(*target, 1);
     if (kx_fault_before.sa_flags & SA_SIGINFO)
         kx_fault_before.sa_sigaction(number, info, context);
     else if (kx_fault_before.sa_handler != SIG_DFL && kx_fault_before.sa_handler != SIG_IGN)
         kx_fault_before.sa_handler(number);
-    else
-        /* The access is repeated, and does what it would have done without us. */
+    else {
+        /* The access is repeated, and does what it would have done without us; what was sent is sent again. */
         sigaction(number, &kx_fault_before, NULL);
+        if (info->si_code <= 0)
+            raise(number);
+    }
 }
 
 /* Once, before the first copy; 0 or errno. */

@@ -227,8 +227,8 @@ def test_what_does_more_than_replace_zeros_is_synced(
     log.close()
 
 
-@pytest.mark.parametrize(("size", "parts"), [(50, 1), (9_000, 2), (200_000, 4)])
-def test_zeros_last_for_some_sixteen_syncs(tmp_path: Path, flusher: Flusher, size: int, parts: int) -> None:
+@pytest.mark.parametrize(("size", "parts"), [(50, 1), (600, 2), (9_000, 4), (200_000, 4)])
+def test_zeros_last_for_some_hundred_small_syncs(tmp_path: Path, flusher: Flusher, size: int, parts: int) -> None:
     folder = tmp_path / "t-0"
     log = open_log(folder, flusher, max_message_bytes=2 * MOST_ZEROS)
 

@@ -26,6 +26,8 @@ SMALL, LARGE = 50, 4000
 SEVERAL = 20
 """Appends between two flushes, more than enough for a window."""
 
+unsanitized = pytest.mark.skipif("san.so" in os.environ.get("LD_PRELOAD", ""), reason="a sanitizer has a handler of its own")
+
 
 @pytest.fixture
 def flusher(tmp_path: Path) -> Iterator[Flusher]:
@@ -232,7 +234,14 @@ def touch_a_lost_page(*before: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False)
 
 
-@pytest.mark.skipif("san.so" in os.environ.get("LD_PRELOAD", ""), reason="a sanitizer has a handler of its own")
+@unsanitized
+def test_the_signal_that_is_sent_ends_the_process_as_ever() -> None:
+    code = "import os, signal\nimport kafkax._core.window\nos.kill(os.getpid(), signal.SIGBUS)\nprint('still there')"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout) == (-signal.SIGBUS, "")
+
+
+@unsanitized
 def test_another_page_that_is_lost_ends_the_process_as_ever() -> None:
     assert touch_a_lost_page().returncode == -signal.SIGBUS
 
