@@ -23,7 +23,7 @@ from kafkax._core.codes cimport (
 from kafkax._core.crc32c cimport crc32c_update
 from kafkax._core.cursor cimport kx_be64, kx_put16, kx_put32, kx_put64
 from kafkax._core.epochs cimport epochs_assign, epochs_latest, epochs_store
-from kafkax._core.files cimport disk_t, iovec, offset_name, open_in, wall_ms, write_all
+from kafkax._core.files cimport iovec, offset_name, open_in, wall_ms, write_all
 from kafkax._core.index cimport index_full
 from kafkax._core.inflate cimport inflate_walk
 from kafkax._core.logstate cimport (
@@ -323,11 +323,6 @@ cdef void add_to_run(run_t *run, plan_t *plan) noexcept nogil:
     run.next_offset = plan.batch.last_offset + 1
 
 
-cdef disk_t *windows_for(log_t *log) noexcept nogil:
-    """Where windows are counted; NULL if nobody flushes the log, and sees when it needs none any more."""
-    return log.disk if log.settings.flushed else NULL
-
-
 cdef int32_t note_producers(log_t *log, run_t *run) noexcept nogil:
     """Have the producer state know of every batch of the run; ``lock`` held. 0, errno or CORE_NO_MEMORY."""
     cdef int32_t error = 0
@@ -342,8 +337,8 @@ cdef int32_t finish_run(log_t *log, run_t *run) noexcept nogil:
     cdef int32_t error
     if run.count == 0:
         return 0
-    error = segment_append(log_active(log), windows_for(log), run.parts, run.part_count, run.batches, run.count,
-                           log.settings.segment_bytes, log.settings.index_interval_bytes)
+    error = segment_append(log_active(log), run.parts, run.part_count, run.batches, run.count, log.settings.segment_bytes,
+                           log.settings.index_interval_bytes, log.settings.flushed)
     if not error:
         pthread_mutex_lock(&log.lock)
         error = note_producers(log, run)
@@ -532,7 +527,7 @@ cdef int32_t write_run(log_t *log, const uint8_t *records, size_t size) noexcept
     cdef int32_t error
     parts[0].iov_base = <void *>records
     parts[0].iov_len = size
-    error = segment_write(active, windows_for(log), parts, 1, log.settings.segment_bytes) if size else 0
+    error = segment_write(active, parts, 1, log.settings.segment_bytes, log.settings.flushed) if size else 0
     return error if error else note_run(log, active, records, size)
 
 

@@ -48,8 +48,7 @@ cdef enum:
     WATCH = 2
     # From so many items on the whole file system is synced at once.
     TOGETHER = 16
-    # How many flushes that nobody waits for a millisecond may cost at most: each takes some 15 us, with the faults of the pages
-    # that are clean after it.
+    # How many flushes that nobody waits for a millisecond may cost at most, with the faults of pages that are clean after them.
     LATER_PER_MS = 5
 
 

@@ -399,7 +399,7 @@ cdef void flush_begin(flush_item_t *item, bint alone) noexcept nogil:
     now = monotonic_ms()
     synced = kx_load32(&log.sync_wanted)
     see_growth(log, segment, size, synced, now)
-    if size - flushed >= FAST_BYTES or room_idle(&segment.room, size, now):
+    if size - flushed >= FAST_BYTES or room_idle(&segment.room, size, log.flusher.lazy_ms, now):
         change_room(log, now)
     if segment_fd(segment) >= 0 and size > flushed and not (alone and synced):
         sync_file_range(segment_fd(segment), flushed, size - flushed, SYNC_FILE_RANGE_WRITE)
@@ -413,7 +413,7 @@ cdef void change_room(log_t *log, int64_t now_ms) noexcept nogil:
     pthread_mutex_lock(&log.append_lock)
     if log.segment_count and not log_failed(log):
         active = log_active(log)
-        if room_idle(&active.room, active.size, now_ms):
+        if room_idle(&active.room, active.size, log.flusher.lazy_ms, now_ms):
             error = room_cut(&active.room, segment_fd(active), active.size)
         elif not active.preallocated and active.fd >= 0:
             room_blocks(&active.room, active.fd, active.size, log.settings.segment_bytes)

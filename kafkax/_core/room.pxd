@@ -67,8 +67,8 @@ cdef void room_blocks(room_t *room, int32_t fd, int64_t size, int64_t most) noex
 # Whether the file has more than its ``size`` bytes of batches.
 cdef bint room_ahead(room_t *room, int64_t size) noexcept nogil
 
-# Whether that was for nothing for a while.
-cdef bint room_idle(room_t *room, int64_t size, int64_t now_ms) noexcept nogil
+# Whether that was for nothing for a while, by when what nobody waits for is flushed.
+cdef bint room_idle(room_t *room, int64_t size, int64_t lazy_ms, int64_t now_ms) noexcept nogil
 
 # Cut the file to ``size``; 0 or errno.
 cdef int32_t room_cut(room_t *room, int32_t fd, int64_t size) noexcept nogil

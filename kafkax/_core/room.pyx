@@ -21,9 +21,9 @@ cdef enum:
     # Zeros last for about so many syncs, where ``ZERO_PARTS`` does: what those bring along, which has the file's blocks written
     # and takes several times as long, is then rarer than one in a hundred.
     SYNCS_AHEAD = 256
-    # Room for which nothing came for so long is given back; a window, which is small, is kept for who writes now and then.
+    # Room for which nothing came for so long is given back; a window, which is small, is kept for so many flushes' time.
     IDLE_MS = 50
-    WINDOW_IDLE_MS = 60000
+    WINDOW_FLUSHES = 60
     # What a file system may need beside a file's bytes, to tell them from room of a run before.
     SLACK = 65536
 
@@ -120,8 +120,9 @@ cdef bint room_ahead(room_t *room, int64_t size) noexcept nogil:
     return much_ahead(room, size) or kx_load64(&room.window.end) > size
 
 
-cdef bint room_idle(room_t *room, int64_t size, int64_t now_ms) noexcept nogil:
-    return room_ahead(room, size) and now_ms - room.grown_ms >= (IDLE_MS if much_ahead(room, size) else WINDOW_IDLE_MS)
+cdef bint room_idle(room_t *room, int64_t size, int64_t lazy_ms, int64_t now_ms) noexcept nogil:
+    cdef int64_t patience = IDLE_MS if much_ahead(room, size) else max(<int64_t>IDLE_MS, WINDOW_FLUSHES * lazy_ms)
+    return room_ahead(room, size) and now_ms - room.grown_ms >= patience
 
 
 cdef int32_t room_cut(room_t *room, int32_t fd, int64_t size) noexcept nogil:

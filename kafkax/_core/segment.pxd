@@ -5,7 +5,7 @@ after truncation, retention and deletion."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from kafkax._core.batch cimport batch_t
-from kafkax._core.files cimport directory_t, disk_t, iovec
+from kafkax._core.files cimport directory_t, iovec
 from kafkax._core.index cimport index_t
 from kafkax._core.pthreads cimport pthread_mutex_t
 from kafkax._core.room cimport room_t
@@ -78,13 +78,13 @@ cdef int32_t segment_create(segment_t *segment, int64_t index_bytes, int64_t pre
 cdef int32_t segment_prepare(segment_t *segment, int64_t index_bytes) noexcept nogil
 
 # Write ``parts`` (used up, with room for ``ZERO_PARTS`` more) at the end, without counting them yet; 0 or errno. Of a failed
-# write nothing is left to be found by a later recovery. Up to byte ``most`` the file may get room ahead, with a window if
-# ``windows`` says where those are counted: its owner flushes it, and so sees when it is not needed any more. Append lock held.
-cdef int32_t segment_write(segment_t *segment, disk_t *windows, iovec *parts, int32_t count, int64_t most) noexcept nogil
+# write nothing is left to be found by a later recovery. Up to byte ``most`` the file may get room ahead, a window
+# only if it is ``flushed``, since who flushes sees when it is not needed any more. Append lock held.
+cdef int32_t segment_write(segment_t *segment, iovec *parts, int32_t count, int64_t most, bint flushed) noexcept nogil
 
 # Write whole batches, whose bytes ``parts`` are, as above, and index them; 0 or errno.
-cdef int32_t segment_append(segment_t *segment, disk_t *windows, iovec *parts, int32_t part_count, batch_t **batches,
-                            int32_t count, int64_t most, int64_t index_interval) noexcept nogil
+cdef int32_t segment_append(segment_t *segment, iovec *parts, int32_t part_count, batch_t **batches, int32_t count,
+                            int64_t most, int64_t index_interval, bint flushed) noexcept nogil
 
 # Note a batch at ``position`` in timestamps and indexes, as an append of it does; 0 or errno.
 cdef int32_t segment_note(segment_t *segment, const batch_t *batch, int64_t position, int64_t index_interval) noexcept nogil

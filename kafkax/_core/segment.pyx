@@ -21,7 +21,7 @@ from kafkax._core.index cimport (
     offset_index_floor, offset_index_truncate, time_index_add, time_index_truncate,
 )
 from kafkax._core.pthreads cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
-from kafkax._core.room cimport room_ahead, room_copies, room_cut, room_sync_begins, room_synced, room_zeros
+from kafkax._core.room cimport room_ahead, room_copies, room_cut, room_sync_begins, room_synced, room_t, room_zeros
 from kafkax._core.window cimport window_close
 
 from kafkax.errors import ErrorCode, KafkaError
@@ -244,21 +244,24 @@ cdef void segment_take_back(segment_t *segment) noexcept nogil:
     room_cut(&segment.room, segment.fd, segment.size)
 
 
-cdef int32_t segment_write(segment_t *segment, disk_t *windows, iovec *parts, int32_t count, int64_t most) noexcept nogil:
+cdef int32_t segment_write(segment_t *segment, iovec *parts, int32_t count, int64_t most, bint flushed) noexcept nogil:
+    cdef room_t *room = &segment.room
+    cdef disk_t *disk = segment.directory.disk if flushed else NULL
     cdef int32_t error = 0
-    if segment.preallocated or not room_copies(&segment.room, windows, segment.fd, parts, count, segment.size, most, &error):
-        if segment.preallocated == 0:
-            count += room_zeros(&segment.room, segment.fd, parts, count, segment.size, most)
+    if segment.preallocated:
+        error = write_parts(segment.fd, parts, count, segment.size)
+    elif not room_copies(room, disk, segment.fd, parts, count, segment.size, most, &error):
+        count += room_zeros(room, segment.fd, parts, count, segment.size, most)
         error = write_parts(segment.fd, parts, count, segment.size)
     if error:
         segment_take_back(segment)
     return error
 
 
-cdef int32_t segment_append(segment_t *segment, disk_t *windows, iovec *parts, int32_t part_count, batch_t **batches,
-                            int32_t count, int64_t most, int64_t index_interval) noexcept nogil:
+cdef int32_t segment_append(segment_t *segment, iovec *parts, int32_t part_count, batch_t **batches, int32_t count,
+                            int64_t most, int64_t index_interval, bint flushed) noexcept nogil:
     cdef int64_t position = segment.size
-    cdef int32_t error = segment_write(segment, windows, parts, part_count, most)
+    cdef int32_t error = segment_write(segment, parts, part_count, most, flushed)
     cdef int32_t at = 0
     if error:
         return error

@@ -9,7 +9,8 @@ from libc.stdint cimport int32_t, int64_t
 from kafkax._core.files cimport disk_t, iovec
 
 cdef struct window_t:
-    # Bytes ``begin`` to ``end`` of the file; NULL while none are mapped. Guarded by the append lock; ``end`` is read anywhere.
+    # Bytes ``begin`` to ``end`` of the file, which may reach so far; NULL while none are mapped. Guarded by the append lock;
+    # ``end`` is read anywhere.
     char *at
     int64_t begin
     int64_t end
@@ -30,5 +31,5 @@ cdef int32_t window_write(window_t *window, const iovec *parts, int32_t count, i
 # A flush begins: count anew.
 cdef void window_flush(window_t *window) noexcept nogil
 
-# What is behind the end stays in the file.
+# Its end counts no more; what is behind the log's end stays in the file, for the caller to cut or write over.
 cdef void window_close(window_t *window) noexcept nogil

@@ -15,7 +15,6 @@ cdef extern from "guarded_copy.h" nogil:
 
 cdef enum:
     WINDOW = 65536
-    PAGE = 4096
     # From here on a write costs less than a copy, whose pages the kernel gives one by one.
     SMALL = 512
     # So many small appends between two flushes pay for a window.
@@ -25,15 +24,30 @@ if kx_watch_faults():
     raise OSError("SIGBUS cannot be handled")
 
 
+cdef inline int64_t window_begin(int64_t size) noexcept nogil:
+    # A multiple of any system's page.
+    return size // WINDOW * WINDOW
+
+
+cdef void window_unmap(window_t *window) noexcept nogil:
+    if window.at == NULL:
+        return
+    munmap(window.at, window.end - window.begin)
+    window.at = NULL
+    kx_add32(&window.disk.windows, -1)
+    window.disk = NULL
+
+
 cdef bint window_open(window_t *window, disk_t *disk, int32_t fd, int64_t size, int64_t end) noexcept nogil:
-    cdef int64_t begin = size // PAGE * PAGE
-    cdef void *at = MAP_FAILED
+    cdef int64_t begin = window_begin(size)
+    cdef void *at
     cdef int32_t windows = kx_add32(&disk.windows, 1)
-    if windows <= disk.windows_most and <int64_t>windows * WINDOW <= free_share(fd):
-        if fallocate(fd, 0, size, end - size) == 0:
-            at = mmap(NULL, end - begin, PROT_READ | PROT_WRITE, MAP_SHARED, fd, begin)
-        window.refused = at == MAP_FAILED
+    if windows > disk.windows_most or <int64_t>windows * WINDOW > free_share(fd):
+        kx_add32(&disk.windows, -1)
+        return False
+    at = mmap(NULL, end - begin, PROT_READ | PROT_WRITE, MAP_SHARED, fd, begin)
     if at == MAP_FAILED:
+        window.refused = 1
         kx_add32(&disk.windows, -1)
         return False
     # The pages are new: there is nothing to read ahead.
@@ -42,11 +56,16 @@ cdef bint window_open(window_t *window, disk_t *disk, int32_t fd, int64_t size, 
     window.at = <char *>at
     window.begin = begin
     kx_store64(&window.end, end)
+    if fallocate(fd, 0, size, end - size) != 0:
+        # The end stays noted: what was allocated all the same is cut with other room.
+        window.refused = 1
+        window_unmap(window)
+        return False
     return True
 
 
 cdef bint window_ready(window_t *window, disk_t *disk, int32_t fd, int64_t size, int64_t length, int64_t most) noexcept nogil:
-    cdef int64_t end = min(size // PAGE * PAGE + WINDOW, most)
+    cdef int64_t end = min(window_begin(size) + WINDOW, most)
     if disk == NULL or length > SMALL or window.refused:
         return False
     if window.at != NULL:
@@ -70,10 +89,5 @@ cdef void window_flush(window_t *window) noexcept nogil:
 
 
 cdef void window_close(window_t *window) noexcept nogil:
-    if window.at == NULL:
-        return
-    munmap(window.at, window.end - window.begin)
-    window.at = NULL
+    window_unmap(window)
     kx_store64(&window.end, 0)
-    kx_add32(&window.disk.windows, -1)
-    window.disk = NULL

@@ -105,6 +105,14 @@ def many_logs(disk: Disk, flusher: Flusher) -> list[Log]:
     return logs
 
 
+def values_found(disk: Disk, *folders: Path) -> list[bytes | None]:
+    """What logs hold that are opened again after a cut."""
+    disk.unmount()
+    disk.mount()
+    pieces = [Log.open(str(folder), LogSettings(), clean=False).read(0, 1 << 24) for folder in folders]
+    return [record.value for piece in pieces if piece for batch in iter_batches(piece.read()) for record in batch.records()]
+
+
 def test_a_sync_of_the_whole_file_system_keeps_every_log(disk: Disk) -> None:
     flusher = Flusher(str(disk.root))
     logs = many_logs(disk, flusher)
@@ -115,10 +123,7 @@ def test_a_sync_of_the_whole_file_system_keeps_every_log(disk: Disk) -> None:
     # Their files are open until then, and what its barrier is.
     logs.clear()
     del flusher
-    disk.unmount()
-    disk.mount()
-    found = [Log.open(str(disk.root / f"t-{number}"), LogSettings(), clean=False) for number in range(MANY)]
-    values = [record.value for log in found for batch in iter_batches(log.read(0, 1000).read()) for record in batch.records()]
+    values = values_found(disk, *(disk.root / f"t-{number}" for number in range(MANY)))
     assert values == [b"%d" % number for number in range(MANY)]
 
 
@@ -149,12 +154,7 @@ def test_what_replaced_zeros_is_there_after_a_cut(disk: Disk) -> None:
     del log
     flusher.stop()
     del flusher
-    disk.unmount()
-    disk.mount()
-    found = Log.open(str(folder), LogSettings(), clean=False)
-    piece = found.read(0, 1 << 24)
-    assert piece is not None
-    values = [record.value for batch in iter_batches(piece.read()) for record in batch.records()]
+    values = values_found(disk, folder)
     assert values == [b"%01000d" % number for number in range(count)]
 
 
@@ -172,12 +172,7 @@ def test_what_was_copied_into_a_window_is_there_after_a_cut(disk: Disk) -> None:
     del log
     flusher.stop()
     del flusher
-    disk.unmount()
-    disk.mount()
-    found = Log.open(str(folder), LogSettings(), clean=False)
-    piece = found.read(0, 1 << 24)
-    assert piece is not None
-    values = [record.value for batch in iter_batches(piece.read()) for record in batch.records()]
+    values = values_found(disk, folder)
     assert values == [b"%0100d" % number for number in range(len(values))]
     assert len(values) >= 1001
 

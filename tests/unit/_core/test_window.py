@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from kafkax._core.flush import Flusher
-from kafkax._core.log import Log, LogSettings
+from kafkax._core.log import Log
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.protocol.records import iter_batches
 from tests.unit._core.batches import NOW, Rec, batch
 from tests.unit._core.mounts import mounted
-from tests.unit._core.test_room import active_file, active_size, wait_for
+from tests.unit._core.test_room import ENDLESS, active_file, active_size, wait_for
+from tests.unit._core.test_room import open_log as open_flushed
 
-ENDLESS = (1 << 63) - 1
 HOUR_MS = 3_600_000
 WINDOW = 65536
 SMALL, LARGE = 50, 4000
@@ -38,8 +38,8 @@ def flusher(tmp_path: Path) -> Iterator[Flusher]:
 
 
 def open_log(folder: Path, flusher: Flusher, *, clean: bool = True, **settings: object) -> Log:
-    folder.mkdir(exist_ok=True)
-    return Log.open(str(folder), LogSettings(timestamp_after_max_ms=ENDLESS, **settings), flusher=flusher, clean=clean)  # type: ignore[arg-type]
+    """A log that is flushed when somebody waits, and nobody does."""
+    return open_flushed(folder, flusher, clean=clean, flush_messages=ENDLESS, **settings)
 
 
 def append(log: Log, count: int, size: int = SMALL) -> None:
@@ -178,7 +178,45 @@ def test_after_a_kill_the_zeros_behind_the_end_go(tmp_path: Path, flusher: Flush
     assert found.log_end_offset == SEVERAL
     assert active_file(folder).stat().st_size == size
     assert numbers(found) == list(range(SEVERAL))
-    del log
+
+
+def test_a_window_is_kept_while_appends_pause(tmp_path: Path) -> None:
+    flusher = Flusher(str(tmp_path), lazy_ms=300)
+    log = log_with_window(tmp_path / "t-0", flusher)
+    before = flusher.flushes
+    wait_for(lambda: log.flushed_offset == log.log_end_offset and flusher.flushes > before + 2)
+    assert has_window(log, tmp_path / "t-0")
+    log.close()
+    flusher.stop()
+
+
+def test_a_window_that_is_not_needed_goes(tmp_path: Path) -> None:
+    flusher = Flusher(str(tmp_path), lazy_ms=25)
+    log = open_log(tmp_path / "t-0", flusher)
+
+    def gets_window() -> bool:
+        append(log, SEVERAL)
+        return has_window(log, tmp_path / "t-0")
+
+    wait_for(gets_window)
+    wait_for(lambda: not has_window(log, tmp_path / "t-0"))
+    append(log, SEVERAL)
+    assert numbers(log) == list(range(log.log_end_offset))
+    log.close()
+    flusher.stop()
+
+
+def test_a_file_system_that_allocates_nothing_ahead_has_none(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("plain") / "disk"
+    with mounted(folder, "ext4", "loop", "-O", "^extent,^64bit,^has_journal") as disk:
+        flusher = Flusher(str(disk), lazy_ms=HOUR_MS)
+        log = open_log(disk / "t-0", flusher)
+        append(log, SEVERAL)
+        assert not has_window(log, disk / "t-0")
+        assert numbers(log) == list(range(SEVERAL))
+        log.close()
+        flusher.stop()
+        del log, flusher
 
 
 def test_no_more_logs_have_one_than_are_allowed(tmp_path: Path) -> None:
@@ -244,7 +282,6 @@ def test_the_signal_that_is_sent_ends_the_process_as_ever() -> None:
 @unsanitized
 def test_another_page_that_is_lost_ends_the_process_as_ever() -> None:
     assert touch_a_lost_page().returncode == -signal.SIGBUS
-
     found = touch_a_lost_page("import faulthandler", "faulthandler.enable()")
     assert found.returncode == -signal.SIGBUS
     assert "Fatal Python error: Bus error" in found.stderr
