@@ -39,7 +39,7 @@ def flusher(tmp_path: Path) -> Iterator[Flusher]:
 
 def open_log(folder: Path, flusher: Flusher, *, clean: bool = True, **settings: object) -> Log:
     """A log that is flushed when somebody waits, and nobody does."""
-    return open_flushed(folder, flusher, clean=clean, flush_messages=ENDLESS, **settings)
+    return open_flushed(folder, flusher, clean=clean, flush_messages=ENDLESS, **settings)  # type: ignore[arg-type]
 
 
 def append(log: Log, count: int, size: int = SMALL) -> None:
