@@ -7,6 +7,7 @@ Stop, on SIGTERM or Ctrl-C: hand over leadership, answer what is under way, clos
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import resource
 import signal
@@ -14,7 +15,6 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable
-from contextlib import AsyncExitStack
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -39,6 +39,7 @@ from kafkax.broker.router import Router
 from kafkax.broker.services import Services
 from kafkax.broker.topic_configs import TopicConfigs
 from kafkax.clock import Clock, SystemClock
+from kafkax.cluster import znodes
 from kafkax.cluster.config_admin import ConfigAdmin
 from kafkax.cluster.dynamic_configs import DynamicConfigs
 from kafkax.cluster.embedded import EmbeddedStore
@@ -89,7 +90,7 @@ async def _serve(config: BrokerConfig) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with AsyncExitStack() as stack:
+    async with contextlib.AsyncExitStack() as stack:
         server = Server(config)
         # leaving the stack also undoes what a start that failed half-way had begun
         stack.push_async_callback(server.stop)
@@ -121,7 +122,7 @@ class Server:
         self._began = time.monotonic()
         self._clock = clock or SystemClock()
         self._random = random or Random()
-        self._stack = AsyncExitStack()
+        self._stack = contextlib.AsyncExitStack()
         self.failure = ""
         self.on_failure: Callable[[], object] | None = None
         self.endpoints: list[Endpoint] = []
@@ -199,10 +200,10 @@ class Server:
             moves=self._moves(registry),
         )
         self.config.on_change(self._broker_configs_changed)
-        await self._join(member, self._listen(registry), clustered)
+        await self._join(member, store, self._listen(registry), clustered)
         self._start_tasks()
 
-    async def _join(self, member: ClusterMember, reactor: Reactor, clustered: bool) -> None:
+    async def _join(self, member: ClusterMember, store: CoordinationStore, reactor: Reactor, clustered: bool) -> None:
         """Become a member of the cluster, and answer clients.
 
         Who answers before it knows its topics makes clients believe that they are gone, and begin anew. In a cluster there is no
@@ -213,7 +214,7 @@ class Server:
             await self._serve(dispatcher, reactor)
         self._stack.push_async_callback(member.hand_over)
         await member.join(self.endpoints)
-        await self._settle(member)
+        await self._settle(member, store)
         if not clustered:
             await self._serve(dispatcher, reactor)
 
@@ -328,14 +329,17 @@ class Server:
         self.endpoints = [e._replace(port=e.port or ports[e.name]) for e in config.advertised_listeners]
         return reactor
 
-    async def _settle(self, member: ClusterMember) -> None:
-        """Wait until this broker leads what it should lead, so that its first clients find leaders."""
+    async def _settle(self, member: ClusterMember, store: CoordinationStore) -> None:
+        """Wait until this broker knows the cluster's topics and leads what it should lead, so that its first clients find both.
+
+        A controller tells of the brokers first and of the topics afterwards, so knowing itself is not enough.
+        """
         cache, changed, replicas = self.services.cache, asyncio.Event(), member.replicas
         replicas.on_leadership(lambda _: changed.set())
 
         def missing() -> bool:
             offline = replicas.offline()
-            return self.node_id not in cache.image.brokers or any(
+            return any(
                 partition.leader == self.node_id
                 and replicas.replica(TopicPartition(topic.name, index)) is None
                 and (topic.name, index) not in offline
@@ -343,14 +347,22 @@ class Server:
                 for index, partition in topic.partitions.items()
             )
 
+        async def unknown() -> set[str]:
+            leaving = await store.children(znodes.ADMIN_DELETE_TOPICS)
+            return {*await store.children(znodes.TOPICS)}.difference(leaving, cache.image.topics)
+
         deadline = asyncio.get_running_loop().time() + SETTLE_SECONDS
         await cache.wait_for(lambda image: self.node_id in image.brokers, SETTLE_SECONDS)
-        while missing() and (left := deadline - asyncio.get_running_loop().time()) > 0:
-            changed.clear()
-            try:
-                await asyncio.wait_for(changed.wait(), min(left, 0.5))
-            except (TimeoutError, asyncio.TimeoutError):
-                continue
+        while (left := deadline - asyncio.get_running_loop().time()) > 0:
+            if names := await unknown():
+                # Looked up again meanwhile: what is deleted now never comes.
+                await cache.wait_for(partial(_knows, names), min(left, 0.5))
+            elif missing():
+                changed.clear()
+                with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
+                    await asyncio.wait_for(changed.wait(), min(left, 0.5))
+            else:
+                break
         member.ready.set()
 
     def _prepare(self, reactor: Reactor) -> Dispatcher:
@@ -424,6 +436,10 @@ class Server:
         names = [name for name in ReactorSettings.__dataclass_fields__ if name.replace("_", ".") in self.config]
         near = self.config["replica.selector.class"] == RACK_AWARE
         return ReactorSettings(**{name: self.config[name.replace("_", ".")] for name in names}, rack_aware_reads=near)
+
+
+def _knows(topics: set[str], image: MetadataImage) -> bool:
+    return topics <= image.topics.keys()
 
 
 def _tell_coordinators(groups: GroupService, changes: Iterable[LeadershipChange]) -> None:

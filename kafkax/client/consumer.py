@@ -99,6 +99,8 @@ class Consumer(BaseClient):
         """Give partitions up: commit, tell the caller, forget them."""
         if not partitions:
             return
+        # What is handed out after the commit would be handed out again by whoever gets the partition.
+        self._halt(self._fetcher.assigned[key] for key in partitions)
         callback = (self._on_lost or self._on_revoke) if lost else self._on_revoke
         if not lost and callback is None:
             await self._commit_positions(partitions)
@@ -137,6 +139,15 @@ class Consumer(BaseClient):
         except (TimeoutError, asyncio.TimeoutError):
             error = KafkaError(ErrorCode.REQUEST_TIMED_OUT, "no poll served a rebalance within max.poll.interval.ms")
             self._cluster.report(error)
+
+    def _halt(self, states: Iterable[Assigned]) -> None:
+        """Hand out no more records of partitions; where they stand does not change after this."""
+        with self._fetcher.lock:
+            for state in states:
+                position = state.current()
+                state.paused = True
+                if position >= 0:
+                    state.place(position)
 
     def _drop(self, key: Key) -> None:
         with self._fetcher.lock:
@@ -370,15 +381,17 @@ class Consumer(BaseClient):
             yield batch
 
     def _whole(self) -> Batch | None:
-        batch = self._next_batch()
-        if batch is not None:
-            # What is handed out as a whole counts as read.
+        while (batch := self._next_batch()) is not None:
             self._batch = None
-            state = self._item.state if self._item is not None else None
-            if state is not None:
-                state.batch = None
-                state.position = batch.next_offset
-        return batch
+            assert self._item is not None
+            state = self._item.state
+            with self._fetcher.lock:
+                if state.batch is batch:
+                    # What is handed out as a whole counts as read.
+                    state.batch = None
+                    state.position = batch.next_offset
+                    return batch
+        return None
 
     def _one(self) -> Message | None:
         while True:
@@ -406,14 +419,21 @@ class Consumer(BaseClient):
                     return None
                 item = self._item = self._inbox.items.popleft()
             state = item.state
-            if state.live and item.epoch == state.epoch and not state.paused:
-                batch = next(item.batches, None)
-                if batch is not None:
-                    self._batch = state.batch = batch
-                    return batch
-                state.position = item.next_offset
+            batch = next(item.batches, None) if self._counts(item) else None
+            with self._fetcher.lock:
+                if self._counts(item):
+                    if batch is not None:
+                        self._batch = state.batch = batch
+                        return batch
+                    state.position = item.next_offset
             self._item = self._batch = None
             self._fetcher.finished(item)
+
+    @staticmethod
+    def _counts(item: Fetched[Batch]) -> bool:
+        """Whether the caller may have what was fetched; it may change whenever the fetcher's lock is not held."""
+        state = item.state
+        return state.live and item.epoch == state.epoch and not state.paused
 
     def _wait_for(self, look: Callable[[], T | None], timeout: float | None) -> T | None:
         self._io.check()
@@ -571,12 +591,7 @@ class Consumer(BaseClient):
         states = [self._state(each) for each in partitions]
 
         async def work() -> None:
-            with self._fetcher.lock:
-                for state in states:
-                    position = state.current()
-                    state.paused = True
-                    if position >= 0:
-                        state.place(position)
+            self._halt(states)
 
         self._io.run(work(), self._cluster.timeout, "pause")
 

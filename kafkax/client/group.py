@@ -142,6 +142,8 @@ class GroupMember(Membership):
         await self._cluster.refresh(
             None if self._patterns else self._topics, create=bool(self._config["allow.auto.create.topics"])
         )
+        # Heartbeats that were sent meanwhile said again that the group rebalances.
+        self._rejoin.clear()
         answer = await self._join_group()
         self.member_id, self.generation, self.assignor = answer.member_id, answer.generation_id, answer.protocol_name
         self._leader = answer.leader == answer.member_id

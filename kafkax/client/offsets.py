@@ -38,6 +38,10 @@ MOST_NAMED_COMMIT = 9
 """Newest versions of OffsetCommit and OffsetFetch that name topics; later ones take ids."""
 _GROUPS_SINCE = 8
 _NOTHING = object()
+_NO_COORDINATOR = frozenset(
+    {ErrorCode.NOT_COORDINATOR, ErrorCode.COORDINATOR_NOT_AVAILABLE, ErrorCode.COORDINATOR_LOAD_IN_PROGRESS}
+)
+"""Errors of the coordinator, which it says of every partition."""
 
 
 async def on_leaders(
@@ -175,7 +179,7 @@ async def commit_offsets(
     if missing := {each.key for each in offsets} - results.keys():
         raise _missing(min(missing), connection.address)
     for error in results.values():
-        if error is not None and error.code in (ErrorCode.NOT_COORDINATOR, ErrorCode.COORDINATOR_NOT_AVAILABLE):
+        if error is not None and error.code in _NO_COORDINATOR:
             raise error
     return results
 

@@ -98,13 +98,14 @@ def test_readers_administrators_and_coroutines_outlive_a_broker_that_is_killed(t
             end = time.monotonic() + 60
             while len(found) < 3000 and time.monotonic() < end:
                 found += [message.value() for message in await consumer.consume(500, 1.0)]
-        return found, made["made-meanwhile"].result(60)
+        return found, made["made-meanwhile"].exception(60)
 
     try:
         create(config, "t", 1)
         with kafkax.AdminClient(config) as admin:
             found, made = asyncio.run(work(admin))
-            assert made.topic == "made-meanwhile"
+            # The broker may die between making it and saying so; who asks again then finds it.
+            assert made is None or made.code is ErrorCode.TOPIC_ALREADY_EXISTS
             assert "made-meanwhile" in admin.list_topics(timeout=30).topics
         values = [message.value() for message in read_all(config, "t", 3000)]
     finally:

@@ -6,11 +6,23 @@ import asyncio
 import ssl
 import struct
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
 
 import pytest
 
 from bench.ports import free_port
+from kafkax.cluster.embedded import EmbeddedStore
+from kafkax.cluster.image import MetadataCache
 from kafkax.config import BrokerConfig
+from kafkax.protocol.messages.update_metadata import (
+    UpdateMetadataBroker,
+    UpdateMetadataEndpoint,
+    UpdateMetadataPartitionState,
+    UpdateMetadataRequest,
+    UpdateMetadataTopicState,
+)
 from kafkax.server import Server
 from tests.unit.net.certificates import self_signed
 
@@ -36,10 +48,10 @@ async def test_a_broker_alone_answers_nothing_before_its_topics_are_there(
 ) -> None:
     settle, settling, known = Server._settle, asyncio.Event(), asyncio.Event()
 
-    async def late(server: Server, member: object) -> None:
+    async def late(server: Server, *parts: object) -> None:
         settling.set()
         await known.wait()
-        await settle(server, member)  # type: ignore[arg-type]
+        await settle(server, *parts)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Server, "_settle", late)
     port, pem = free_port(), self_signed(tmp_path)
@@ -64,3 +76,24 @@ async def test_a_broker_alone_answers_nothing_before_its_topics_are_there(
         known.set()
         await starting
         await server.stop()
+
+
+async def test_a_broker_is_ready_when_it_has_heard_of_the_topics_and_not_of_itself_alone(tmp_path: Path) -> None:
+    store = await EmbeddedStore.open(tmp_path / "store")
+    await store.ensure_paths(["/brokers/topics/t", "/brokers/topics/leaves", "/admin/delete_topics/leaves"])
+    cache, ready = MetadataCache("c"), asyncio.Event()
+    server = Server(BrokerConfig.load(None, {}))
+    server.node_id, server.services = 1, SimpleNamespace(cache=cache)  # type: ignore[assignment]
+    replicas = SimpleNamespace(on_leadership=lambda _: None, offline=set, replica=lambda _: object())
+    member: Any = SimpleNamespace(ready=ready, replicas=replicas)
+    settling = asyncio.ensure_future(server._settle(member, store))
+    endpoint = UpdateMetadataEndpoint(port=9092, host="h", listener="PLAINTEXT", security_protocol=0)
+    brokers = [UpdateMetadataBroker(id=1, endpoints=[endpoint])]
+    cache.update(UpdateMetadataRequest(live_brokers=brokers))
+    assert not (await asyncio.wait([settling], timeout=0.3))[0], "ready without topics"
+    partition = UpdateMetadataPartitionState(partition_index=0, leader=1, isr=[1], replicas=[1])
+    topic = UpdateMetadataTopicState(topic_name="t", topic_id=UUID(int=1), partition_states=[partition])
+    cache.update(UpdateMetadataRequest(live_brokers=brokers, topic_states=[topic]))
+    await asyncio.wait_for(settling, 10)
+    assert ready.is_set()
+    await store.close()
