@@ -12,6 +12,7 @@ from kafkax._core.atomics cimport kx_load32, kx_store32
 from kafkax._core.codes cimport CORE_COLD, CORE_END
 from kafkax._core.cursor cimport kx_be32, kx_be64, kx_put32, kx_put64
 from kafkax._core.files cimport directory_t, open_in, unlink_in
+from kafkax._core.guard cimport guard_unwatch, guard_watch
 from kafkax._core.pthreads cimport (
     pthread_rwlock_destroy, pthread_rwlock_init, pthread_rwlock_rdlock, pthread_rwlock_unlock, pthread_rwlock_wrlock,
 )
@@ -24,10 +25,6 @@ cdef extern from "<sys/mman.h>" nogil:
 
 cdef extern from "<unistd.h>" nogil:
     int _SC_PAGESIZE
-
-cdef extern from "guard.h" nogil:
-    void kx_watch(const void *map, size_t size, int32_t *lost) noexcept
-    bint kx_unwatch() noexcept
 
 cdef enum:
     # Blocks are reserved this far ahead: a store into a map whose page has no block kills the process when the disk is full.
@@ -61,7 +58,7 @@ cdef void index_free(index_t *index) noexcept nogil:
 
 cdef inline void watch(index_t *index) noexcept nogil:
     """Before the map is touched: from here on a page that cannot be had is noted in ``lost`` and ends nothing."""
-    kx_watch(index.map, index.map_size, &index.lost)
+    guard_watch(index.map, index.map_size, &index.lost)
 
 
 cdef bint index_lost(index_t *index) noexcept nogil:
@@ -149,7 +146,7 @@ cdef int32_t map_locked(index_t *index, int32_t fd, int64_t max_bytes, int64_t l
     right = plausible(index, log_size)
     if right:
         note_last(index)
-    if not kx_unwatch() or not right:
+    if not guard_unwatch() or not right:
         unmap(index)
         return CORE_END
     return 0
@@ -247,7 +244,7 @@ cdef int32_t offset_index_add(index_t *index, directory_t *directory, const char
     watch(index)
     kx_put32(at, <uint32_t>relative)
     kx_put32(at + 4, <uint32_t>position)
-    kx_unwatch()
+    guard_unwatch()
     index.last_key = offset
     index.last_offset = <int32_t>relative
     kx_store32(&index.entries, i + 1)
@@ -269,7 +266,7 @@ cdef int32_t time_index_add(index_t *index, directory_t *directory, const char *
     watch(index)
     kx_put64(at, <uint64_t>timestamp)
     kx_put32(at + 8, <uint32_t>relative)
-    kx_unwatch()
+    guard_unwatch()
     index.last_key = timestamp
     index.last_offset = <int32_t>relative
     kx_store32(&index.entries, i + 1)
@@ -335,7 +332,7 @@ cdef int64_t offset_index_floor(index_t *index, int64_t offset, bint wait, int64
     elif i >= 0:
         entry_offset[0] = key_at(index, i)
         position = position_at(index, i)
-    if not kx_unwatch():
+    if not guard_unwatch():
         position = -1
     pthread_rwlock_unlock(&index.lock)
     return position
@@ -351,7 +348,7 @@ cdef int64_t time_index_floor(index_t *index, int64_t timestamp, int64_t *entry_
     if i >= 0:
         entry_timestamp[0] = key_at(index, i)
         offset = offset_at(index, i)
-    if not kx_unwatch():
+    if not guard_unwatch():
         offset = -1
     pthread_rwlock_unlock(&index.lock)
     return offset
@@ -368,7 +365,7 @@ cdef void truncate_to(index_t *index, int64_t offset) noexcept nogil:
     kx_store32(&index.entries, entries)
     if index.map != NULL:
         note_last(index)
-    kx_unwatch()
+    guard_unwatch()
     pthread_rwlock_unlock(&index.lock)
 
 

@@ -1,17 +1,16 @@
 """A mapped window of an active segment's file behind its end, for logs that get one small append after the other."""
 
+from libc.errno cimport EIO
 from libc.stdint cimport int32_t, int64_t
+from libc.string cimport memcpy
 from posix.mman cimport MADV_RANDOM, MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, madvise, mmap, munmap
 from posix.types cimport off_t
 from kafkax._core.atomics cimport kx_add32, kx_load32, kx_store32, kx_store64
 from kafkax._core.files cimport free_share
+from kafkax._core.guard cimport guard_unwatch, guard_watch
 
 cdef extern from "<fcntl.h>" nogil:
     int fallocate(int fd, int mode, off_t at, off_t size) noexcept
-
-cdef extern from "guarded_copy.h" nogil:
-    int kx_watch_faults() noexcept
-    int kx_copy_guarded(char *to, const iovec *parts, int count) noexcept
 
 cdef enum:
     WINDOW = 65536
@@ -19,9 +18,6 @@ cdef enum:
     SMALL = 512
     # So many small appends between two flushes pay for a window.
     SEVERAL = 3
-
-if kx_watch_faults():
-    raise OSError("SIGBUS cannot be handled")
 
 
 cdef inline int64_t window_begin(int64_t size) noexcept nogil:
@@ -81,7 +77,14 @@ cdef bint window_ready(window_t *window, disk_t *disk, int32_t fd, int64_t size,
 
 
 cdef int32_t window_write(window_t *window, const iovec *parts, int32_t count, int64_t size) noexcept nogil:
-    return kx_copy_guarded(window.at + (size - window.begin), parts, count)
+    cdef char *to = window.at + (size - window.begin)
+    cdef int32_t lost = 0
+    cdef int32_t at
+    guard_watch(window.at, window.end - window.begin, &lost)
+    for at in range(count):
+        memcpy(to, parts[at].iov_base, parts[at].iov_len)
+        to += parts[at].iov_len
+    return 0 if guard_unwatch() else EIO
 
 
 cdef void window_flush(window_t *window) noexcept nogil:

@@ -7,7 +7,7 @@
 #ifndef KAFKAX_GUARD_H
 #define KAFKAX_GUARD_H
 
-#include <pthread.h>
+#include <errno.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,10 +25,10 @@ static _Thread_local __attribute__((tls_model("initial-exec"))) volatile kx_watc
 static _Thread_local __attribute__((tls_model("initial-exec"))) int kx_unblocked;
 static struct sigaction kx_sigbus_before;
 static uintptr_t kx_page_size;
-static pthread_once_t kx_guard_once = PTHREAD_ONCE_INIT;
 
 static void kx_on_sigbus(int number, siginfo_t *info, void *context) {
     uintptr_t at = (uintptr_t)info->si_addr;
+    /* Not positive: somebody sent it. */
     if (info->si_code > 0 && at >= kx_watched.begin && at < kx_watched.end) {
         __atomic_store_n(kx_watched.lost, 1, __ATOMIC_SEQ_CST);
         /* ThreadSanitizer would take the function mmap for a write of what another thread reads at the moment. */
@@ -36,17 +36,24 @@ static void kx_on_sigbus(int number, siginfo_t *info, void *context) {
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != -1)
             return;
     }
-    sigaction(SIGBUS, &kx_sigbus_before, NULL);
-    /* A fault comes again once this returns; what was sent does not. */
-    if (info->si_code <= 0)
-        raise(SIGBUS);
+    if (kx_sigbus_before.sa_flags & SA_SIGINFO)
+        kx_sigbus_before.sa_sigaction(number, info, context);
+    else if (kx_sigbus_before.sa_handler != SIG_DFL && kx_sigbus_before.sa_handler != SIG_IGN)
+        kx_sigbus_before.sa_handler(number);
+    else {
+        /* The access is repeated, and does what it would have done without us; what was sent is sent again. */
+        sigaction(number, &kx_sigbus_before, NULL);
+        if (info->si_code <= 0)
+            raise(number);
+    }
 }
 
-static void kx_guard_begin(void) {
-    struct sigaction action = {.sa_sigaction = kx_on_sigbus, .sa_flags = SA_SIGINFO};
+/* Once, before the first watch; 0 or errno. */
+static int kx_guard_begin(void) {
+    struct sigaction action = {.sa_sigaction = kx_on_sigbus, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     kx_page_size = (uintptr_t)sysconf(_SC_PAGESIZE);
     sigemptyset(&action.sa_mask);
-    sigaction(SIGBUS, &action, &kx_sigbus_before);
+    return sigaction(SIGBUS, &action, &kx_sigbus_before) == 0 ? 0 : errno;
 }
 
 /* Watch a map from here on, on this thread; ``lost`` becomes 1 when a page of it cannot be had. */
@@ -57,7 +64,6 @@ static inline void kx_watch(const void *map, size_t size, int32_t *lost) {
         sigemptyset(&bus);
         sigaddset(&bus, SIGBUS);
         pthread_sigmask(SIG_UNBLOCK, &bus, NULL);
-        pthread_once(&kx_guard_once, kx_guard_begin);
         kx_unblocked = 1;
     }
     kx_watched.lost = lost;

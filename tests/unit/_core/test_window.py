@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,9 +23,6 @@ WINDOW = 65536
 SMALL, LARGE = 50, 4000
 SEVERAL = 20
 """Appends between two flushes, more than enough for a window."""
-
-unsanitized = pytest.mark.skipif("san.so" in os.environ.get("LD_PRELOAD", ""), reason="a sanitizer has a handler of its own")
-
 
 @pytest.fixture
 def flusher(tmp_path: Path) -> Iterator[Flusher]:
@@ -254,34 +249,3 @@ def test_a_page_that_the_disk_does_not_have_fails_the_disk_and_not_the_process(t
         append(log, 1)
     assert caught.value.code == ErrorCode.KAFKA_STORAGE_ERROR
     assert flusher.failed
-
-
-def touch_a_lost_page(*before: str) -> subprocess.CompletedProcess[str]:
-    """Another's mapping of a file that was cut, in a process that has a window's handler in place."""
-    lines = [
-        *before,
-        "import mmap, tempfile",
-        "import kafkax._core.window",
-        "file = tempfile.TemporaryFile()",
-        "file.truncate(4096)",
-        "mapped = mmap.mmap(file.fileno(), 4096)",
-        "file.truncate(0)",
-        "mapped[0] = 1",
-        "print('still there')",
-    ]
-    return subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False)
-
-
-@unsanitized
-def test_the_signal_that_is_sent_ends_the_process_as_ever() -> None:
-    code = "import os, signal\nimport kafkax._core.window\nos.kill(os.getpid(), signal.SIGBUS)\nprint('still there')"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (found.returncode, found.stdout) == (-signal.SIGBUS, "")
-
-
-@unsanitized
-def test_another_page_that_is_lost_ends_the_process_as_ever() -> None:
-    assert touch_a_lost_page().returncode == -signal.SIGBUS
-    found = touch_a_lost_page("import faulthandler", "faulthandler.enable()")
-    assert found.returncode == -signal.SIGBUS
-    assert "Fatal Python error: Bus error" in found.stderr
