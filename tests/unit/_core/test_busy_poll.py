@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -25,6 +26,17 @@ def round_trips(broker: Broker, topics: Topics, count: int) -> None:
 def looks(broker: Broker) -> int:
     count: int = broker.reactor.counters()["looks"]
     return count
+
+
+def together(broker: Broker, topics: Topics) -> int:
+    """Looks while two clients are served at once."""
+    before = looks(broker)
+    both = [threading.Thread(target=round_trips, args=(broker, topics, 1000)) for _ in range(2)]
+    for each in both:
+        each.start()
+    for each in both:
+        each.join()
+    return looks(broker) - before
 
 
 @two_processors
@@ -84,14 +96,9 @@ def test_no_thread_looks_while_as_many_are_at_work_as_there_are_processors(tmp_p
     try:
         with serving(tmp_path, threads=2, network_busy_poll_us=10_000) as (topics, broker):
             topics.add("t")
-            both = [threading.Thread(target=round_trips, args=(broker, topics, 1000)) for _ in range(2)]
-            for each in both:
-                each.start()
-            for each in both:
-                each.join()
-            together = looks(broker)
-            assert broker.until(lambda: round_trips(broker, topics, 100) is None and looks(broker) > together + 50)
-            # One of them began, or ended, alone.
-            assert together < 500
+            # A client of 1,000 round trips has about as many looks alone; of two, one begins, ends, or is held up alone.
+            assert median(together(broker, topics) for _ in range(7)) < 500
+            before = looks(broker)
+            assert broker.until(lambda: round_trips(broker, topics, 100) is None and looks(broker) > before + 50)
     finally:
         os.sched_setaffinity(0, allowed)
