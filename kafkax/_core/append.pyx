@@ -8,7 +8,7 @@ from libc.string cimport memcpy, memset
 from posix.fcntl cimport O_CREAT, O_TRUNC, O_WRONLY
 from posix.unistd cimport close
 from kafkax._core.aborted cimport aborted_add, aborted_entry_t
-from kafkax._core.atomics cimport kx_load64, kx_store32, kx_store64
+from kafkax._core.atomics cimport kx_load64, kx_store32, kx_store64, kx_store_pointer
 from kafkax._core.batch cimport (
     AT_ATTRIBUTES, AT_CRC, AT_LEADER_EPOCH, AT_MAGIC, AT_MAX_TIMESTAMP, ATTRIBUTE_LOG_APPEND_TIME,
     CODEC_MASK, RECORD_ERROR_TIMESTAMP, batch_check, batch_compressed, batch_control, batch_read, batch_size_at,
@@ -22,8 +22,8 @@ from kafkax._core.codes cimport (
 )
 from kafkax._core.crc32c cimport crc32c_update
 from kafkax._core.cursor cimport kx_be64, kx_put16, kx_put32, kx_put64
-from kafkax._core.epochs cimport epochs_assign, epochs_latest, epochs_store
-from kafkax._core.files cimport iovec, offset_name, open_in, wall_ms, write_all
+from kafkax._core.epochs cimport epochs_assign, epochs_store
+from kafkax._core.files cimport disk_t, iovec, offset_name, open_in, wall_ms, write_all
 from kafkax._core.index cimport index_full
 from kafkax._core.inflate cimport inflate_walk
 from kafkax._core.logstate cimport (
@@ -249,10 +249,10 @@ cdef bint must_roll(log_t *log, segment_t *active, const batch_t *batch, int64_t
 cdef int32_t note_epoch(log_t *log, int32_t epoch, int64_t offset) noexcept nogil:
     """A new epoch begins with a batch at ``offset``; 0 or errno."""
     cdef int32_t changed
-    if epoch <= epochs_latest(log.epochs):
+    if epoch <= log.epochs.latest:
         return 0
     pthread_mutex_lock(&log.lock)
-    changed = epochs_assign(log.epochs, epoch, offset)
+    changed = epochs_assign(&log.epochs, epoch, offset)
     pthread_mutex_unlock(&log.lock)
     return ENOMEM if changed < 0 else 0
 
@@ -332,13 +332,18 @@ cdef int32_t note_producers(log_t *log, run_t *run) noexcept nogil:
     return error
 
 
+cdef inline disk_t *windows_disk(log_t *log) noexcept nogil:
+    """Where windows of the log's segments are counted; NULL: it gets none."""
+    return log.disk if log.settings.flushed else NULL
+
+
 cdef int32_t finish_run(log_t *log, run_t *run) noexcept nogil:
     """Write what has its offsets, and publish it; 0 or an error. A failure takes the disk offline, so nothing is taken back."""
     cdef int32_t error
     if run.count == 0:
         return 0
     error = segment_append(log_active(log), run.parts, run.part_count, run.batches, run.count, log.settings.segment_bytes,
-                           log.settings.index_interval_bytes, log.settings.flushed)
+                           log.settings.index_interval_bytes, windows_disk(log))
     if not error:
         pthread_mutex_lock(&log.lock)
         error = note_producers(log, run)
@@ -411,6 +416,7 @@ cdef void append_commit_run(log_t *log, plan_t *plans, int32_t count, int32_t le
     cdef bint failed = log_failed(log)
     begin_run(&run, log.log_end_offset)
     if not failed:
+        kx_store_pointer(<void **>&log.last_segment, log_active(log))
         error = segment_ready(log_active(log), log.settings.segment_index_bytes, log.settings.index_interval_bytes)
         for i in range(count):
             if not error:
@@ -457,7 +463,7 @@ cdef int32_t log_roll(log_t *log, int64_t base) noexcept nogil:
     cdef int32_t error = segment_seal(old)
     kx_store32(&old.sealed, 1)
     if not error:
-        error = epochs_store(log.epochs, log.directory)
+        error = epochs_store(&log.epochs, log.directory)
     if not error:
         error = log_snapshot(log, base)
     segment = segment_new(log.directory, base, 0, now) if not error else NULL
@@ -527,7 +533,7 @@ cdef int32_t write_run(log_t *log, const uint8_t *records, size_t size) noexcept
     cdef int32_t error
     parts[0].iov_base = <void *>records
     parts[0].iov_len = size
-    error = segment_write(active, parts, 1, log.settings.segment_bytes, log.settings.flushed) if size else 0
+    error = segment_write(active, parts, 1, log.settings.segment_bytes, windows_disk(log)) if size else 0
     return error if error else note_run(log, active, records, size)
 
 

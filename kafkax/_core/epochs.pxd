@@ -13,16 +13,16 @@ cdef struct epochs_t:
     int32_t room
     # Whether the cache may differ from the checkpoint that is on the disk.
     bint changed
+    # Epoch of the last entry; -1 without one.
+    int32_t latest
 
-cdef epochs_t *epochs_new() noexcept nogil
+cdef void epochs_init(epochs_t *epochs) noexcept nogil
 cdef void epochs_free(epochs_t *epochs) noexcept nogil
 # Read the checkpoint; a missing or unreadable one leaves the cache empty. 0, errno, or ERR_CORRUPT_MESSAGE.
 cdef int32_t epochs_load(epochs_t *epochs, directory_t *directory) noexcept nogil
 # Write the checkpoint if the cache differs from it; 0 or errno.  A crash may leave an older one, since recovery finds what is
 # missing in the batches that it looks at: so it is written before a segment is sealed and before recovery points move on.
 cdef int32_t epochs_store(epochs_t *epochs, directory_t *directory) noexcept nogil
-# -1 when empty.
-cdef int32_t epochs_latest(epochs_t *epochs) noexcept nogil
 # 1 when the cache changed, 0 when not, CORE_NO_MEMORY.
 cdef int32_t epochs_assign(epochs_t *epochs, int32_t epoch, int64_t start_offset) noexcept nogil
 # Largest epoch at or below ``epoch`` and where it ends; -1, -1 when not known.

@@ -3,8 +3,8 @@
 from libc.errno cimport ENOENT, ENOMEM
 from libc.stdint cimport int32_t, int64_t
 from libc.stdio cimport snprintf
-from libc.stdlib cimport calloc, free, malloc, realloc, strtoll
-from libc.string cimport memmove
+from libc.stdlib cimport free, malloc, realloc, strtoll
+from libc.string cimport memmove, memset
 from posix.fcntl cimport O_RDONLY
 from posix.unistd cimport close
 from kafkax._core.codes cimport CORE_NO_MEMORY, ERR_CORRUPT_MESSAGE
@@ -18,14 +18,18 @@ cdef enum:
 cdef const char *FILE_NAME = "leader-epoch-checkpoint"
 
 
-cdef epochs_t *epochs_new() noexcept nogil:
-    return <epochs_t *>calloc(1, sizeof(epochs_t))
+cdef void epochs_init(epochs_t *epochs) noexcept nogil:
+    memset(epochs, 0, sizeof(epochs_t))
+    epochs.latest = -1
 
 
 cdef void epochs_free(epochs_t *epochs) noexcept nogil:
-    if epochs != NULL:
-        free(epochs.entries)
-        free(epochs)
+    free(epochs.entries)
+
+
+cdef void set_count(epochs_t *epochs, int32_t count) noexcept nogil:
+    epochs.count = count
+    epochs.latest = epochs.entries[count - 1].epoch if count else -1
 
 
 cdef int32_t push(epochs_t *epochs, int32_t epoch, int64_t start_offset) noexcept nogil:
@@ -40,7 +44,7 @@ cdef int32_t push(epochs_t *epochs, int32_t epoch, int64_t start_offset) noexcep
         epochs.room = room
     epochs.entries[epochs.count].epoch = epoch
     epochs.entries[epochs.count].start_offset = start_offset
-    epochs.count += 1
+    set_count(epochs, epochs.count + 1)
     return 0
 
 
@@ -65,7 +69,7 @@ cdef int32_t parse(epochs_t *epochs, char *text) noexcept nogil:
         offset = strtoll(text, &next, 10)
         if next == text or offset < 0:
             return ERR_CORRUPT_MESSAGE
-        if epochs.count and (epoch <= epochs.entries[epochs.count - 1].epoch
+        if epochs.count and (epoch <= epochs.latest
                              or offset < epochs.entries[epochs.count - 1].start_offset):
             return ERR_CORRUPT_MESSAGE
         if push(epochs, <int32_t>epoch, offset) != 0:
@@ -81,7 +85,7 @@ cdef int32_t epochs_load(epochs_t *epochs, directory_t *directory) noexcept nogi
     cdef int64_t got
     cdef int32_t code
     cdef int32_t fd = open_in(directory, FILE_NAME, O_RDONLY)
-    epochs.count = 0
+    set_count(epochs, 0)
     if fd < 0:
         return 0 if fd == -ENOENT else -fd
     got = read_up_to(fd, text, room - 1, 0)
@@ -101,7 +105,7 @@ cdef int32_t epochs_load(epochs_t *epochs, directory_t *directory) noexcept nogi
         text[got] = 0
         code = parse(epochs, text)
         if code != 0:
-            epochs.count = 0
+            set_count(epochs, 0)
     if text != small:
         free(text)
     return code
@@ -128,12 +132,8 @@ cdef int32_t epochs_store(epochs_t *epochs, directory_t *directory) noexcept nog
     return error
 
 
-cdef int32_t epochs_latest(epochs_t *epochs) noexcept nogil:
-    return epochs.entries[epochs.count - 1].epoch if epochs.count else -1
-
-
 cdef int32_t epochs_assign(epochs_t *epochs, int32_t epoch, int64_t start_offset) noexcept nogil:
-    if epoch < 0 or (epochs.count and epoch <= epochs.entries[epochs.count - 1].epoch):
+    if epoch <= epochs.latest:
         return 0
     # An epoch in which nothing was written gives way to the one that begins at the same offset.
     epochs_truncate_end(epochs, start_offset)
@@ -163,7 +163,7 @@ cdef void epochs_end(epochs_t *epochs, int32_t epoch, int64_t log_end, int32_t *
 cdef bint epochs_truncate_end(epochs_t *epochs, int64_t offset) noexcept nogil:
     cdef int32_t before = epochs.count
     while epochs.count and epochs.entries[epochs.count - 1].start_offset >= offset:
-        epochs.count -= 1
+        set_count(epochs, epochs.count - 1)
         epochs.changed = 1
     return epochs.count != before
 
@@ -175,7 +175,7 @@ cdef bint epochs_truncate_start(epochs_t *epochs, int64_t offset) noexcept nogil
     while drop + 1 < epochs.count and epochs.entries[drop + 1].start_offset <= offset:
         drop += 1
     memmove(epochs.entries, epochs.entries + drop, (epochs.count - drop) * sizeof(epoch_t))
-    epochs.count -= drop
+    set_count(epochs, epochs.count - drop)
     epochs.entries[0].start_offset = offset
     epochs.changed = 1
     return True

@@ -402,7 +402,7 @@ cdef class Log:
         cdef int64_t end
         with nogil:
             pthread_mutex_lock(&self.log.lock)
-            epochs_end(self.log.epochs, epoch, self.log.log_end_offset, &found, &end)
+            epochs_end(&self.log.epochs, epoch, self.log.log_end_offset, &found, &end)
             pthread_mutex_unlock(&self.log.lock)
         return found, end
 
@@ -412,7 +412,7 @@ cdef class Log:
         with nogil:
             pthread_mutex_lock(&self.log.append_lock)
             pthread_mutex_lock(&self.log.lock)
-            changed = epochs_assign(self.log.epochs, epoch, start_offset)
+            changed = epochs_assign(&self.log.epochs, epoch, start_offset)
             pthread_mutex_unlock(&self.log.lock)
             if changed < 0:
                 code = log_fail(self.log, changed)
@@ -424,7 +424,7 @@ cdef class Log:
         cdef int32_t code
         with nogil:
             pthread_mutex_lock(&self.log.append_lock)
-            error = epochs_store(self.log.epochs, self.log.directory)
+            error = epochs_store(&self.log.epochs, self.log.directory)
             pthread_mutex_unlock(&self.log.append_lock)
             code = log_fail(self.log, error) if error else OK
         self.check(code, "leader epochs")
@@ -568,7 +568,7 @@ cdef class Log:
         code = log_flush(log)
         pthread_mutex_lock(&log.append_lock)
         if code == OK:
-            error = epochs_store(log.epochs, log.directory)
+            error = epochs_store(&log.epochs, log.directory)
         if code == OK and not error:
             error = log_snapshot(log, log.log_end_offset)
         kx_store32(&log.closed, LOG_CLOSED)

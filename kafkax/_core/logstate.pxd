@@ -39,6 +39,8 @@ cdef enum:
     LOG_CLOSED = 1
     LOG_REPLACED = 2
 
+    LOG_LINES = 8
+
     ORIGIN_CLIENT = 0
     # A coordinator of this broker: control batches are allowed.
     ORIGIN_COORDINATOR = 1
@@ -48,16 +50,12 @@ cdef enum:
 cdef struct log_settings_t:
     int64_t segment_bytes
     int64_t segment_ms
-    int64_t segment_jitter_ms
-    int64_t segment_index_bytes
     int64_t index_interval_bytes
     int64_t max_message_bytes
     int64_t timestamp_before_max_ms
     int64_t timestamp_after_max_ms
     int64_t flush_messages
     int64_t flush_ms
-    int64_t producer_id_expiration_ms
-    int64_t decompressed_max_bytes
     # Codec that every batch must have; -1: the producer's.
     int32_t compression
     bint compacted
@@ -69,6 +67,10 @@ cdef struct log_settings_t:
     bint trust_compressed
     # A client's batch that opens a transaction goes through the control plane first.
     bint verify_transactions
+    int64_t segment_jitter_ms
+    int64_t segment_index_bytes
+    int64_t producer_id_expiration_ms
+    int64_t decompressed_max_bytes
 
 cdef struct append_result_t:
     # First offset given out; of the original batch for a duplicate; -1 on errors.
@@ -124,32 +126,51 @@ cdef struct mark_t:
     int64_t position
 
 cdef struct log_t:
+    # What an append needs stands in the first LOG_LINES cache lines.
     # First, so that an item is its log.
     flush_item_t flush_item
-    int32_t refs
-    int32_t closed
-    int32_t mark_mode
-    int32_t segment_count
-    int32_t segment_room
+    disk_t *disk
+    flusher_t *flusher
     # Ordered by base offset; the last one is active. Never empty while the log is open.
     segment_t **segments
+    int32_t segment_count
+    int32_t closed
+    int32_t mark_mode
+    int32_t waiting
+    # May be taken again by its holder: an exchange of logs reads under it, and reading may have to mend an index.
+    pthread_mutex_t append_lock
     # Atomic copies of the marks, for those who need no position.
     int64_t log_start_offset
     int64_t log_end_offset
-    int64_t high_watermark
-    int64_t last_stable_offset
-    int64_t flushed_offset
-    # Up to where a sync of this log that is under way goes, unless a truncation took it back; not above ``flushed_offset`` when
-    # there is none.
-    int64_t flushing_offset
+    # Where early write-back of the active segment has come to.
+    int64_t written_back
+    pthread_mutex_t lock
     # The marks themselves, under ``lock``.
     mark_t end
     mark_t high
     mark_t flushed
+    int64_t high_watermark
+    int64_t flushed_offset
+    int64_t last_stable_offset
+    # Guarded by ``append_lock`` and ``lock`` both; its transactions may be read under ``lock`` alone.
+    producers_t *producers
+    # Followers of the partition's leader; NULL where it has none, or is none. Guarded by ``lock``.
+    replicas_t *replicas
+    # Told the id of a replica that may join those in sync.
+    notify_t *notify
+    # Guarded by ``lock``; changed under ``append_lock`` too.
+    epochs_t epochs
+    int64_t roll_jitter_ms
+    # Where the last append went, for nothing but ``fetch_lines``: it may be gone.
+    const void *last_segment
+    log_settings_t settings
+    int32_t refs
+    int32_t segment_room
+    # Up to where a sync of this log that is under way goes, unless a truncation took it back; not above ``flushed_offset`` when
+    # there is none.
+    int64_t flushing_offset
     # Counts truncations: a flush that began before one proves nothing about what came after.
     int64_t generation
-    # Where early write-back of the active segment has come to.
-    int64_t written_back
     # Whether the next flush syncs, or only begins write-back.
     int32_t sync_wanted
     # What a sync of the whole file system that is under way will cover; ``marked`` is 0 when it does not count for this log.
@@ -158,27 +179,11 @@ cdef struct log_t:
     int64_t marked_generation
     # File system of the folder; 0 until it is asked for.
     int64_t device
-    int32_t waiting
-    int64_t roll_jitter_ms
-    # Guarded by ``append_lock`` and ``lock`` both; its transactions may be read under ``lock`` alone.
-    producers_t *producers
-    # Guarded by ``lock``; changed under ``append_lock`` too.
-    epochs_t *epochs
     directory_t *directory
-    disk_t *disk
-    flusher_t *flusher
-    # Followers of the partition's leader; NULL where it has none, or is none. Guarded by ``lock``.
-    replicas_t *replicas
-    # Told the id of a replica that may join those in sync.
-    notify_t *notify
     int64_t notify_token
     waiter_t *waiters[3]
-    log_settings_t settings
     # The log whose place it took in its partition, for whoever still waits there; owned.
     log_t *former
-    # May be taken again by its holder: an exchange of logs reads under it, and reading may have to mend an index.
-    pthread_mutex_t append_lock
-    pthread_mutex_t lock
     pthread_mutex_t wait_lock
     pthread_mutex_t flush_lock
 

@@ -2,14 +2,14 @@
 
 from libc.errno cimport errno
 from libc.stdint cimport int32_t, int64_t
-from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memmove
 from posix.fcntl cimport O_RDWR
 from posix.unistd cimport close, fdatasync
 from kafkax._core.aborted cimport aborted_sync
 from kafkax._core.atomics cimport kx_add32, kx_fence, kx_load32, kx_load64, kx_store32, kx_store64, kx_store_pointer, kx_swap32
 from kafkax._core.codes cimport CORE_NO_MEMORY, ERR_KAFKA_STORAGE_ERROR, ERR_NOT_LEADER_OR_FOLLOWER, OK
-from kafkax._core.epochs cimport epochs_free, epochs_new
+from kafkax._core.epochs cimport epochs_free, epochs_init
 from kafkax._core.files cimport (
     SYNC_FILE_RANGE_WRITE,
     directory_device, directory_new, directory_release, disk_fail, disk_new, disk_release, disk_retain, monotonic_ms, open_in,
@@ -19,6 +19,7 @@ from kafkax._core.flush cimport (
     FLUSH_LATER, flusher_barrier, flusher_disk, flusher_expects, flusher_release, flusher_replaced, flusher_retain,
     flusher_submit,
 )
+from kafkax._core.lines cimport zeroed_lines
 from kafkax._core.notify cimport notify_push, notify_release
 from kafkax._core.producer_state cimport producers_decide, producers_first_unstable, producers_free, producers_new
 from kafkax._core.pthreads cimport (
@@ -36,7 +37,7 @@ cdef enum:
 
 
 cdef log_t *log_new(const char *path, const log_settings_t *settings, flusher_t *flusher) noexcept nogil:
-    cdef log_t *log = <log_t *>calloc(1, sizeof(log_t))
+    cdef log_t *log = <log_t *>zeroed_lines(sizeof(log_t))
     cdef pthread_mutexattr_t recursive
     if log == NULL:
         return NULL
@@ -64,8 +65,8 @@ cdef log_t *log_new(const char *path, const log_settings_t *settings, flusher_t 
         log.disk = disk_new()
     log.directory = directory_new(path)
     log.producers = producers_new()
-    log.epochs = epochs_new()
-    if log.disk == NULL or log.directory == NULL or log.producers == NULL or log.epochs == NULL:
+    epochs_init(&log.epochs)
+    if log.disk == NULL or log.directory == NULL or log.producers == NULL:
         log_release(log)
         return NULL
     disk_retain(log.disk)
@@ -87,7 +88,7 @@ cdef void log_release(log_t *log) noexcept nogil:
     free(log.segments)
     log_release(log.former)
     producers_free(log.producers)
-    epochs_free(log.epochs)
+    epochs_free(&log.epochs)
     directory_release(log.directory)
     disk_release(log.disk)
     flusher_release(log.flusher)

@@ -19,11 +19,12 @@ cdef struct partition_t:
     # min.insync.replicas
     int32_t min_in_sync
     int32_t removed
+    log_t *log
+    uint8_t topic_id[16]
     # Who leads in ``leader_epoch``, as ``leadership`` packs it, for clients that ask the wrong broker; -1: not told.
     int64_t leadership
+    # So far the first cache line.
     int16_t topic_size
-    uint8_t topic_id[16]
-    log_t *log
     char topic[250]
 
 # The log that stands for the partition now. It stays allocated as long as the partition does, but a move to another log

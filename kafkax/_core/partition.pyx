@@ -5,12 +5,12 @@ from uuid import UUID
 
 from libc.errno cimport ENOMEM
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport free
 from libc.string cimport memcpy
 from kafkax._core.append cimport (
     RUN, append_check, append_commit, append_commit_run, append_result_clear, append_result_release, plan_t,
 )
-from kafkax._core.atomics cimport kx_add32, kx_load32, kx_load64, kx_store32, kx_store64, kx_store_pointer
+from kafkax._core.atomics cimport kx_add32, kx_load32, kx_load64, kx_load_pointer, kx_store32, kx_store64, kx_store_pointer
 from kafkax._core.codes cimport (
     CORE_END, CORE_PENDING, ERR_CORRUPT_MESSAGE, ERR_FENCED_LEADER_EPOCH, ERR_INVALID_REQUIRED_ACKS, ERR_KAFKA_STORAGE_ERROR,
     ERR_MESSAGE_TOO_LARGE, ERR_NOT_ENOUGH_REPLICAS, ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND, ERR_NOT_LEADER_OR_FOLLOWER,
@@ -20,6 +20,7 @@ from kafkax._core.codes cimport (
 from kafkax._core.cursor cimport kx_put64
 from kafkax._core.epochs cimport epochs_assign, epochs_end
 from kafkax._core.files cimport monotonic_ms
+from kafkax._core.lines cimport fetch_lines, zeroed_lines
 from kafkax._core.log cimport Log, aborted_list, append_result, origin_of, raise_append
 from kafkax._core.logstate cimport (
     LOG_REPLACED, MARK_EXTERNAL,
@@ -32,7 +33,7 @@ from kafkax._core.lookup cimport log_marks, log_read
 from kafkax._core.notify cimport NotifyQueue, notify_push, notify_release, notify_retain
 from kafkax._core.pthreads cimport pthread_mutex_lock, pthread_mutex_unlock
 from kafkax._core.replicas cimport THROTTLED_BEHIND, THROTTLED_NOT, replica_t, replicas_new, replicas_t, replicas_throttle
-from kafkax._core.segment cimport FileSlice
+from kafkax._core.segment cimport SEGMENT_LINES, FileSlice
 
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.model import valid_topic_name
@@ -95,6 +96,7 @@ cdef int32_t append_to(partition_t *partition, log_t *log, const uint8_t *record
         return ERR_KAFKA_STORAGE_ERROR
     if acks == -1 and kx_load32(&partition.in_sync) < kx_load32(&partition.min_in_sync):
         return ERR_NOT_ENOUGH_REPLICAS
+    fetch_lines(kx_load_pointer(<void *const *>&log.last_segment), SEGMENT_LINES)
     code = append_check(log, records, size, origin, api_version, now_ms, &plan, out)
     if code != OK:
         return code
@@ -240,7 +242,7 @@ cdef int32_t partition_divergence(partition_t *partition, int64_t offset, int32_
     if last_epoch < 0:
         return OK
     log = lock_state(partition)
-    epochs_end(log.epochs, last_epoch, log.end.offset, epoch, end_offset)
+    epochs_end(&log.epochs, last_epoch, log.end.offset, epoch, end_offset)
     pthread_mutex_unlock(&log.lock)
     if epoch[0] < 0:
         return ERR_OFFSET_OUT_OF_RANGE
@@ -354,7 +356,7 @@ cdef class Partition:
         cdef bytes uuid = topic_id.bytes
         if not valid_topic_name(topic) or index < 0:
             raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, f"{topic!r}-{index} is not a name for a partition")
-        self.partition = <partition_t *>calloc(1, sizeof(partition_t))
+        self.partition = <partition_t *>zeroed_lines(sizeof(partition_t))
         if self.partition == NULL:
             raise MemoryError
         self.topic = topic
@@ -423,7 +425,7 @@ cdef class Partition:
         log_set_replicas(log, NULL)
         if leads:
             pthread_mutex_lock(&log.lock)
-            changed = epochs_assign(log.epochs, epoch, log.log_end_offset)
+            changed = epochs_assign(&log.epochs, epoch, log.log_end_offset)
             pthread_mutex_unlock(&log.lock)
             changed = ENOMEM if changed < 0 else 0
         if leads and not partition.is_leader:

@@ -261,7 +261,7 @@ cdef int32_t check_visit(void *context, const uint8_t *data, const batch_t *batc
     if batch.last_offset >= state.bound:
         return ERR_CORRUPT_MESSAGE
     state.error = segment_note(state.segment, batch, position, log.settings.index_interval_bytes)
-    if not state.error and epochs_assign(log.epochs, batch.leader_epoch, batch.base_offset) < 0:
+    if not state.error and epochs_assign(&log.epochs, batch.leader_epoch, batch.base_offset) < 0:
         state.error = ENOMEM
     if not state.error:
         state.error = log_note_producer(log, state.segment, data, batch)
@@ -353,7 +353,7 @@ cdef int32_t check_from(log_t *log, int64_t recovery_point, progress_t *progress
     if i > 0 and ends_with_room(log.segments[i - 1]):
         i -= 1
     error = log_reload_producers(log, log.segments[i].base_offset)
-    epochs_truncate_end(log.epochs, log.segments[i].base_offset)
+    epochs_truncate_end(&log.epochs, log.segments[i].base_offset)
     if progress != NULL:
         for k in range(i, log.segment_count):
             kx_add64(&progress.bytes_total, log.segments[k].size)
@@ -407,8 +407,8 @@ cdef void settle_marks(log_t *log, int64_t end, int64_t start, int64_t flushed) 
     log.high.position = -1
     kx_store64(&log.high_watermark, start)
     # An epoch that begins at the end stays: a leader without a record in it goes on without writing the file again.
-    epochs_truncate_end(log.epochs, end + 1)
-    epochs_truncate_start(log.epochs, start)
+    epochs_truncate_end(&log.epochs, end + 1)
+    epochs_truncate_start(&log.epochs, start)
     log_settle(log)
     pthread_mutex_unlock(&log.lock)
 
@@ -422,7 +422,7 @@ cdef int32_t log_load_folder(log_t *log, bint clean, int64_t recovery_point, int
     if not error:
         error = load_segments(log)
     if not error:
-        error = epochs_load(log.epochs, log.directory)
+        error = epochs_load(&log.epochs, log.directory)
     # An unreadable epoch checkpoint, which a power cut may leave, is made anew from all batches.
     unreadable = error == ERR_CORRUPT_MESSAGE
     error = 0 if unreadable else error

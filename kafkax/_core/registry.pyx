@@ -5,8 +5,9 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp
 from kafkax._core.atomics cimport kx_add32, kx_store32
 from kafkax._core.hashes cimport fnv1a
-from kafkax._core.logstate cimport log_wake_all
-from kafkax._core.partition cimport Partition, partition_release, partition_retain
+from kafkax._core.lines cimport fetch_lines
+from kafkax._core.logstate cimport LOG_LINES, log_wake_all
+from kafkax._core.partition cimport Partition, partition_log, partition_release, partition_retain
 from kafkax._core.pthreads cimport (
     pthread_rwlock_destroy, pthread_rwlock_init, pthread_rwlock_rdlock, pthread_rwlock_unlock, pthread_rwlock_wrlock,
 )
@@ -138,6 +139,24 @@ cdef partition_t *registry_get(registry_t *registry, const char *topic, size_t s
 
 cdef partition_t *registry_get_by_id(registry_t *registry, const uint8_t *topic_id, int32_t index) noexcept nogil:
     return find(registry, &registry.ids, topic_id, ID_BYTES, index, True)
+
+
+cdef void registry_ahead(registry_t *registry, const void *key, size_t size, int32_t index, bint by_id,
+                         int32_t steps) noexcept nogil:
+    cdef registry_table_t *table = &registry.ids if by_id else &registry.names
+    cdef uint64_t h = hash_key(key, size, index)
+    cdef registry_slot_t *slot
+    pthread_rwlock_rdlock(&registry.lock)
+    if table.room > 0:
+        # Mostly the right one; nothing depends on it.
+        slot = &table.slots[h & <uint64_t>(table.room - 1)]
+        if steps == LOOKED_AHEAD:
+            fetch_lines(slot, 1)
+        elif slot.partition != NULL and steps > 1:
+            fetch_lines(slot.partition, 1)
+        elif slot.partition != NULL:
+            fetch_lines(partition_log(slot.partition), LOG_LINES)
+    pthread_rwlock_unlock(&registry.lock)
 
 
 cdef void wake_and_release(partition_t *partition) noexcept:

@@ -20,6 +20,9 @@ cdef enum:
     ZERO_PARTS = 4
 
 cdef struct room_t:
+    # Small syncs follow each other: the next append that needs it brings zeros.
+    int32_t hasty
+    window_t window
     # Byte behind the zeros, and behind the blocks; not above the segment's size when there are none.
     int64_t zeros_end
     int64_t blocks_end
@@ -33,9 +36,6 @@ cdef struct room_t:
     # When a flush last found something new, monotonic ms, and how many bytes.
     int64_t grown_ms
     int64_t grown
-    # Small syncs follow each other: the next append that needs it brings zeros.
-    int32_t hasty
-    window_t window
 
 # What a segment of ``size`` bytes on ``blocks`` of 512 has from a run before.
 cdef void room_found(room_t *room, int64_t size, int64_t blocks) noexcept nogil

@@ -5,12 +5,16 @@ after truncation, retention and deletion."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from kafkax._core.batch cimport batch_t
-from kafkax._core.files cimport directory_t, iovec
+from kafkax._core.files cimport directory_t, disk_t, iovec
 from kafkax._core.index cimport index_t
 from kafkax._core.pthreads cimport pthread_mutex_t
 from kafkax._core.room cimport room_t
 
+cdef enum:
+    SEGMENT_LINES = 6
+
 cdef struct segment_t:
+    # What an append needs stands in the first SEGMENT_LINES cache lines.
     int32_t refs
     # -1 until the first use; read it with ``segment_fd``.
     int32_t fd
@@ -24,14 +28,16 @@ cdef struct segment_t:
     int64_t max_timestamp
     int64_t max_timestamp_offset
     int64_t bytes_since_index
-    int64_t flushed_size
     int64_t preallocated
-    # Guarded by the append lock.
-    room_t room
-    # Timestamps below are known.
-    int32_t loaded
     # Indexes are mapped for adding.
     int32_t prepared
+    # The timestamps are known.
+    int32_t loaded
+    # Guarded by the append lock.
+    room_t room
+    index_t offsets
+    index_t times
+    int64_t flushed_size
     int32_t sealed
     # Out of service: nothing of it is synced any more.
     int32_t deleted
@@ -40,8 +46,6 @@ cdef struct segment_t:
     # Entries in the aborted-transaction index; -1 when the file was not looked at yet.
     int32_t aborted_count
     int32_t aborted_dirty
-    index_t offsets
-    index_t times
     directory_t *directory
     # What deletion or compaction put behind the file names; empty in service.
     char suffix[16]
@@ -78,13 +82,13 @@ cdef int32_t segment_create(segment_t *segment, int64_t index_bytes, int64_t pre
 cdef int32_t segment_prepare(segment_t *segment, int64_t index_bytes) noexcept nogil
 
 # Write ``parts`` (used up, with room for ``ZERO_PARTS`` more) at the end, without counting them yet; 0 or errno. Of a failed
-# write nothing is left to be found by a later recovery. Up to byte ``most`` the file may get room ahead, a window
-# only if it is ``flushed``, since who flushes sees when it is not needed any more. Append lock held.
-cdef int32_t segment_write(segment_t *segment, iovec *parts, int32_t count, int64_t most, bint flushed) noexcept nogil
+# write nothing is left to be found by a later recovery. Up to byte ``most`` the file may get room ahead, a window (counted at
+# ``disk``) only if that is not NULL: where somebody flushes, who sees when it is not needed any more. Append lock held.
+cdef int32_t segment_write(segment_t *segment, iovec *parts, int32_t count, int64_t most, disk_t *disk) noexcept nogil
 
 # Write whole batches, whose bytes ``parts`` are, as above, and index them; 0 or errno.
 cdef int32_t segment_append(segment_t *segment, iovec *parts, int32_t part_count, batch_t **batches, int32_t count,
-                            int64_t most, int64_t index_interval, bint flushed) noexcept nogil
+                            int64_t most, int64_t index_interval, disk_t *disk) noexcept nogil
 
 # Note a batch at ``position`` in timestamps and indexes, as an append of it does; 0 or errno.
 cdef int32_t segment_note(segment_t *segment, const batch_t *batch, int64_t position, int64_t index_interval) noexcept nogil

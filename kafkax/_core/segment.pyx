@@ -20,6 +20,7 @@ from kafkax._core.index cimport (
     OFFSET_ENTRY, TIME_ENTRY, index_close, index_free, index_init, index_open, index_reset, index_seal, offset_index_add,
     offset_index_floor, offset_index_truncate, time_index_add, time_index_truncate,
 )
+from kafkax._core.lines cimport zeroed_lines
 from kafkax._core.pthreads cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
 from kafkax._core.room cimport room_ahead, room_copies, room_cut, room_sync_begins, room_synced, room_t, room_zeros
 from kafkax._core.window cimport window_close
@@ -42,7 +43,7 @@ cdef enum:
 
 
 cdef segment_t *segment_new(directory_t *directory, int64_t base_offset, int64_t size, int64_t created_ms) noexcept nogil:
-    cdef segment_t *segment = <segment_t *>calloc(1, sizeof(segment_t))
+    cdef segment_t *segment = <segment_t *>zeroed_lines(sizeof(segment_t))
     if segment == NULL:
         return NULL
     segment.refs = 1
@@ -244,9 +245,8 @@ cdef void segment_take_back(segment_t *segment) noexcept nogil:
     room_cut(&segment.room, segment.fd, segment.size)
 
 
-cdef int32_t segment_write(segment_t *segment, iovec *parts, int32_t count, int64_t most, bint flushed) noexcept nogil:
+cdef int32_t segment_write(segment_t *segment, iovec *parts, int32_t count, int64_t most, disk_t *disk) noexcept nogil:
     cdef room_t *room = &segment.room
-    cdef disk_t *disk = segment.directory.disk if flushed else NULL
     cdef int32_t error = 0
     if segment.preallocated:
         error = write_parts(segment.fd, parts, count, segment.size)
@@ -259,9 +259,9 @@ cdef int32_t segment_write(segment_t *segment, iovec *parts, int32_t count, int6
 
 
 cdef int32_t segment_append(segment_t *segment, iovec *parts, int32_t part_count, batch_t **batches, int32_t count,
-                            int64_t most, int64_t index_interval, bint flushed) noexcept nogil:
+                            int64_t most, int64_t index_interval, disk_t *disk) noexcept nogil:
     cdef int64_t position = segment.size
-    cdef int32_t error = segment_write(segment, parts, part_count, most, flushed)
+    cdef int32_t error = segment_write(segment, parts, part_count, most, disk)
     cdef int32_t at = 0
     if error:
         return error

@@ -89,7 +89,7 @@ cdef void set_end(log_t *log, int64_t offset) noexcept nogil:
     kx_store64(&log.flushed_offset, log.flushed.offset)
     kx_store64(&log.flushing_offset, log.flushed.offset)
     kx_store64(&log.high_watermark, log.high.offset)
-    epochs_truncate_end(log.epochs, offset)
+    epochs_truncate_end(&log.epochs, offset)
     log_settle(log)
     pthread_mutex_unlock(&log.lock)
 
@@ -208,7 +208,7 @@ cdef int32_t log_truncate_fully(log_t *log, int64_t offset) noexcept nogil:
 
 cdef void begin_epochs_at(log_t *log, int64_t offset) noexcept nogil:
     pthread_mutex_lock(&log.lock)
-    epochs_truncate_start(log.epochs, offset)
+    epochs_truncate_start(&log.epochs, offset)
     pthread_mutex_unlock(&log.lock)
 
 

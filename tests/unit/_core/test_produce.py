@@ -342,6 +342,26 @@ def test_idempotent_batches_that_repeat_get_their_first_offset_again(tmp_path: P
         assert topics.logs[0].log_end_offset == 2
 
 
+@pytest.mark.parametrize("version", [3, 8, 9, 12, 13])
+def test_requests_for_many_partitions_are_answered_in_order_wherever_what_is_received_ends(version: int, tmp_path: Path) -> None:
+    with serving(tmp_path) as (topics, broker):
+        places = [(name, index) for name in ("a", "b", "another") for index in (0, 1)]
+        for place in places:
+            topics.add(*place)
+        client = broker.client()
+        requests = [produce(topics, {place: batch(b"x" * at)}, version) for at, place in enumerate(places)]
+        frames = b"".join(encode(each, version) for each in requests)
+        for turn, cut in enumerate(range(1, len(frames), 7)):
+            client.send(frames[:cut])
+            time.sleep(0.0005)
+            client.send(frames[cut:])
+            for request, (name, index) in zip(requests, places, strict=True):
+                (topic,) = answer(client, request, version, ProduceResponse).responses
+                (part,) = topic.partition_responses
+                assert (topic.name if version < 13 else topic.topic_id) == (name if version < 13 else topics.ids[name])
+                assert (part.index, part.error_code, part.base_offset) == (index, 0, turn)
+
+
 def test_many_producers_at_once_get_offsets_without_gaps(tmp_path: Path) -> None:
     with serving(tmp_path, threads=3) as (topics, broker):
         topics.add("t", flushed=True)
