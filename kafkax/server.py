@@ -46,7 +46,7 @@ from kafkax.cluster.embedded import EmbeddedStore
 from kafkax.cluster.image import ImageDelta, MetadataCache, MetadataImage
 from kafkax.cluster.producer_ids import ProducerIds
 from kafkax.cluster.registration import generate_broker_id, prepare_cluster
-from kafkax.cluster.store import CoordinationStore
+from kafkax.cluster.store import ConnectionLostError, CoordinationStore, SessionLostError
 from kafkax.cluster.topic_admin import TopicAdmin
 from kafkax.config import BrokerConfig, ConfigError, Endpoint
 from kafkax.errors import ErrorCode, KafkaError
@@ -347,16 +347,25 @@ class Server:
                 for index, partition in topic.partitions.items()
             )
 
-        async def unknown() -> set[str]:
-            leaving = await store.children(znodes.ADMIN_DELETE_TOPICS)
-            return {*await store.children(znodes.TOPICS)}.difference(leaving, cache.image.topics)
+        async def topics() -> set[str] | None:
+            try:
+                leaving = await store.children(znodes.ADMIN_DELETE_TOPICS)
+                return {*await store.children(znodes.TOPICS)}.difference(leaving)
+            except (ConnectionLostError, SessionLostError):
+                return None
 
+        wanted: set[str] | None = None
         deadline = asyncio.get_running_loop().time() + SETTLE_SECONDS
         await cache.wait_for(lambda image: self.node_id in image.brokers, SETTLE_SECONDS)
         while (left := deadline - asyncio.get_running_loop().time()) > 0:
-            if names := await unknown():
-                # Looked up again meanwhile: what is deleted now never comes.
-                await cache.wait_for(partial(_knows, names), min(left, 0.5))
+            found = await topics()
+            if found is None:
+                await asyncio.sleep(min(left, 0.5))
+                continue
+            # What is deleted meanwhile never comes, and what is made now nobody can ask for yet.
+            wanted = found if wanted is None else wanted & found
+            if not _knows(wanted, cache.image):
+                await cache.wait_for(partial(_knows, wanted), min(left, 0.5))
             elif missing():
                 changed.clear()
                 with contextlib.suppress(TimeoutError, asyncio.TimeoutError):

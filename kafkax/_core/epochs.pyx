@@ -69,8 +69,7 @@ cdef int32_t parse(epochs_t *epochs, char *text) noexcept nogil:
         offset = strtoll(text, &next, 10)
         if next == text or offset < 0:
             return ERR_CORRUPT_MESSAGE
-        if epochs.count and (epoch <= epochs.latest
-                             or offset < epochs.entries[epochs.count - 1].start_offset):
+        if epochs.count and (epoch <= epochs.latest or offset < epochs.entries[epochs.count - 1].start_offset):
             return ERR_CORRUPT_MESSAGE
         if push(epochs, <int32_t>epoch, offset) != 0:
             return CORE_NO_MEMORY

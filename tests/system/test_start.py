@@ -15,6 +15,7 @@ import pytest
 from bench.ports import free_port
 from kafkax.cluster.embedded import EmbeddedStore
 from kafkax.cluster.image import MetadataCache
+from kafkax.cluster.store import ConnectionLostError
 from kafkax.config import BrokerConfig
 from kafkax.protocol.messages.update_metadata import (
     UpdateMetadataBroker,
@@ -78,8 +79,18 @@ async def test_a_broker_alone_answers_nothing_before_its_topics_are_there(
         await server.stop()
 
 
-async def test_a_broker_is_ready_when_it_has_heard_of_the_topics_and_not_of_itself_alone(tmp_path: Path) -> None:
+async def test_a_broker_is_ready_when_it_has_heard_of_the_topics_and_not_of_itself_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = await EmbeddedStore.open(tmp_path / "store")
+    children, asked = store.children, iter([ConnectionLostError("asked while the store fails over")])
+
+    async def failing_once(path: str) -> list[str]:
+        for error in asked:
+            raise error
+        return await children(path)
+
+    monkeypatch.setattr(store, "children", failing_once)
     await store.ensure_paths(["/brokers/topics/t", "/brokers/topics/leaves", "/admin/delete_topics/leaves"])
     cache, ready = MetadataCache("c"), asyncio.Event()
     server = Server(BrokerConfig.load(None, {}))
