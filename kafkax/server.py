@@ -7,7 +7,6 @@ Stop, on SIGTERM or Ctrl-C: hand over leadership, answer what is under way, clos
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import resource
 import signal
@@ -15,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -90,7 +90,7 @@ async def _serve(config: BrokerConfig) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with contextlib.AsyncExitStack() as stack:
+    async with AsyncExitStack() as stack:
         server = Server(config)
         # leaving the stack also undoes what a start that failed half-way had begun
         stack.push_async_callback(server.stop)
@@ -122,7 +122,7 @@ class Server:
         self._began = time.monotonic()
         self._clock = clock or SystemClock()
         self._random = random or Random()
-        self._stack = contextlib.AsyncExitStack()
+        self._stack = AsyncExitStack()
         self.failure = ""
         self.on_failure: Callable[[], object] | None = None
         self.endpoints: list[Endpoint] = []
@@ -329,17 +329,29 @@ class Server:
         self.endpoints = [e._replace(port=e.port or ports[e.name]) for e in config.advertised_listeners]
         return reactor
 
-    async def _settle(self, member: ClusterMember, store: CoordinationStore) -> None:
-        """Wait until this broker knows the cluster's topics and leads what it should lead, so that its first clients find both.
+    async def _hear_of_topics(self, store: CoordinationStore, deadline: float) -> None:
+        """Wait until the controller has told of this broker and of the topics that are there now; it tells of brokers first."""
+        loop, cache = asyncio.get_running_loop(), self.services.cache
+        await cache.wait_for(lambda image: self.node_id in image.brokers, deadline - loop.time())
+        wanted: set[str] | None = None
+        while (wanted is None or not _knows(wanted, cache.image)) and (left := deadline - loop.time()) > 0:
+            try:
+                found = {*await store.children(znodes.TOPICS)}.difference(await store.children(znodes.ADMIN_DELETE_TOPICS))
+            except (ConnectionLostError, SessionLostError):
+                await asyncio.sleep(min(left, 0.5))
+                continue
+            # What is deleted meanwhile never comes, and what is made now nobody can ask for yet.
+            wanted = found if wanted is None else wanted & found
+            await cache.wait_for(partial(_knows, wanted), min(left, 0.5))
 
-        A controller tells of the brokers first and of the topics afterwards, so knowing itself is not enough.
-        """
+    async def _settle(self, member: ClusterMember, store: CoordinationStore) -> None:
+        """Wait until this broker knows the topics and leads what it should lead, so that its first clients find both."""
         cache, changed, replicas = self.services.cache, asyncio.Event(), member.replicas
         replicas.on_leadership(lambda _: changed.set())
 
         def missing() -> bool:
             offline = replicas.offline()
-            return any(
+            return self.node_id not in cache.image.brokers or any(
                 partition.leader == self.node_id
                 and replicas.replica(TopicPartition(topic.name, index)) is None
                 and (topic.name, index) not in offline
@@ -347,31 +359,14 @@ class Server:
                 for index, partition in topic.partitions.items()
             )
 
-        async def topics() -> set[str] | None:
-            try:
-                leaving = await store.children(znodes.ADMIN_DELETE_TOPICS)
-                return {*await store.children(znodes.TOPICS)}.difference(leaving)
-            except (ConnectionLostError, SessionLostError):
-                return None
-
-        wanted: set[str] | None = None
         deadline = asyncio.get_running_loop().time() + SETTLE_SECONDS
-        await cache.wait_for(lambda image: self.node_id in image.brokers, SETTLE_SECONDS)
-        while (left := deadline - asyncio.get_running_loop().time()) > 0:
-            found = await topics()
-            if found is None:
-                await asyncio.sleep(min(left, 0.5))
+        await self._hear_of_topics(store, deadline)
+        while missing() and (left := deadline - asyncio.get_running_loop().time()) > 0:
+            changed.clear()
+            try:
+                await asyncio.wait_for(changed.wait(), min(left, 0.5))
+            except (TimeoutError, asyncio.TimeoutError):
                 continue
-            # What is deleted meanwhile never comes, and what is made now nobody can ask for yet.
-            wanted = found if wanted is None else wanted & found
-            if not _knows(wanted, cache.image):
-                await cache.wait_for(partial(_knows, wanted), min(left, 0.5))
-            elif missing():
-                changed.clear()
-                with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
-                    await asyncio.wait_for(changed.wait(), min(left, 0.5))
-            else:
-                break
         member.ready.set()
 
     def _prepare(self, reactor: Reactor) -> Dispatcher:

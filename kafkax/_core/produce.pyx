@@ -678,8 +678,9 @@ cdef void look_ahead(connection_t *connection, const produce_t *request, const u
             return
         if memcmp(next + at, frame, 4) != 0 or memcmp(next + at + 8, frame + 8, key_at - 8) != 0:
             return
-        registry_ahead(<registry_t *>connection.thread.reactor.registry, next + at + key_at, size,
-                       <int32_t>kx_be32(next + at + index_at), by_id, steps)
+        if memcmp(next + at + key_at, frame + key_at, index_at + 4 - key_at) != 0:
+            registry_ahead(<registry_t *>connection.thread.reactor.registry, next + at + key_at, size,
+                           <int32_t>kx_be32(next + at + index_at), by_id, steps)
         steps += 1
         at += length
 

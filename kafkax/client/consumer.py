@@ -100,7 +100,8 @@ class Consumer(BaseClient):
         if not partitions:
             return
         # What is handed out after the commit would be handed out again by whoever gets the partition.
-        self._halt(self._fetcher.assigned[key] for key in partitions)
+        assigned = self._fetcher.assigned
+        self._halt(assigned[key] for key in partitions if key in assigned)
         callback = (self._on_lost or self._on_revoke) if lost else self._on_revoke
         if not lost and callback is None:
             await self._commit_positions(partitions)

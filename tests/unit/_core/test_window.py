@@ -24,6 +24,7 @@ SMALL, LARGE = 50, 4000
 SEVERAL = 20
 """Appends between two flushes, more than enough for a window."""
 
+
 @pytest.fixture
 def flusher(tmp_path: Path) -> Iterator[Flusher]:
     """It flushes what nobody waits for when it is stopped."""
