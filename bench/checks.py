@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from kafkax.cli.perf.workload import fetch_target, produce_target, record_batch,
 
 ROUNDS = 5
 MB = 1e6
+EVERY = 1e-9
+"""Seconds from which on a request counts as slow, so that all are noted."""
 
 
 @dataclass
@@ -53,10 +56,10 @@ def producers(broker: Child, topic: Topic, records: int, connections: int, acks:
 
 
 @contextmanager
-def background(broker: Child, targets: list[list[Target]], in_flight: int = 1, rate: float = 0.0) -> Iterator[Load]:
-    """A load that runs beside the block and ends with it."""
+def background(broker: Child, targets: list[list[Target]], slow: float = 0.0) -> Iterator[Load]:
+    """A load with one request in flight that runs beside the block and ends with it."""
     opened = [connect(broker.address, each) for each in targets]
-    load = Load(opened, in_flight=in_flight, duration=36000, rate=rate)
+    load = Load(opened, in_flight=1, duration=36000, slow=slow)
     thread = threading.Thread(target=load.run, daemon=True)
     thread.start()
     try:
@@ -68,10 +71,10 @@ def background(broker: Child, targets: list[list[Target]], in_flight: int = 1, r
             sock.close()
 
 
-def steady(broker: Child, targets: list[list[Target]], seconds: float, rate: float) -> Load:
+def steady(broker: Child, targets: list[list[Target]], seconds: float, rate: float, slow: float = 0.0) -> Load:
     """A load at a fixed rate, finished."""
     opened = [connect(broker.address, each) for each in targets]
-    load = Load(opened, in_flight=100, duration=seconds, rate=rate)
+    load = Load(opened, in_flight=100, duration=seconds, rate=rate, slow=slow)
     try:
         load.run()
     finally:
@@ -196,10 +199,57 @@ def written(broker: Child, topic: Topic, size: int) -> None:
     time.sleep(2)
 
 
+class Taken:
+    """When the host of a virtual machine kept its processors for others: sampled by another thread from the steal time.
+
+    A host that grants so much processor time in a tenth of a second stops both at once for tens of ms when it is used up, and
+    what it does itself to read for its guest or to take free memory back may count for that."""
+
+    def __init__(self) -> None:
+        self._spans: list[tuple[float, float]] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+
+    def __enter__(self) -> Taken:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _sample(self) -> None:
+        """Note the spans between two samples in which steal time grew."""
+        with open("/proc/stat", "rb", buffering=0) as stat:
+            before, stolen = time.monotonic(), 0
+            while not self._stop.wait(0.005):
+                now, total = time.monotonic(), int(os.pread(stat.fileno(), 256, 0).split(None, 9)[8])
+                if stolen and total > stolen:
+                    self._spans.append((before, now))
+                before, stolen = now, total or stolen
+
+    def left(self, load: Load) -> list[float]:
+        """Seconds that each request took which met no such span; raises RuntimeError when the load did not note them all."""
+        if len(load.slow) != load.latency.count:
+            raise RuntimeError(f"{load.latency.count} requests are more than the {len(load.slow)} that a load notes")
+        begins = [begin for begin, _ in self._spans]
+        left = []
+        for due, seconds in load.slow:
+            at = bisect_left(begins, due + seconds)
+            if at == 0 or self._spans[at - 1][1] <= due:
+                left.append(seconds)
+        return left
+
+
+def percentile_99(values: list[float]) -> float:
+    return sorted(values)[len(values) * 99 // 100]
+
+
 def cold(broker: Kafkax, scale: float) -> Iterator[Finding]:
     """A consumer of data that is not in the page cache, then six at once, beside producers and consumers at the tail.
 
-    One is what is asked for. Each round measures without and with them, one right after the other."""
+    One is what is asked for. Each round measures without and with them, one right after the other; of all requests, and of those
+    during which no host took the processors."""
     if os.geteuid() != 0:
         print("| cold | skipped: dropping the page cache needs root | | | |")
         return
@@ -211,12 +261,14 @@ def cold(broker: Kafkax, scale: float) -> Iterator[Finding]:
     targets = producers(broker, tail, 10, 6)
     waiting = [[fetch_target(tail, index, version=version)] for index in range(6)]
 
-    def percentiles() -> tuple[float, float]:
-        with background(broker, waiting) as tails:
-            produced = steady(broker, targets, 4.0, 2000)
-        return produced.latency.percentile(99), tails.latency.percentile(99)
+    def percentiles() -> list[float]:
+        with Taken() as taken, background(broker, waiting, slow=EVERY) as tails:
+            produced = steady(broker, targets, 4.0, 2000, slow=EVERY)
+        left = [taken.left(load) for load in (produced, tails)]
+        met.append(1 - len(left[0]) / produced.latency.count)
+        return [load.latency.percentile(99) for load in (produced, tails)] + [percentile_99(each) for each in left]
 
-    def beside(connections: int) -> tuple[float, float]:
+    def beside(connections: int) -> list[float]:
         Path("/proc/sys/vm/drop_caches").write_text("1")
         with background(broker, readers[connections]) as reading:
             before = time.monotonic(), reading.bytes
@@ -224,18 +276,22 @@ def cold(broker: Kafkax, scale: float) -> Iterator[Finding]:
             rates[connections].append((reading.bytes - before[1]) / (time.monotonic() - before[0]) / MB)
         return figures
 
+    met: list[float] = []
     percentiles()
     readers = {count: [[fetch_target(history, index, version=version, first=0) for index in indexes]
                        for indexes in spread(6, count)] for count in (1, 6)}  # fmt: skip
     rates: dict[int, list[float]] = {1: [], 6: []}
-    ratios: dict[int, list[tuple[float, float]]] = {1: [], 6: []}
+    ratios: dict[int, list[list[float]]] = {1: [], 6: []}
+    met.clear()
     for _ in range(ROUNDS):
         for count in (1, 6):
             alone, loaded = percentiles(), beside(count)
-            ratios[count].append((loaded[0] / alone[0], loaded[1] / alone[1]))
+            ratios[count].append([with_them / without for with_them, without in zip(loaded, alone, strict=True)])
+    yield Finding("cold", "% of requests during which the host took processors", 100 * median(met), float("inf"))
     for count, allowed in ((1, 1.5), (6, float("inf"))):
         beside_whom = f"p99 of {{}} beside {count} reading over that without"
-        for at, whose in enumerate(("producers", "tail consumers")):
+        of_whom = ("producers", "tail consumers", "producers' undisturbed requests", "tail consumers' undisturbed requests")
+        for at, whose in enumerate(of_whom):
             yield Finding("cold", beside_whom.format(whose), median(ratio[at] for ratio in ratios[count]), allowed)
         yield Finding("cold", f"MB/s that {count} reading got", median(rates[count]), float("inf"))
 

@@ -41,6 +41,7 @@ from kafkax._core.scan cimport segment_ready
 from kafkax._core.segment cimport (
     segment_append, segment_create, segment_new, segment_note, segment_release, segment_seal, segment_t, segment_write,
 )
+from kafkax._core.window cimport window_next
 
 cdef uint64_t JITTER_MIX = 0x9E3779B97F4A7C15
 
@@ -337,6 +338,14 @@ cdef inline disk_t *windows_disk(log_t *log) noexcept nogil:
     return log.disk if log.settings.flushed else NULL
 
 
+cdef void note_met(log_t *log) noexcept nogil:
+    cdef segment_t *segment = log_active(log)
+    kx_store_pointer(<void **>&log.met_segment, segment)
+    kx_store_pointer(<void **>&log.met_place, log.segments + log.segment_count - 1)
+    kx_store_pointer(<void **>&log.met_producers, log.producers)
+    kx_store_pointer(<void **>&log.met_end, window_next(&segment.room.window, segment.size))
+
+
 cdef int32_t finish_run(log_t *log, run_t *run) noexcept nogil:
     """Write what has its offsets, and publish it; 0 or an error. A failure takes the disk offline, so nothing is taken back."""
     cdef int32_t error
@@ -345,6 +354,7 @@ cdef int32_t finish_run(log_t *log, run_t *run) noexcept nogil:
     error = segment_append(log_active(log), run.parts, run.part_count, run.batches, run.count, log.settings.segment_bytes,
                            log.settings.index_interval_bytes, windows_disk(log))
     if not error:
+        note_met(log)
         pthread_mutex_lock(&log.lock)
         error = note_producers(log, run)
         log_publish_end(log, run.next_offset)
@@ -416,7 +426,6 @@ cdef void append_commit_run(log_t *log, plan_t *plans, int32_t count, int32_t le
     cdef bint failed = log_failed(log)
     begin_run(&run, log.log_end_offset)
     if not failed:
-        kx_store_pointer(<void **>&log.last_segment, log_active(log))
         error = segment_ready(log_active(log), log.settings.segment_index_bytes, log.settings.index_interval_bytes)
         for i in range(count):
             if not error:

@@ -49,7 +49,7 @@ cdef enum:
     # From so many items on the whole file system is synced at once.
     TOGETHER = 16
     # How many flushes that nobody waits for a millisecond may cost at most, with the faults of pages that are clean after them.
-    LATER_PER_MS = 5
+    LATER_PER_MS = 2
 
 
 cdef void tell_failure(void *context, int32_t error) noexcept nogil:

@@ -113,6 +113,7 @@ cdef size_t consume(connection_t *connection, const uint8_t *data, size_t size) 
     """Serve the whole frames at the start of ``data``; the bytes they took. Look at ``closed`` afterwards."""
     cdef size_t at = 0
     cdef size_t length, taken
+    connection.thread.looked_until = NULL
     while size - at >= 4 and may_read(connection):
         if not length_fits(connection, data + at):
             break

@@ -5,7 +5,7 @@ from kafkax._core.load_connection cimport connection_t, target_t
 
 cdef enum:
     ERROR_CODES = 256        # counted apart: -1 (the first) to 254
-    SLOW_NOTED = 1024        # of the slow ones, so many are noted
+    SLOW_NOTED = 16384       # of the slow ones, so many are noted
 
 cdef struct slow_t:
     int64_t due

@@ -69,7 +69,7 @@ class Load:
 
     @property
     def slow(self) -> list[tuple[float, float]]:
-        """The first 1,024 slow requests, to be read after the run: when each was due, in seconds of ``time.monotonic``, and how
+        """The first 16,384 slow requests, to be read after the run: when each was due, in seconds of ``time.monotonic``, and how
         many it took."""
 
     @property

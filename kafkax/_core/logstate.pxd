@@ -6,16 +6,17 @@ high watermark, ...) are atomic: anyone reads them without a lock. ``wait_lock``
 wait."""
 
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t
-from kafkax._core.atomics cimport kx_load32
+from kafkax._core.atomics cimport kx_load32, kx_load_pointer
 from kafkax._core.batch cimport record_error_t
 from kafkax._core.files cimport directory_t, disk_t
 from kafkax._core.flush cimport flush_item_t, flusher_t
+from kafkax._core.lines cimport fetch_lines
 from kafkax._core.notify cimport notify_t
 from kafkax._core.producer_state cimport producers_t
 from kafkax._core.epochs cimport epochs_t
 from kafkax._core.pthreads cimport pthread_mutex_t
 from kafkax._core.replicas cimport replicas_t
-from kafkax._core.segment cimport segment_t, slice_t
+from kafkax._core.segment cimport SEGMENT_LINES, segment_t, slice_t
 
 cdef enum:
     WAIT_HIGH_WATERMARK = 0
@@ -39,7 +40,9 @@ cdef enum:
     LOG_CLOSED = 1
     LOG_REPLACED = 2
 
-    LOG_LINES = 8
+    LOG_LINES = 9
+    # Of a small batch.
+    BATCH_LINES = 3
 
     ORIGIN_CLIENT = 0
     # A coordinator of this broker: control batches are allowed.
@@ -131,6 +134,12 @@ cdef struct log_t:
     flush_item_t flush_item
     disk_t *disk
     flusher_t *flusher
+    # What the last append met elsewhere, for nothing but ``log_ahead``, since it may be gone: the active segment, its place in
+    # the array, the producer state, and where the next goes, where that is memory.
+    const void *met_segment
+    const void *met_place
+    const void *met_producers
+    const void *met_end
     # Ordered by base offset; the last one is active. Never empty while the log is open.
     segment_t **segments
     int32_t segment_count
@@ -161,8 +170,6 @@ cdef struct log_t:
     # Guarded by ``lock``; changed under ``append_lock`` too.
     epochs_t epochs
     int64_t roll_jitter_ms
-    # Where the last append went, for nothing but ``fetch_lines``: it may be gone.
-    const void *last_segment
     log_settings_t settings
     int32_t refs
     int32_t segment_room
@@ -198,6 +205,14 @@ cdef segment_t *log_segment_for(log_t *log, int64_t offset) noexcept nogil
 cdef segment_t *log_segment_after(log_t *log, int64_t offset) noexcept nogil
 # Index of the segment with the largest base offset <= ``offset``, -1 when there is none; ``lock`` held.
 cdef int32_t log_segment_index(log_t *log, int64_t offset) noexcept nogil
+# Have the processor fetch what an append will meet beside the log itself.
+cdef inline void log_ahead(log_t *log) noexcept nogil:
+    fetch_lines(kx_load_pointer(<void *const *>&log.met_place), 1)
+    fetch_lines(kx_load_pointer(<void *const *>&log.met_segment), SEGMENT_LINES)
+    fetch_lines(kx_load_pointer(<void *const *>&log.met_producers), 1)
+    fetch_lines(kx_load_pointer(<void *const *>&log.met_end), BATCH_LINES)
+
+
 # The active segment, borrowed: hold the append lock.
 cdef segment_t *log_active(log_t *log) noexcept nogil
 # Put a segment, reference and all, into its place; 0 or CORE_NO_MEMORY.

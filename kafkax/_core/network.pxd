@@ -296,6 +296,8 @@ cdef struct network_thread_t:
     int32_t heap_size
     int32_t heap_room
     uint8_t *scratch
+    # Up to where in the bytes at hand what requests need was fetched ahead; NULL: nowhere.
+    const uint8_t *looked_until
     counters_t counters
 
 cdef struct ready_t:

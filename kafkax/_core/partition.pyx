@@ -10,7 +10,7 @@ from libc.string cimport memcpy
 from kafkax._core.append cimport (
     RUN, append_check, append_commit, append_commit_run, append_result_clear, append_result_release, plan_t,
 )
-from kafkax._core.atomics cimport kx_add32, kx_load32, kx_load64, kx_load_pointer, kx_store32, kx_store64, kx_store_pointer
+from kafkax._core.atomics cimport kx_add32, kx_load32, kx_load64, kx_store32, kx_store64, kx_store_pointer
 from kafkax._core.codes cimport (
     CORE_END, CORE_PENDING, ERR_CORRUPT_MESSAGE, ERR_FENCED_LEADER_EPOCH, ERR_INVALID_REQUIRED_ACKS, ERR_KAFKA_STORAGE_ERROR,
     ERR_MESSAGE_TOO_LARGE, ERR_NOT_ENOUGH_REPLICAS, ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND, ERR_NOT_LEADER_OR_FOLLOWER,
@@ -20,12 +20,12 @@ from kafkax._core.codes cimport (
 from kafkax._core.cursor cimport kx_put64
 from kafkax._core.epochs cimport epochs_assign, epochs_end
 from kafkax._core.files cimport monotonic_ms
-from kafkax._core.lines cimport fetch_lines, zeroed_lines
+from kafkax._core.lines cimport zeroed_lines
 from kafkax._core.log cimport Log, aborted_list, append_result, origin_of, raise_append
 from kafkax._core.logstate cimport (
     LOG_REPLACED, MARK_EXTERNAL,
     ORIGIN_CLIENT, ORIGIN_COORDINATOR, READ_COMMITTED, READ_LOG_END, READ_UNCOMMITTED, WAIT_HIGH_WATERMARK, WAIT_LAST_STABLE,
-    WAIT_LOG_END, log_appended, log_fail, log_failed, log_follower_fetched, log_hurry, log_release, log_retain,
+    WAIT_LOG_END, log_ahead, log_appended, log_fail, log_failed, log_follower_fetched, log_hurry, log_release, log_retain,
     log_set_high_watermark,
     log_set_mark_mode, log_set_replicas, log_settle, log_unwait, log_wait, log_wake, log_wake_all, read_result_release,
 )
@@ -33,7 +33,7 @@ from kafkax._core.lookup cimport log_marks, log_read
 from kafkax._core.notify cimport NotifyQueue, notify_push, notify_release, notify_retain
 from kafkax._core.pthreads cimport pthread_mutex_lock, pthread_mutex_unlock
 from kafkax._core.replicas cimport THROTTLED_BEHIND, THROTTLED_NOT, replica_t, replicas_new, replicas_t, replicas_throttle
-from kafkax._core.segment cimport SEGMENT_LINES, FileSlice
+from kafkax._core.segment cimport FileSlice
 
 from kafkax.errors import ErrorCode, KafkaError
 from kafkax.model import valid_topic_name
@@ -96,7 +96,7 @@ cdef int32_t append_to(partition_t *partition, log_t *log, const uint8_t *record
         return ERR_KAFKA_STORAGE_ERROR
     if acks == -1 and kx_load32(&partition.in_sync) < kx_load32(&partition.min_in_sync):
         return ERR_NOT_ENOUGH_REPLICAS
-    fetch_lines(kx_load_pointer(<void *const *>&log.last_segment), SEGMENT_LINES)
+    log_ahead(log)
     code = append_check(log, records, size, origin, api_version, now_ms, &plan, out)
     if code != OK:
         return code

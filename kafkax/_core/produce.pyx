@@ -657,32 +657,39 @@ cdef void finish(connection_t *connection, produce_t *request) noexcept nogil:
     release(request)
 
 
-cdef void look_ahead(connection_t *connection, const produce_t *request, const uint8_t *frame, const uint8_t *next,
+cdef void look_ahead(connection_t *connection, const produce_t *request, const uint8_t *frame, size_t size,
                      size_t behind) noexcept nogil:
-    """Have the processor fetch what the requests behind this one will need, if they are of one partition as this one is.
+    """Have the processor fetch what this request and those behind it will need, if they are of one partition as this one is.
 
     With thousands of partitions each is out of the processor's caches when its turn comes again. A client writes its requests
     alike, so topic and partition stand where they stand in this one."""
     cdef const part_t *part = &request.parts[0]
-    cdef const topic_t *topic = &request.topics[0]
     cdef bint by_id = request.header.version >= IDS_SINCE
-    cdef size_t size = sizeof(topic.id) if by_id else <size_t>topic.name_size
+    cdef size_t key_size = sizeof(request.topics[0].id) if by_id else <size_t>request.topics[0].name_size
     cdef size_t index_at = <size_t>(part.records - frame) - size_width(part.size, request.header.flexible) - 4
-    cdef size_t key_at = index_at - (1 if request.header.flexible else 4) - size
-    cdef size_t length, at = 0
-    cdef int32_t steps = 1
-    while steps <= LOOKED_AHEAD and behind - at > 4:
-        length = kx_be32(next + at)
-        at += 4
-        if length > behind - at or length < index_at + 4:
-            return
-        if memcmp(next + at, frame, 4) != 0 or memcmp(next + at + 8, frame + 8, key_at - 8) != 0:
-            return
-        if memcmp(next + at + key_at, frame + key_at, index_at + 4 - key_at) != 0:
-            registry_ahead(<registry_t *>connection.thread.reactor.registry, next + at + key_at, size,
-                           <int32_t>kx_be32(next + at + index_at), by_id, steps)
-        steps += 1
-        at += length
+    cdef size_t key_at = index_at - (1 if request.header.flexible else 4) - key_size
+    cdef const uint8_t *keys[LOOKED_AHEAD]
+    cdef int32_t indexes[LOOKED_AHEAD]
+    cdef const uint8_t *next = frame
+    cdef const uint8_t *end = frame + size + behind
+    cdef size_t length = size
+    cdef int32_t count = 0
+    cdef bint others = False
+    while count < LOOKED_AHEAD and length >= index_at + 4 and length <= <size_t>(end - next):
+        if memcmp(next, frame, 4) != 0 or memcmp(next + 8, frame + 8, key_at - 8) != 0:
+            break
+        others = others or memcmp(next + key_at, frame + key_at, index_at + 4 - key_at) != 0
+        keys[count] = next + key_at
+        indexes[count] = <int32_t>kx_be32(next + index_at)
+        count += 1
+        next += length
+        if end - next < 4:
+            break
+        length = kx_be32(next)
+        next += 4
+    connection.thread.looked_until = next
+    if others:
+        registry_ahead(<registry_t *>connection.thread.reactor.registry, keys, indexes, count, key_size, by_id)
 
 
 cdef int32_t produce(connection_t *connection, const uint8_t *frame, size_t size, size_t behind, size_t *taken) noexcept nogil:
@@ -693,8 +700,8 @@ cdef int32_t produce(connection_t *connection, const uint8_t *frame, size_t size
     request = parse(frame, size)
     if request == NULL:
         return REQUEST_HANDOFF
-    if behind > 4 and request.part_count == 1 and request.parts[0].records != NULL:
-        look_ahead(connection, request, frame, frame + size, behind)
+    if behind > 4 and frame >= connection.thread.looked_until and request.part_count == 1 and request.parts[0].records != NULL:
+        look_ahead(connection, request, frame, size, behind)
     if not find(connection, request) or repeated(request) or not authorized(request):
         release(request)
         return REQUEST_HANDOFF

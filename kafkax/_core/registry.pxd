@@ -34,14 +34,13 @@ cdef partition_t *registry_get(registry_t *registry, const char *topic, size_t s
 # The same by the 16 bytes of the topic's id.
 cdef partition_t *registry_get_by_id(registry_t *registry, const uint8_t *topic_id, int32_t index) noexcept nogil
 
-# How many requests ahead a partition is looked for.
 cdef enum:
-    LOOKED_AHEAD = 3
+    LOOKED_AHEAD = 8
 
-# Have the processor fetch what a later look-up, and an append then, will meet: a step at a time, since each leads to the next.
-# ``steps`` before it comes: the slot with LOOKED_AHEAD, the log with 1.
-cdef void registry_ahead(registry_t *registry, const void *key, size_t size, int32_t index, bint by_id,
-                         int32_t steps) noexcept nogil
+# Have the processor fetch what looking up these partitions, at most LOOKED_AHEAD, and appending to them will meet: all at once,
+# a step after the other, since each leads to the next.
+cdef void registry_ahead(registry_t *registry, const uint8_t *const *keys, const int32_t *indexes, int32_t count, size_t size,
+                         bint by_id) noexcept nogil
 
 
 cdef class Registry:

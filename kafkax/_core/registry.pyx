@@ -6,7 +6,7 @@ from libc.string cimport memcmp
 from kafkax._core.atomics cimport kx_add32, kx_store32
 from kafkax._core.hashes cimport fnv1a
 from kafkax._core.lines cimport fetch_lines
-from kafkax._core.logstate cimport LOG_LINES, log_wake_all
+from kafkax._core.logstate cimport LOG_LINES, log_ahead, log_wake_all
 from kafkax._core.partition cimport Partition, partition_log, partition_release, partition_retain
 from kafkax._core.pthreads cimport (
     pthread_rwlock_destroy, pthread_rwlock_init, pthread_rwlock_rdlock, pthread_rwlock_unlock, pthread_rwlock_wrlock,
@@ -141,21 +141,27 @@ cdef partition_t *registry_get_by_id(registry_t *registry, const uint8_t *topic_
     return find(registry, &registry.ids, topic_id, ID_BYTES, index, True)
 
 
-cdef void registry_ahead(registry_t *registry, const void *key, size_t size, int32_t index, bint by_id,
-                         int32_t steps) noexcept nogil:
+cdef void registry_ahead(registry_t *registry, const uint8_t *const *keys, const int32_t *indexes, int32_t count, size_t size,
+                         bint by_id) noexcept nogil:
     cdef registry_table_t *table = &registry.ids if by_id else &registry.names
-    cdef uint64_t h = hash_key(key, size, index)
-    cdef registry_slot_t *slot
+    cdef registry_slot_t *slots[LOOKED_AHEAD]
+    cdef partition_t *partitions[LOOKED_AHEAD]
+    cdef int32_t at, found = 0
     pthread_rwlock_rdlock(&registry.lock)
     if table.room > 0:
-        # Mostly the right one; nothing depends on it.
-        slot = &table.slots[h & <uint64_t>(table.room - 1)]
-        if steps == LOOKED_AHEAD:
-            fetch_lines(slot, 1)
-        elif slot.partition != NULL and steps > 1:
-            fetch_lines(slot.partition, 1)
-        elif slot.partition != NULL:
-            fetch_lines(partition_log(slot.partition), LOG_LINES)
+        for at in range(count):
+            # Mostly the right one; nothing depends on it.
+            slots[at] = &table.slots[hash_key(keys[at], size, indexes[at]) & <uint64_t>(table.room - 1)]
+            fetch_lines(slots[at], 1)
+        for at in range(count):
+            if slots[at].partition != NULL:
+                partitions[found] = slots[at].partition
+                fetch_lines(partitions[found], 1)
+                found += 1
+        for at in range(found):
+            fetch_lines(partition_log(partitions[at]), LOG_LINES)
+        for at in range(found):
+            log_ahead(partition_log(partitions[at]))
     pthread_rwlock_unlock(&registry.lock)
 
 

@@ -28,6 +28,11 @@ cdef bint window_ready(window_t *window, disk_t *disk, int32_t fd, int64_t size,
 # Copy ``parts`` to byte ``size`` of the file, for which it is ready; 0, or EIO where the disk fails.
 cdef int32_t window_write(window_t *window, const iovec *parts, int32_t count, int64_t size) noexcept nogil
 
+# Where byte ``size`` of the file is mapped, for nothing but to have it fetched; NULL where it is not.
+cdef inline void *window_next(const window_t *window, int64_t size) noexcept nogil:
+    return NULL if window.at == NULL else window.at + (size - window.begin)
+
+
 # A flush begins: count anew.
 cdef void window_flush(window_t *window) noexcept nogil
 

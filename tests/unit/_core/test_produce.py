@@ -345,13 +345,14 @@ def test_idempotent_batches_that_repeat_get_their_first_offset_again(tmp_path: P
 @pytest.mark.parametrize("version", [3, 8, 9, 12, 13])
 def test_requests_for_many_partitions_are_answered_in_order_wherever_what_is_received_ends(version: int, tmp_path: Path) -> None:
     with serving(tmp_path) as (topics, broker):
-        places = [(name, index) for name in ("a", "b", "another") for index in (0, 1)]
+        # More than are looked at together.
+        places = [(name, index) for name in ("a", "b", "another") for index in (0, 1, 2)]
         for place in places:
             topics.add(*place)
         client = broker.client()
         requests = [produce(topics, {place: batch(b"x" * at)}, version) for at, place in enumerate(places)]
         frames = b"".join(encode(each, version) for each in requests)
-        for turn, cut in enumerate(range(1, len(frames), 7)):
+        for turn, cut in enumerate(range(1, len(frames), 11)):
             client.send(frames[:cut])
             time.sleep(0.0005)
             client.send(frames[cut:])
