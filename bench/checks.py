@@ -221,12 +221,17 @@ class Taken:
     def _sample(self) -> None:
         """Note the spans between two samples in which steal time grew."""
         with open("/proc/stat", "rb", buffering=0) as stat:
-            before, stolen = time.monotonic(), 0
+            before, stolen = time.monotonic(), self._stolen(stat.fileno())
             while not self._stop.wait(0.005):
-                now, total = time.monotonic(), int(os.pread(stat.fileno(), 256, 0).split(None, 9)[8])
-                if stolen and total > stolen:
+                now, total = time.monotonic(), self._stolen(stat.fileno())
+                if total > stolen:
                     self._spans.append((before, now))
-                before, stolen = now, total or stolen
+                before, stolen = now, total
+
+    @staticmethod
+    def _stolen(stat: int) -> int:
+        """Ticks that all processors were kept from this machine since its start."""
+        return int(os.pread(stat, 256, 0).split(None, 9)[8])
 
     def left(self, load: Load) -> list[float]:
         """Seconds that each request took which met no such span; raises RuntimeError when the load did not note them all."""
