@@ -9,21 +9,27 @@ import subprocess
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 from bench.brokers import Child, Floor, Kafkax, remove
 from bench.rows import CONNECTIONS, RECORD_SIZE, drive, measured
+from kafkax._core.histogram import Histogram
 from kafkax._core.load import Load
 from kafkax._core.load_connection import Target
 from kafkax.cli.perf.bootstrap import Topic
 from kafkax.cli.perf.measure import connect
 from kafkax.cli.perf.options import FETCH, PRODUCE
 from kafkax.cli.perf.workload import fetch_target, produce_target, record_batch, spread
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 ROUNDS = 5
 MB = 1e6
@@ -199,18 +205,17 @@ def written(broker: Child, topic: Topic, size: int) -> None:
     time.sleep(2)
 
 
-class Taken:
-    """When the host of a virtual machine kept its processors for others: sampled by another thread from the steal time.
+class Sampler(ABC):
+    """What another thread notes while the block runs."""
 
-    A host that grants so much processor time in a tenth of a second stops both at once for tens of ms when it is used up, and
-    what it does itself to read for its guest or to take free memory back may count for that."""
+    interval = 0.005
+    """Seconds between two samples."""
 
     def __init__(self) -> None:
-        self._spans: list[tuple[float, float]] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
 
-    def __enter__(self) -> Taken:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -218,11 +223,30 @@ class Taken:
         self._stop.set()
         self._thread.join()
 
+    def goes_on(self) -> bool:
+        """Wait for the next sample; whether there is one."""
+        return not self._stop.wait(self.interval)
+
+    @abstractmethod
+    def _sample(self) -> None:
+        """Take samples as long as it ``goes_on``."""
+
+
+class Taken(Sampler):
+    """When the host of a virtual machine kept its processors for others, from the steal time.
+
+    A host that grants so much processor time in a tenth of a second stops both at once for tens of ms when it is used up, and
+    what it does itself to read for its guest or to take free memory back may count for that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._spans: list[tuple[float, float]] = []
+
     def _sample(self) -> None:
         """Note the spans between two samples in which steal time grew."""
         with open("/proc/stat", "rb", buffering=0) as stat:
             before, stolen = time.monotonic(), self._stolen(stat.fileno())
-            while not self._stop.wait(0.005):
+            while self.goes_on():
                 now, total = time.monotonic(), self._stolen(stat.fileno())
                 if total > stolen:
                     self._spans.append((before, now))
@@ -233,21 +257,17 @@ class Taken:
         """Ticks that all processors were kept from this machine since its start."""
         return int(os.pread(stat, 256, 0).split(None, 9)[8])
 
-    def left(self, load: Load) -> list[float]:
-        """Seconds that each request took which met no such span; raises RuntimeError when the load did not note them all."""
+    def left(self, load: Load) -> Histogram:
+        """Latencies, ns, of the requests that met no such span; raises RuntimeError when the load did not note them all."""
         if len(load.slow) != load.latency.count:
             raise RuntimeError(f"{load.latency.count} requests are more than the {len(load.slow)} that a load notes")
         begins = [begin for begin, _ in self._spans]
-        left = []
+        left = Histogram()
         for due, seconds in load.slow:
             at = bisect_left(begins, due + seconds)
             if at == 0 or self._spans[at - 1][1] <= due:
-                left.append(seconds)
+                left.record(int(seconds * 1e9))
         return left
-
-
-def percentile_99(values: list[float]) -> float:
-    return sorted(values)[len(values) * 99 // 100]
 
 
 def cold(broker: Kafkax, scale: float) -> Iterator[Finding]:
@@ -266,12 +286,14 @@ def cold(broker: Kafkax, scale: float) -> Iterator[Finding]:
     targets = producers(broker, tail, 10, 6)
     waiting = [[fetch_target(tail, index, version=version)] for index in range(6)]
 
+    met: list[float] = []
+
     def percentiles() -> list[float]:
         with Taken() as taken, background(broker, waiting, slow=EVERY) as tails:
             produced = steady(broker, targets, 4.0, 2000, slow=EVERY)
         left = [taken.left(load) for load in (produced, tails)]
-        met.append(1 - len(left[0]) / produced.latency.count)
-        return [load.latency.percentile(99) for load in (produced, tails)] + [percentile_99(each) for each in left]
+        met.append(1 - left[0].count / produced.latency.count)
+        return [each.percentile(99) for each in (produced.latency, tails.latency, *left)]
 
     def beside(connections: int) -> list[float]:
         Path("/proc/sys/vm/drop_caches").write_text("1")
@@ -281,13 +303,11 @@ def cold(broker: Kafkax, scale: float) -> Iterator[Finding]:
             rates[connections].append((reading.bytes - before[1]) / (time.monotonic() - before[0]) / MB)
         return figures
 
-    met: list[float] = []
     percentiles()
     readers = {count: [[fetch_target(history, index, version=version, first=0) for index in indexes]
                        for indexes in spread(6, count)] for count in (1, 6)}  # fmt: skip
     rates: dict[int, list[float]] = {1: [], 6: []}
     ratios: dict[int, list[list[float]]] = {1: [], 6: []}
-    met.clear()
     for _ in range(ROUNDS):
         for count in (1, 6):
             alone, loaded = percentiles(), beside(count)
@@ -301,31 +321,22 @@ def cold(broker: Kafkax, scale: float) -> Iterator[Finding]:
         yield Finding("cold", f"MB/s that {count} reading got", median(rates[count]), float("inf"))
 
 
-class Stalls:
-    """When a broker's network threads waited for the disk, or they or this thread for a processor: sampled by another thread.
+class Stalls(Sampler):
+    """When a broker's network threads waited for the disk, or they or this thread for a processor.
 
     Uninterruptible sleep is the disk's, or a lock's whose holder waits for it; who waits for work sleeps interruptibly."""
 
     def __init__(self, broker: Child) -> None:
+        super().__init__()
         tasks = Path(f"/proc/{broker.pid}/task").iterdir()
         self._network = [task for task in tasks if (task / "comm").read_text() == "kafkax-network\n"]
         self._all = [*self._network, Path(f"/proc/self/task/{threading.get_native_id()}")]
         self._samples: list[tuple[float, bool, float]] = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._sample, daemon=True)
-
-    def __enter__(self) -> Stalls:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
 
     def _sample(self) -> None:
         """Note the time, whether one waits for the disk, and the longest wait for a processor since the last sample."""
         waited = [0.0] * len(self._all)
-        while not self._stop.wait(0.005):
+        while self.goes_on():
             disk = any((task / "stat").read_bytes().rpartition(b") ")[2].startswith(b"D") for task in self._network)
             now = [int((task / "schedstat").read_text().split()[1]) / 1e9 for task in self._all]
             self._samples.append((time.monotonic(), disk, max(map(float.__sub__, now, waited))))
